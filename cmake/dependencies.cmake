@@ -1,0 +1,12 @@
+# SPDX-License-Identifier: Apache-2.0
+# Every external package, found once. Device drivers (CUDA, Vulkan, OpenCL, HIP, NCCL) are not here:
+# they are opened at run time.
+find_package(Threads REQUIRED)
+find_package(fmt REQUIRED)
+find_package(spdlog REQUIRED)
+find_package(nlohmann_json REQUIRED)
+find_package(GTest REQUIRED)
+find_package(benchmark REQUIRED)
+find_package(PkgConfig REQUIRED)
+pkg_check_modules(hwloc REQUIRED IMPORTED_TARGET hwloc)
+pkg_check_modules(xxhash REQUIRED IMPORTED_TARGET libxxhash)

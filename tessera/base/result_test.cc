@@ -1,0 +1,4 @@
+// SPDX-License-Identifier: Apache-2.0
+#include "tessera/base/result.h"
+
+#include <gtest/gtest.h>
