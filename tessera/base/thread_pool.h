@@ -28,8 +28,7 @@ class ThreadPool {
   /// Calls body(context, worker, b, e) for chunks that cover [begin, end) once, each at most `grain`
   /// long and starting at begin + k * grain; returns when all are done. Two chunks never run at once
   /// with the same worker number. Calls from several threads take turns; a call from inside a body
-  /// runs on that thread alone, under its worker number if it is the same pool and else as worker 0.
-  /// A body must not throw.
+  /// of the same pool runs on that thread alone, under its worker number. A body must not throw.
   void run(int64_t begin, int64_t end, int64_t grain, Body body, void* context);
 
   /// The same with a callable f(worker, begin, end).
