@@ -6,6 +6,9 @@
 #     is tessera_library plus the MLIR include folders and definitions, the shared precompiled header
 #     and the MLIR and LLVM shared libraries. TABLEGEN names targets made by
 #     add_public_tablegen_target; the sources wait for them.
+#   tessera_tablegen(TileOpsIncGen TileOps.td TileOps.h.inc -gen-op-decls TileOps.cc.inc -gen-op-defs)
+#     makes each output from the .td file with the flags that follow it, in the build folder that
+#     mirrors the source folder: #include "tessera/compiler/ir/TileOps.h.inc".
 #   tessera_mlir_executable(NAME ... SRCS ... DEPS ...)
 set(MLIR_DIR /usr/lib/llvm-22/lib/cmake/mlir CACHE PATH "Folder of MLIRConfig.cmake")
 find_package(MLIR REQUIRED CONFIG)
@@ -32,6 +35,24 @@ target_include_directories(tessera_mlir_pch PUBLIC ${PROJECT_SOURCE_DIR} ${PROJE
 target_precompile_headers(tessera_mlir_pch PRIVATE ${PROJECT_SOURCE_DIR}/cmake/mlir_pch.h)
 set_target_properties(tessera_mlir_pch PROPERTIES PCH_INSTANTIATE_TEMPLATES ON
                       PCH_WARN_INVALID ON)
+
+function(tessera_tablegen target file)
+  set(LLVM_TARGET_DEFINITIONS ${file})
+  list(TRANSFORM MLIR_INCLUDE_DIRS PREPEND "-I" OUTPUT_VARIABLE includes)
+  set(output "")
+  foreach(word IN LISTS ARGN ITEMS "")
+    if(word MATCHES "^-")
+      list(APPEND flags ${word})
+      continue()
+    endif()
+    if(output)
+      mlir_tablegen(${output} ${flags} ${includes} -I${PROJECT_SOURCE_DIR})
+    endif()
+    set(output "${word}")
+    set(flags "")
+  endforeach()
+  add_public_tablegen_target(${target})
+endfunction()
 
 function(tessera_mlir_library)
   cmake_parse_arguments(ARG "NO_PCH" "NAME" "TABLEGEN;DEPS;TESTS;TEST_DEPS;TEST_LABELS" ${ARGN})
