@@ -1,0 +1,21 @@
+// SPDX-License-Identifier: Apache-2.0
+// What the cpu lowering knows of a processor. It steers instruction selection only; a feature that is
+// missing here is never used, one that is set must be in the target features handed to LLVM.
+#pragma once
+
+namespace tessera::compiler::cpu {
+
+struct CpuTarget {
+  int lanes = 4;  // f32 elements of a native register: 4, 8 or 16
+  int registers = 16;
+  bool hasFma = false;
+  bool hasAvx2 = false;
+  bool hasAvx512 = false;   // F, BW, DQ, VL
+  bool hasBf16Dot = false;  // vdpbf16ps
+  bool hasVnni = false;     // vpdpbusd on 512 bits
+  bool hasVbmi = false;     // vpermb, vpermt2b
+
+  int registerBytes() const { return 4 * lanes; }
+};
+
+}  // namespace tessera::compiler::cpu
