@@ -1,0 +1,49 @@
+// SPDX-License-Identifier: Apache-2.0
+// NVIDIA GPUs through the driver API.
+#pragma once
+
+#include <atomic>
+#include <memory>
+#include <vector>
+
+#include "tessera/chips/cuda/driver.h"
+#include "tessera/runtime/chip_registry.h"
+#include "tessera/runtime/device.h"
+
+namespace tessera::chips::cuda {
+
+/// All GPUs of compute capability 7.0 and newer; ChipOptions::option is an ordinal ("" = all).
+/// No driver or no GPU is an empty list.
+Result<std::vector<std::unique_ptr<runtime::Device>>> devices(const runtime::ChipOptions& options);
+
+class CudaDevice final : public runtime::Device {
+ public:
+  CudaDevice(const Driver& driver, CUdevice device, CUcontext context, runtime::DeviceInfo info,
+             uint64_t memory_limit);
+  ~CudaDevice() override;
+
+  Result<std::unique_ptr<runtime::Buffer>> allocate(size_t bytes) override;
+  Result<std::unique_ptr<runtime::Stream>> create_stream() override;
+  Result<std::unique_ptr<runtime::Event>> create_event() override;
+  uint64_t memory_in_use() const override { return in_use_.load(std::memory_order_relaxed); }
+  uint64_t memory_free() const override;
+
+  const Driver& driver() const { return driver_; }
+  /// Makes the device's context current on the calling thread.
+  Result<void> enter() const;
+  /// PTX modules the driver had to compile; 0 when everything came as cubins.
+  int64_t driver_compilations() const { return driver_compilations_.load(std::memory_order_relaxed); }
+
+ private:
+  friend class CudaBuffer;
+  Result<std::shared_ptr<runtime::Executable>> do_load(const runtime::KernelImage& image) override;
+
+  const Driver& driver_;
+  const CUdevice device_;
+  const CUcontext context_;
+  const uint64_t memory_limit_;
+  std::atomic<uint64_t> in_use_{0};
+  std::atomic<int64_t> driver_compilations_{0};
+};
+
+}  // namespace tessera::chips::cuda
