@@ -8,8 +8,10 @@
 #pragma once
 
 #include <cstdint>
+#include <functional>
 #include <optional>
 
+#include "llvm/ADT/SmallVector.h"
 #include "mlir/IR/Value.h"
 #include "tessera/base/dtype.h"
 #include "tessera/compiler/lowering/cpu/cpu_target.h"
@@ -37,12 +39,32 @@ struct DotScale {
   int64_t groups = 1;
 };
 
+struct DotTask;
+
+/// Promise that operand a (with its scale) is a function of `key` alone, so that converting and packing
+/// it is done once for many calls: a loop over rows of weights multiplies them all with the same
+/// activations, and so do the programs after this one. emitDot() keeps packed tiles in stack memory of
+/// the whole call and compares keys at run time; nothing has to be hoisted by hand.
+///
+/// How the caller finds out: take the backward slice of a and aScale; if it holds pure operations and
+/// loads from views that this kernel does not write, then `key` is the slice's leaves (loop variables,
+/// program ids, scalars; launch constants may be left out). Operations of the slice that have no other
+/// use are then emitted by `load` only.
+struct DotReuse {
+  llvm::SmallVector<mlir::Value> key;  // i64 each
+  mlir::Value position;                // i64: offset of the tile along K in elements, a multiple of k
+  /// Emits the loads (clipped copies, gathers, ..) at the insertion point, which is inside an `if`,
+  /// and sets task.a and task.aScale. Only a.dtype and aScale's dtype, rows and groups are set before.
+  std::function<void(DotTask&)> load;
+};
+
 struct DotTask {
   int64_t m = 0, n = 0, k = 0;
   DotOperand a;          // [M, K]
   DotOperand b;          // [N, K], or [K, N] when bIsKn
   bool bIsKn = false;
   std::optional<DotScale> aScale, bScale;
+  std::optional<DotReuse> reuse;
 
   /// Accumulator, added to. kPlain: [M, N] f32 (i32 for i8 operands), row-major. kPartial: [M, N, L]
   /// f32 with L = target.lanes: lanes hold partial sums that the caller adds up after its loop, lane
