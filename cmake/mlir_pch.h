@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0
-// Precompiled header of all MLIR sources (see mlir.cmake). Sources still include what they use. Only
-// headers that most sources need, and whose parsing is slow, belong here.
+// Precompiled header of all MLIR sources (see mlir.cmake). Sources still include what they use.
+// Only headers that most sources need, and whose parsing is slow, belong here.
 #pragma once
 
 #include <algorithm>

@@ -16,10 +16,13 @@ if(NOT CMAKE_BUILD_TYPE)
   set(CMAKE_BUILD_TYPE Release)
 endif()
 
-# std::stable_sort of libstdc++ 12 uses a function that C++20 deprecates; clang reports it to every caller.
+# Places in messages are relative to the repository root; ccache makes paths relative to the build folder.
+file(RELATIVE_PATH relative_source ${PROJECT_BINARY_DIR} ${PROJECT_SOURCE_DIR})
+# Deprecated: std::stable_sort of libstdc++ 12 uses what C++20 deprecates, and clang tells every caller.
 add_compile_options(
-  -Wall -Wextra -Wno-deprecated-declarations -fno-math-errno -ffp-contract=off -fvisibility-inlines-hidden
-  -fmacro-prefix-map=${PROJECT_SOURCE_DIR}/=)
+  -Wall -Wextra -Wno-deprecated-declarations
+  -fno-math-errno -ffp-contract=off -fvisibility-inlines-hidden
+  -fmacro-prefix-map=${PROJECT_SOURCE_DIR}/= -fmacro-prefix-map=${relative_source}=)
 if(TESSERA_WERROR)
   add_compile_options(-Werror)
 endif()

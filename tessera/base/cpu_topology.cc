@@ -27,7 +27,8 @@ double quota_of_v2(const std::string& folder) {
 }
 
 double quota_of_v1(const std::string& folder) {
-  std::ifstream quota_file(folder + "/cpu.cfs_quota_us"), period_file(folder + "/cpu.cfs_period_us");
+  std::ifstream quota_file(folder + "/cpu.cfs_quota_us"),
+      period_file(folder + "/cpu.cfs_period_us");
   double quota = 0, period = 0;
   if (!(quota_file >> quota) || !(period_file >> period) || quota <= 0 || period <= 0) return 0;
   return quota / period;
@@ -108,7 +109,8 @@ CpuTopology from_hwloc() {
     ++found.hardware_threads;
     hwloc_obj_t core = hwloc_get_ancestor_obj_by_type(raw, HWLOC_OBJ_CORE, thread);
     if (!seen.insert(core != nullptr ? core : thread).second) continue;
-    const int node = thread->nodeset != nullptr ? std::max(0, hwloc_bitmap_first(thread->nodeset)) : 0;
+    const int node =
+        thread->nodeset != nullptr ? std::max(0, hwloc_bitmap_first(thread->nodeset)) : 0;
     nodes.insert(node);
     if (found.cores.empty()) {
       found.l1d_bytes = cache_above(raw, thread, HWLOC_OBJ_L1CACHE);

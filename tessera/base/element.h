@@ -19,8 +19,8 @@ double load_as_double(DType type, const void* base, int64_t index);
 int64_t load_as_int(DType type, const void* base, int64_t index);
 
 /// Floats: one correct rounding (nearest even) from the double, overflow as in float_formats.h.
-/// Integers: truncated toward zero, saturated, NaN gives 0; i1: value != 0. A packed FP4 store keeps
-/// the neighbour in the same byte and is not atomic.
+/// Integers: truncated toward zero, saturated, NaN gives 0; i1: value != 0. A packed FP4 store
+/// keeps the neighbour in the same byte and is not atomic.
 void store_from_double(DType type, void* base, int64_t index, double value);
 
 /// Integers: the low bits (i1: value != 0). Floats: as store_from_double, rounded once.

@@ -86,8 +86,9 @@ constexpr uint32_t encode(Float value) {
   const Bits half = Bits{1} << (shift - 1);
   const bool up = rest > half || (rest == half && (kept & 1));
   // A carry out of the mantissa raises the exponent field, which is what rounding wants.
-  const uint32_t code = (static_cast<uint32_t>(rounded_exponent + F.bias() - 1) << F.mantissa_bits) +
-                        static_cast<uint32_t>(kept) + (up ? 1 : 0);
+  const uint32_t code =
+      (static_cast<uint32_t>(rounded_exponent + F.bias() - 1) << F.mantissa_bits) +
+      static_cast<uint32_t>(kept) + (up ? 1 : 0);
   return sign | (code > F.max_finite ? F.overflow : code);
 }
 
@@ -107,7 +108,8 @@ constexpr float decode(uint32_t code) {
     if (mantissa == 0) return std::bit_cast<float>(sign);
     const int shift = std::countl_zero(mantissa) - 8;  // until the implicit bit is set
     mantissa = (mantissa << shift) & 0x7fffffu;
-    return std::bit_cast<float>(sign | static_cast<uint32_t>(128 - F.bias() - shift) << 23 | mantissa);
+    return std::bit_cast<float>(sign | static_cast<uint32_t>(128 - F.bias() - shift) << 23 |
+                                mantissa);
   }
   return std::bit_cast<float>(sign | (field + 127 - F.bias()) << 23 | mantissa);
 }

@@ -27,8 +27,8 @@ struct Hash128 {
 Hash128 hash128(std::span<const std::byte> bytes);
 Hash128 hash128(std::string_view text);
 
-/// Incremental form: the digest depends on the concatenated bytes only, so write lengths (add(string)
-/// does) where fields could run into each other.
+/// Incremental form: the digest depends on the concatenated bytes only, so write lengths
+/// (add(string) does) where fields could run into each other.
 class Hasher {
  public:
   Hasher();

@@ -59,9 +59,9 @@ LogLevel log_level() { return current_level().load(std::memory_order_relaxed); }
 void set_log_level(LogLevel level) { current_level().store(level, std::memory_order_relaxed); }
 
 void log_message(LogLevel level, std::string_view message, std::source_location where) {
-  logger().log(spdlog::source_loc{where.file_name(), static_cast<int>(where.line()),
-                                  where.function_name()},
-               to_spdlog(level), spdlog::string_view_t(message.data(), message.size()));
+  logger().log(
+      spdlog::source_loc{where.file_name(), static_cast<int>(where.line()), where.function_name()},
+      to_spdlog(level), spdlog::string_view_t(message.data(), message.size()));
 }
 
 }  // namespace tessera

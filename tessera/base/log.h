@@ -21,9 +21,9 @@ void log_message(LogLevel level, std::string_view message, std::source_location 
 }  // namespace tessera
 
 /// TESSERA_LOG(info, "loaded {} tensors", n); arguments are evaluated only when the level is on.
-#define TESSERA_LOG(level, ...)                                                               \
-  do {                                                                                        \
-    if (::tessera::log_enabled(::tessera::LogLevel::level))                                   \
-      ::tessera::log_message(::tessera::LogLevel::level, ::fmt::format(__VA_ARGS__),          \
-                             std::source_location::current());                                \
+#define TESSERA_LOG(level, ...)                                                      \
+  do {                                                                               \
+    if (::tessera::log_enabled(::tessera::LogLevel::level))                          \
+      ::tessera::log_message(::tessera::LogLevel::level, ::fmt::format(__VA_ARGS__), \
+                             std::source_location::current());                       \
   } while (false)

@@ -20,10 +20,10 @@ namespace {
 Error system_error(std::string_view call, const std::filesystem::path& path,
                    std::source_location where = std::source_location::current()) {
   const int number = errno;
-  return make_error(number == ENOENT ? ErrorCode::not_found : ErrorCode::io,
-                    fmt::format("{} {}: {}", call, path.string(),
-                                std::generic_category().message(number)),
-                    where);
+  return make_error(
+      number == ENOENT ? ErrorCode::not_found : ErrorCode::io,
+      fmt::format("{} {}: {}", call, path.string(), std::generic_category().message(number)),
+      where);
 }
 
 class FileDescriptor {
@@ -64,7 +64,7 @@ Result<> write_and_sync(FileDescriptor& file, const std::filesystem::path& path,
 Result<MappedFile> MappedFile::open(const std::filesystem::path& path) {
   FileDescriptor file(::open(path.c_str(), O_RDONLY | O_CLOEXEC));
   if (!file.ok()) return system_error("open", path);
-  struct stat status {};
+  struct stat status{};
   if (::fstat(file.number(), &status) != 0) return system_error("stat", path);
   if (!S_ISREG(status.st_mode)) return io_error(fmt::format("{} is not a file", path.string()));
   MappedFile mapped;
@@ -120,7 +120,8 @@ Result<> write_file_atomic(const std::filesystem::path& path, std::span<const st
   }
   // The new name itself must survive a crash too; not every file system lets a folder be synced.
   const std::filesystem::path folder = path.has_parent_path() ? path.parent_path() : ".";
-  if (FileDescriptor opened(::open(folder.c_str(), O_RDONLY | O_DIRECTORY | O_CLOEXEC)); opened.ok())
+  if (FileDescriptor opened(::open(folder.c_str(), O_RDONLY | O_DIRECTORY | O_CLOEXEC));
+      opened.ok())
     (void)::fsync(opened.number());
   return {};
 }

@@ -12,8 +12,8 @@ namespace tessera {
 
 std::string_view name(ErrorCode code) {
   static constexpr std::array<std::string_view, 10> kNames = {
-      "invalid_argument", "not_found",   "unsupported", "out_of_memory", "corrupt",
-      "io",               "device_lost", "unavailable", "deadline",      "internal"};
+      "invalid_argument", "not_found",   "unsupported", "out_of_memory", "corrupt", "io",
+      "device_lost",      "unavailable", "deadline",    "internal"};
   const auto index = static_cast<size_t>(code);
   return index < kNames.size() ? kNames[index] : "unknown";
 }

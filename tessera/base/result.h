@@ -77,8 +77,7 @@ class [[nodiscard]] Result {
              !std::is_same_v<std::remove_cvref_t<U>, Result> &&
              !std::is_same_v<std::remove_cvref_t<U>, Error>)
   Result(U&& value) : state_(std::in_place_index<0>, std::forward<U>(value)) {}
-  Result(Error error)
-      : state_(std::in_place_index<1>, std::make_unique<Error>(std::move(error))) {}
+  Result(Error error) : state_(std::in_place_index<1>, std::make_unique<Error>(std::move(error))) {}
 
   bool ok() const { return state_.index() == 0; }
   explicit operator bool() const { return ok(); }
@@ -157,18 +156,18 @@ class [[nodiscard]] Result<void> {
 #define TESSERA_CONCAT_(a, b) TESSERA_CONCAT_INNER_(a, b)
 
 /// Evaluates a Result and returns its error from the enclosing function, which returns a Result.
-#define TESSERA_TRY(...)                                        \
-  do {                                                          \
-    auto&& tessera_try_result_ = (__VA_ARGS__);                 \
-    if (!tessera_try_result_.ok()) [[unlikely]]                 \
-      return std::move(tessera_try_result_).error();            \
+#define TESSERA_TRY(...)                             \
+  do {                                               \
+    auto&& tessera_try_result_ = (__VA_ARGS__);      \
+    if (!tessera_try_result_.ok()) [[unlikely]]      \
+      return std::move(tessera_try_result_).error(); \
   } while (false)
 
 /// TESSERA_ASSIGN(auto file, MappedFile::open(path)); declares or assigns, or returns the error.
 #define TESSERA_ASSIGN(lhs, ...) \
   TESSERA_ASSIGN_INNER_(TESSERA_CONCAT_(tessera_assign_result_, __COUNTER__), lhs, __VA_ARGS__)
-#define TESSERA_ASSIGN_INNER_(result, lhs, ...)             \
-  auto result = (__VA_ARGS__);                              \
-  if (!result.ok()) [[unlikely]]                            \
-    return std::move(result).error();                       \
+#define TESSERA_ASSIGN_INNER_(result, lhs, ...) \
+  auto result = (__VA_ARGS__);                  \
+  if (!result.ok()) [[unlikely]]                \
+    return std::move(result).error();           \
   lhs = std::move(result).value()

@@ -1,12 +1,12 @@
 // SPDX-License-Identifier: Apache-2.0
 //
-// How a job is published and finished. `sequence` is a seqlock: odd while the caller writes the job's
-// fields, even when they are valid, a new even value for each job. A worker copies the fields and
-// checks that the sequence is still the same. Chunks are taken by compare-exchange on 64-bit cursors
-// that carry the sequence in their upper half, so a late worker can never take a chunk of another job:
-// a job is not over before each of its chunks was taken and counted down in `pending`, and a cursor
-// tagged with an older sequence stands for "nothing taken yet". Hence no worker needs to be waited for,
-// and the caller writes no per-worker data.
+// How a job is published and finished. `sequence` is a seqlock: odd while the caller writes the
+// job's fields, even when they are valid, a new even value for each job. A worker copies the fields
+// and checks that the sequence is still the same. Chunks are taken by compare-exchange on 64-bit
+// cursors that carry the sequence in their upper half, so a late worker can never take a chunk of
+// another job: a job is not over before each of its chunks was taken and counted down in `pending`,
+// and a cursor tagged with an older sequence stands for "nothing taken yet". Hence no worker needs
+// to be waited for, and the caller writes no per-worker data.
 #include "tessera/base/thread_pool.h"
 
 #include <linux/futex.h>
@@ -136,7 +136,8 @@ struct ThreadPool::State {
     for (;;) {
       const auto age = static_cast<int32_t>(static_cast<uint32_t>(seen >> 32) - tag);
       if (age > 0) return -1;  // a later job
-      const int64_t next = age == 0 ? static_cast<int64_t>(seen & 0xffffffffu) : first_chunk(job, owner);
+      const int64_t next =
+          age == 0 ? static_cast<int64_t>(seen & 0xffffffffu) : first_chunk(job, owner);
       if (next >= limit) return -1;
       if (cursor.compare_exchange_weak(seen, uint64_t{tag} << 32 | static_cast<uint64_t>(next + 1),
                                        std::memory_order_acq_rel, std::memory_order_relaxed))
@@ -205,10 +206,10 @@ ThreadPool::ThreadPool(int threads) : state_(std::make_unique<State>()) {
   state_->cursors = std::vector<State::Cursor>(static_cast<size_t>(threads));
   const bool pin = topology.numa_nodes > 1 && threads <= static_cast<int>(topology.cores.size());
   for (int worker = 1; worker < threads; ++worker)
-    state_->threads.emplace_back([state = state_.get(), worker,
-                                  cpu = pin ? topology.cores[worker].cpu : -1] {
-      state->worker_loop(worker, cpu);
-    });
+    state_->threads.emplace_back(
+        [state = state_.get(), worker, cpu = pin ? topology.cores[worker].cpu : -1] {
+          state->worker_loop(worker, cpu);
+        });
 }
 
 ThreadPool::~ThreadPool() {

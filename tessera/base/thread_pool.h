@@ -1,8 +1,9 @@
 // SPDX-License-Identifier: Apache-2.0
-// ThreadPool: fork-join loops for kernels. The range is cut into chunks of `grain`; every worker owns a
-// contiguous part of the chunks and, when done, takes what late workers have not begun. The caller is
-// worker 0. Workers spin for 50 us after a job, so the loops of one step follow each other without a
-// system call, then sleep. A job ends without waiting for workers that took no chunk.
+// ThreadPool: fork-join loops for kernels. The range is cut into chunks of `grain`; every worker
+// owns a contiguous part of the chunks and, when done, takes what late workers have not begun. The
+// caller is worker 0. Workers spin for 50 us after a job, so the loops of one step follow each
+// other without a system call, then sleep. A job ends without waiting for workers that took no
+// chunk.
 #pragma once
 
 #include <cstdint>
@@ -25,10 +26,11 @@ class ThreadPool {
   /// Worker numbers given to a body are below this.
   int size() const;
 
-  /// Calls body(context, worker, b, e) for chunks that cover [begin, end) once, each at most `grain`
-  /// long and starting at begin + k * grain; returns when all are done. Two chunks never run at once
-  /// with the same worker number. Calls from several threads take turns; a call from inside a body
-  /// of the same pool runs on that thread alone, under its worker number. A body must not throw.
+  /// Calls body(context, worker, b, e) for chunks that cover [begin, end) once, each at most
+  /// `grain` long and starting at begin + k * grain; returns when all are done. Two chunks never
+  /// run at once with the same worker number. Calls from several threads take turns; a call from
+  /// inside a body of the same pool runs on that thread alone, under its worker number. A body must
+  /// not throw.
   void run(int64_t begin, int64_t end, int64_t grain, Body body, void* context);
 
   /// The same with a callable f(worker, begin, end).
