@@ -1,0 +1,51 @@
+// SPDX-License-Identifier: Apache-2.0
+// Compiled kernels kept between runs: one file an image, named by a key over everything the image
+// depends on. Files that are truncated, altered or of another format are reported once and rebuilt;
+// any number of processes may share a folder.
+#pragma once
+
+#include <atomic>
+#include <cstdint>
+#include <filesystem>
+#include <optional>
+#include <string_view>
+
+#include "tessera/base/hash.h"
+#include "tessera/base/result.h"
+#include "tessera/lang/trace.h"
+#include "tessera/runtime/kernel_image.h"
+
+namespace tessera::kernels {
+
+class DiskCache {
+ public:
+  /// $TESSERA_CACHE_DIR, else $XDG_CACHE_HOME/tessera, else ~/.cache/tessera; empty if none is set.
+  static std::filesystem::path default_folder();
+
+  /// Makes the folder when it is first written to.
+  explicit DiskCache(std::filesystem::path folder);
+
+  static Hash128 key(const lang::Trace& trace, std::string_view arch, std::string_view compiler_version);
+
+  /// Empty when there is no such file or it cannot be trusted; the reason of the latter is logged.
+  std::optional<runtime::KernelImage> find(const Hash128& key);
+  /// A folder that cannot be written gives one warning for the life of the object, never an error.
+  void store(const Hash128& key, const runtime::KernelImage& image);
+
+  const std::filesystem::path& folder() const { return folder_; }
+  std::filesystem::path path_of(const Hash128& key) const;
+
+  struct Usage {
+    int64_t files = 0;
+    int64_t bytes = 0;
+  };
+  Usage usage() const;
+  /// What is wrong with writing to the folder, tried with a file.
+  Result<void> check_writable() const;
+
+ private:
+  std::filesystem::path folder_;
+  std::atomic<bool> write_failed_{false};
+};
+
+}  // namespace tessera::kernels

@@ -1,0 +1,160 @@
+// SPDX-License-Identifier: Apache-2.0
+#include "tessera/kernels/kernel_library.h"
+
+#include <fmt/format.h>
+
+#include <algorithm>
+#include <chrono>
+#include <mutex>
+#include <optional>
+#include <thread>
+#include <unordered_map>
+
+#include "tessera/base/cpu_topology.h"
+#include "tessera/base/log.h"
+
+namespace tessera::kernels {
+namespace {
+
+using Image = std::optional<runtime::KernelImage>;
+using Loaded = Result<std::shared_ptr<runtime::Executable>>;
+
+/// One kernel; its mutex is held while it is fetched, so that others wait for the result.
+struct Slot {
+  std::mutex mutex;
+  std::shared_ptr<runtime::Executable> executable;
+  std::optional<Error> error;  // compiling the same trace again would fail again
+};
+
+}  // namespace
+
+struct KernelLibrary::State {
+  State(runtime::Device& d, LibraryOptions o) : device(d), options(std::move(o)) {}
+
+  runtime::Device& device;
+  const LibraryOptions options;
+  LibraryStats stats;
+  std::mutex mutex;  // of `slots`, never held while fetching
+  std::unordered_map<Hash128, std::shared_ptr<Slot>> slots;
+
+  const std::string& arch() const { return device.info().arch; }
+  Loaded get(const lang::Trace& trace);
+  Loaded fetch(const lang::Trace& trace, const Hash128& hash);
+  Result<Image> from_packs(const Hash128& hash);
+  Loaded from_cache(const Hash128& key);
+  Loaded compile(const lang::Trace& trace, const Hash128& key);
+};
+
+Result<Image> KernelLibrary::State::from_packs(const Hash128& hash) {
+  for (const auto& pack : options.packs) {
+    TESSERA_ASSIGN(Image image, pack->find(arch(), hash));
+    if (image) return image;
+  }
+  return Image();
+}
+
+/// A null executable: not in the cache, or what is there cannot be used.
+Loaded KernelLibrary::State::from_cache(const Hash128& key) {
+  const Image image = options.cache->find(key);
+  if (!image) return std::shared_ptr<runtime::Executable>();
+  auto loaded = device.load(*image);
+  if (loaded.ok()) return loaded;
+  TESSERA_LOG(warn, "kernel cache: {} cannot be loaded ({}); compiling anew",
+              options.cache->path_of(key).string(), loaded.error().message);
+  return std::shared_ptr<runtime::Executable>();
+}
+
+Loaded KernelLibrary::State::compile(const lang::Trace& trace, const Hash128& key) {
+  const auto start = std::chrono::steady_clock::now();
+  TESSERA_ASSIGN(const runtime::KernelImage image, options.provider->compile(trace, arch()));
+  const auto elapsed = std::chrono::steady_clock::now() - start;
+  stats.compile_microseconds += std::chrono::duration_cast<std::chrono::microseconds>(elapsed).count();
+  ++stats.compiled;
+  if (options.cache) options.cache->store(key, image);
+  return device.load(image);
+}
+
+Loaded KernelLibrary::State::fetch(const lang::Trace& trace, const Hash128& hash) {
+  TESSERA_ASSIGN(const Image packed, from_packs(hash));
+  if (packed) {
+    TESSERA_ASSIGN(auto executable, device.load(*packed));
+    ++stats.from_pack;
+    return executable;
+  }
+  if (options.provider == nullptr)
+    return not_found(fmt::format(
+        "no kernel {} ({}) for {} in {}, and this program has no compiler; make a pack that holds it with "
+        "`tessera pack --chip {}`",
+        trace.name, hash.hex(), arch(),
+        options.packs.empty() ? std::string("a pack: none was given")
+                              : fmt::format("{} pack(s), the first {}", options.packs.size(),
+                                            options.packs[0]->path().string()),
+        arch()));
+  const Hash128 key = DiskCache::key(trace, arch(), options.provider->version());
+  if (options.cache) {
+    TESSERA_ASSIGN(auto executable, from_cache(key));
+    if (executable) {
+      ++stats.from_cache;
+      return executable;
+    }
+  }
+  return compile(trace, key);
+}
+
+Loaded KernelLibrary::State::get(const lang::Trace& trace) {
+  const Hash128 hash = trace.hash();
+  std::shared_ptr<Slot> slot;
+  {
+    std::lock_guard lock(mutex);
+    auto& entry = slots[hash];
+    if (entry == nullptr) entry = std::make_shared<Slot>();
+    slot = entry;
+  }
+  std::lock_guard lock(slot->mutex);
+  if (slot->executable) return slot->executable;
+  if (slot->error) return *slot->error;
+  auto fetched = fetch(trace, hash).context(fmt::format("kernel {}", trace.name));
+  if (fetched.ok())
+    slot->executable = *fetched;
+  else
+    slot->error = fetched.error();
+  return fetched;
+}
+
+KernelLibrary::KernelLibrary(runtime::Device& device, LibraryOptions options)
+    : state_(std::make_unique<State>(device, std::move(options))) {}
+
+KernelLibrary::~KernelLibrary() = default;
+
+runtime::Device& KernelLibrary::device() const { return state_->device; }
+
+const LibraryStats& KernelLibrary::stats() const { return state_->stats; }
+
+Loaded KernelLibrary::get(const lang::Trace& trace) { return state_->get(trace); }
+
+Result<std::vector<std::shared_ptr<runtime::Executable>>> KernelLibrary::get_all(
+    std::span<const lang::Trace> traces) {
+  std::vector<std::shared_ptr<runtime::Executable>> all(traces.size());
+  std::vector<std::optional<Error>> errors(traces.size());
+  std::atomic<size_t> next{0};
+  const auto work = [&] {
+    for (size_t i; (i = next.fetch_add(1)) < traces.size();) {
+      auto executable = state_->get(traces[i]);
+      if (executable.ok())
+        all[i] = std::move(*executable);
+      else
+        errors[i] = std::move(executable.error());
+    }
+  };
+  const int wanted = state_->options.compile_threads > 0 ? state_->options.compile_threads
+                                                         : CpuTopology::get().usable_cores();
+  std::vector<std::thread> threads;
+  for (size_t i = 1; i < std::min(traces.size(), static_cast<size_t>(wanted)); ++i) threads.emplace_back(work);
+  work();
+  for (std::thread& thread : threads) thread.join();
+  for (auto& error : errors)
+    if (error) return std::move(*error);
+  return all;
+}
+
+}  // namespace tessera::kernels

@@ -1,0 +1,50 @@
+// SPDX-License-Identifier: Apache-2.0
+// The loaded kernels of one device. A kernel is identified by the hash of its trace: every
+// specialisation (dtypes, divisibility, M class, hints) is in there. Looks in memory, then in the packs,
+// then in the disk cache, then asks the provider, each image once however many threads ask.
+#pragma once
+
+#include <atomic>
+#include <memory>
+#include <span>
+#include <string>
+#include <vector>
+
+#include "tessera/base/result.h"
+#include "tessera/kernels/disk_cache.h"
+#include "tessera/kernels/pack.h"
+#include "tessera/kernels/provider.h"
+#include "tessera/runtime/device.h"
+
+namespace tessera::kernels {
+
+struct LibraryOptions {
+  std::vector<std::shared_ptr<const Pack>> packs;
+  std::shared_ptr<DiskCache> cache;    // may be empty: nothing is kept
+  std::shared_ptr<Provider> provider;  // may be empty: packs and cache only
+  int compile_threads = 0;             // 0 = all cores
+};
+
+struct LibraryStats {
+  std::atomic<int64_t> from_pack{0}, from_cache{0}, compiled{0};
+  std::atomic<int64_t> compile_microseconds{0};
+};
+
+class KernelLibrary {
+ public:
+  KernelLibrary(runtime::Device& device, LibraryOptions options);
+  ~KernelLibrary();
+
+  runtime::Device& device() const;
+  /// `not_found` names the kernel and says that neither pack nor cache holds it and no compiler is there.
+  Result<std::shared_ptr<runtime::Executable>> get(const lang::Trace& trace);
+  /// The same for many kernels, compiled in parallel; results in the order of `traces`.
+  Result<std::vector<std::shared_ptr<runtime::Executable>>> get_all(std::span<const lang::Trace> traces);
+  const LibraryStats& stats() const;
+
+ private:
+  struct State;
+  std::unique_ptr<State> state_;
+};
+
+}  // namespace tessera::kernels

@@ -1,0 +1,24 @@
+// SPDX-License-Identifier: Apache-2.0
+// Where kernels that neither the pack nor the disk cache holds come from. The compiler's jit is one; a
+// program without LLVM has none.
+#pragma once
+
+#include <string>
+#include <string_view>
+
+#include "tessera/base/result.h"
+#include "tessera/lang/trace.h"
+#include "tessera/runtime/kernel_image.h"
+
+namespace tessera::kernels {
+
+class Provider {
+ public:
+  virtual ~Provider() = default;
+  /// Identifies the compiler build; images of another version are not reused.
+  virtual std::string_view version() const = 0;
+  /// Thread-safe. `not_found` when it has no target for `arch` (DeviceInfo::arch).
+  virtual Result<runtime::KernelImage> compile(const lang::Trace& trace, std::string_view arch) = 0;
+};
+
+}  // namespace tessera::kernels

@@ -1,0 +1,26 @@
+// SPDX-License-Identifier: Apache-2.0
+// Compares what a device computed with what the reference expects, as Tolerance states it.
+#pragma once
+
+#include <string>
+#include <vector>
+
+#include "tessera/ops/frame/operator.h"
+
+namespace tessera::ops {
+
+struct Comparison {
+  std::string wrong;  // empty: right; else the first wrong element and how many there are
+  double worst = 0;   // largest error in units of what is allowed; 1 is the limit
+};
+
+Comparison compare_outputs(const Operator& op, const Problem& problem, const std::vector<HostTensor>& inputs,
+                           const std::vector<Expected>& expected, const std::vector<HostTensor>& actual);
+
+/// Distance between the neighbours of `value` in a float format; 1 for integers.
+double step_at(DType dtype, double value);
+
+/// "y[3, 17]"
+std::string element_name(std::string_view tensor, const Shape& shape, int64_t element);
+
+}  // namespace tessera::ops

@@ -1,0 +1,143 @@
+// SPDX-License-Identifier: Apache-2.0
+// An operator's plan: an ordered list of kernels, how their arguments bind to its tensors, and the
+// workspace they need. Operators write it through PlanBuilder:
+//
+//   static void plan(PlanBuilder& b) {
+//     Arg x = b.tensor("x"), y = b.tensor("y");
+//     b.kernel("rows", {b.dim("T")}, {x, y}, [](KernelBuilder& k, View x, View y) {
+//       Tile row = k.program_id(0);
+//       ...
+//     });
+//   }
+//
+// Views reach the lambda in the order of the argument list, with name, dtype, access and divisibility
+// already declared; extents and strides are run-time values. What the lambda captures is static: it
+// becomes part of the trace and so of the specialisation. Never capture a dynamic dimension.
+#pragma once
+
+#include <array>
+#include <functional>
+#include <span>
+#include <string>
+#include <string_view>
+#include <utility>
+#include <vector>
+
+#include "tessera/lang/kernel_builder.h"
+#include "tessera/ops/frame/problem.h"
+#include "tessera/runtime/capabilities.h"
+
+namespace tessera::ops {
+
+using lang::KernelBuilder;
+using lang::Offsets;
+using lang::Operand;
+using lang::Tile;
+using lang::TileShape;
+using lang::View;
+
+/// A kernel argument: a tensor of the operator or a part of the workspace, possibly seen in another shape.
+struct Arg {
+  int tensor = -1;              // index into the signature; -1: workspace
+  std::string name;
+  DType dtype = DType::f32;
+  Shape shape;
+  std::vector<int64_t> strides;  // elements, one a dimension
+  std::vector<bool> dynamic;     // per dimension: gets no divisibility flag
+  int64_t byte_offset = 0;       // from the tensor's or the workspace's base
+  Access access = Access::kRead;
+  bool constant = false;
+  bool streamed = false;
+
+  /// The same elements in another shape of equal size (contiguous tensors only).
+  Arg reshaped(Shape shape) const;
+  /// Fewer elements of one dimension: [start, start + extent).
+  Arg narrowed(int dim, int64_t start, int64_t extent) const;
+  Arg with_access(Access access) const;
+};
+
+struct ScalarBinding {
+  std::string name;
+  DType dtype;
+  uint64_t bits;  // the slot's value
+};
+
+struct KernelCall {
+  std::string name;             // "rms_norm.rows"
+  std::array<int64_t, 3> grid;
+  std::vector<Arg> args;        // views first, in order
+  std::vector<ScalarBinding> scalars;
+  std::function<void(KernelBuilder&, std::span<const View>, std::span<const Tile>)> body;
+};
+
+struct Plan {
+  std::vector<KernelCall> calls;
+  int64_t workspace_bytes = 0;
+};
+
+struct PlanOptions {
+  bool deterministic = false;  // one M class up to 64 rows: a row's bits never depend on its neighbours
+};
+
+class PlanBuilder {
+ public:
+  PlanBuilder(const Problem& problem, const runtime::Capabilities& capabilities, PlanOptions options = {});
+
+  const Problem& problem() const { return problem_; }
+  const runtime::Capabilities& caps() const { return capabilities_; }
+  bool deterministic() const { return options_.deterministic; }
+  int64_t dim(std::string_view name) const { return problem_.dim(name); }
+  DType dtype(std::string_view tensor) const { return problem_.dtype(tensor); }
+  double attribute(std::string_view name) const { return problem_.attribute(name); }
+  bool has(std::string_view tensor) const { return problem_.has(tensor); }
+  /// Upper bound of the class of a dynamic dimension: 1, 8, 64 or 1024 (more). With deterministic(), 64
+  /// serves every count up to 64.
+  int64_t m_class(std::string_view dim) const;
+
+  Arg tensor(std::string_view name) const;
+  /// Scratch memory that lives from this call to the end of the plan; 256-byte aligned.
+  Arg workspace(std::string name, DType dtype, Shape shape, std::vector<bool> dynamic = {});
+
+  /// Adds a kernel. `body` takes (KernelBuilder&, View for each arg...).
+  template <class Body>
+  void kernel(std::string name, std::vector<int64_t> grid, std::vector<Arg> args, Body body) {
+    kernel(std::move(name), std::move(grid), std::move(args), {}, std::move(body));
+  }
+  /// The same with run-time scalars: `body` takes (KernelBuilder&, View..., Tile for each scalar...).
+  template <class Body>
+  void kernel(std::string name, std::vector<int64_t> grid, std::vector<Arg> args,
+              std::vector<ScalarBinding> scalars, Body body) {
+    add(std::move(name), std::move(grid), std::move(args), std::move(scalars),
+        [body](KernelBuilder& k, std::span<const View> v, std::span<const Tile> s) { invoke(body, k, v, s); });
+  }
+
+  Plan finish() &&;
+
+ private:
+  // Calls body(k, v[0], .., v[n-1], s[0], .., s[m-1]) for the arity the body has.
+  template <class Body>
+  static void invoke(const Body& body, KernelBuilder& k, std::span<const View> v, std::span<const Tile> s) {
+    dispatch(body, k, v, s, std::make_index_sequence<12>{});
+  }
+  template <class Body, size_t... N>
+  static void dispatch(const Body& body, KernelBuilder& k, std::span<const View> v, std::span<const Tile> s,
+                       std::index_sequence<N...>);
+  void add(std::string name, std::vector<int64_t> grid, std::vector<Arg> args,
+           std::vector<ScalarBinding> scalars,
+           std::function<void(KernelBuilder&, std::span<const View>, std::span<const Tile>)> body);
+
+  const Problem& problem_;
+  const runtime::Capabilities& capabilities_;
+  PlanOptions options_;
+  Plan plan_;
+};
+
+ScalarBinding scalar_f32(std::string name, float value);
+ScalarBinding scalar_i64(std::string name, int64_t value);
+
+/// Traces one call of a plan.
+Result<lang::Trace> trace_call(const KernelCall& call, const PlanOptions& options = {});
+
+}  // namespace tessera::ops
+
+#include "tessera/ops/frame/plan_inl.h"

@@ -1,0 +1,58 @@
+// SPDX-License-Identifier: Apache-2.0
+// An operator planned, compiled and ready to launch for one set of shapes. Launching fills the tensors'
+// addresses into ready slots and calls the driver: no string, no lock, no allocation.
+#pragma once
+
+#include <cstdint>
+#include <memory>
+#include <span>
+#include <utility>
+#include <vector>
+
+#include "tessera/base/result.h"
+#include "tessera/kernels/kernel_library.h"
+#include "tessera/ops/frame/operator.h"
+#include "tessera/runtime/stream.h"
+
+namespace tessera::ops {
+
+/// The kernels of one use; those with an empty grid are left out.
+Plan make_plan(const Operator& op, const Problem& problem, const runtime::Capabilities& capabilities,
+               const PlanOptions& options = {});
+/// One trace a kernel of the plan.
+Result<std::vector<lang::Trace>> trace_plan(const Plan& plan, const PlanOptions& options = {});
+
+class PreparedOp {
+ public:
+  /// Plans for the library's device and fetches (or compiles) every kernel.
+  static Result<PreparedOp> prepare(kernels::KernelLibrary& library, const Operator& op, const Problem& problem,
+                                    const PlanOptions& options = {});
+  /// The same for many, compiling all their kernels in parallel.
+  static Result<std::vector<PreparedOp>> prepare_all(
+      kernels::KernelLibrary& library, std::span<const std::pair<const Operator*, Problem>> uses,
+      const PlanOptions& options = {});
+
+  int64_t workspace_bytes() const { return workspace_bytes_; }
+  size_t kernel_count() const { return launches_.size(); }
+  /// `addresses`: one a tensor of the signature, in order; 0 for an absent one.
+  Result<void> run(runtime::Stream& stream, std::span<const uint64_t> addresses, uint64_t workspace) const;
+
+ private:
+  struct Patch {
+    uint16_t slot;
+    int16_t tensor;  // -1: workspace
+    int64_t byte_offset;
+  };
+  struct Launch {
+    std::shared_ptr<runtime::Executable> executable;
+    runtime::Grid grid;
+    std::vector<uint64_t> slots;
+    std::vector<Patch> patches;
+  };
+  static Result<PreparedOp> assemble(const Plan& plan, std::span<const lang::Trace> traces,
+                                     std::span<const std::shared_ptr<runtime::Executable>> executables);
+  std::vector<Launch> launches_;
+  int64_t workspace_bytes_ = 0;
+};
+
+}  // namespace tessera::ops
