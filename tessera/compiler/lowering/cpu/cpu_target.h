@@ -8,6 +8,7 @@ namespace tessera::compiler::cpu {
 struct CpuTarget {
   int lanes = 4;  // f32 elements of a native register: 4, 8 or 16
   int registers = 16;
+  bool isX86 = false;  // SSE2 at least
   bool hasFma = false;
   bool hasAvx2 = false;
   bool hasAvx512 = false;   // F, BW, DQ, VL
