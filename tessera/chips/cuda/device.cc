@@ -119,7 +119,7 @@ Result<std::unique_ptr<runtime::Buffer>> CudaDevice::allocate(size_t bytes) {
     const bool over_limit = memory_limit_ != 0 && bytes > memory_free();
     const CUresult status = over_limit ? kOutOfMemory : driver_.memory_allocate(&address, bytes);
     if (status == kOutOfMemory)
-      return out_of_memory(fmt::format("{}: {} bytes asked for, {} of {} free", info().name, bytes,
+      return out_of_memory(fmt::format("{} bytes requested on {}, {} free of {}", bytes, info().name,
                                        memory_free(), info().memory_bytes));
     TESSERA_TRY(driver_.check(status, "cuMemAlloc"));
   }

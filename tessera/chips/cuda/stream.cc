@@ -68,6 +68,7 @@ Result<std::unique_ptr<runtime::Stream>> CudaStream::create(CudaDevice& device) 
 
 CudaStream::~CudaStream() {
   if (!cuda_.enter().ok()) return;
+  if (capturing()) (void)end_capture();  // an abandoned capture never runs
   cuda_.driver().stream_synchronize(stream_);
   cuda_.driver().stream_destroy(stream_);
 }

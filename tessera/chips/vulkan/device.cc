@@ -207,7 +207,7 @@ Result<std::unique_ptr<VulkanBuffer>> VulkanDevice::allocate_from(size_t bytes, 
       refused ? VK_ERROR_OUT_OF_DEVICE_MEMORY : vk_.AllocateMemory(device_, &allocate, nullptr, &memory);
   if (status != VK_SUCCESS) {
     vk_.DestroyBuffer(device_, handle, nullptr);
-    return out_of_memory(fmt::format("{}: {} bytes asked for, {} of {} free", info().name, bytes,
+    return out_of_memory(fmt::format("{} bytes requested on {}, {} free of {}", bytes, info().name,
                                      memory_free(), info().memory_bytes));
   }
   VkBufferDeviceAddressInfo address = {};

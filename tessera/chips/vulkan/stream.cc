@@ -57,7 +57,10 @@ Result<double> VulkanEvent::elapsed_ms_since(Event& start) {
 
 VulkanGraph::~VulkanGraph() { (void)vulkan_.wait_for(last_use_); }
 
-VulkanStream::~VulkanStream() { (void)do_synchronize(); }
+VulkanStream::~VulkanStream() {
+  if (capturing()) open_.reset();  // an abandoned capture never runs
+  (void)do_synchronize();
+}
 
 Result<Recorder*> VulkanStream::recorder() {
   const bool full = open_ && !capturing() &&

@@ -36,6 +36,7 @@ std::unique_ptr<Buffer> DeviceTest::allocate(size_t bytes) {
 std::unique_ptr<Buffer> DeviceTest::upload(const std::vector<std::byte>& bytes) {
   auto buffer = allocate(bytes.size());
   stream->copy_to_device(*buffer, 0, bytes).value();
+  stream->synchronize().value();  // a test may drop the buffer with nothing else queued
   return buffer;
 }
 
