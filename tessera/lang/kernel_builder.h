@@ -24,8 +24,8 @@ namespace tessera::lang {
 
 /// What a caller promises about a view; part of the specialisation.
 struct ViewTraits {
-  std::vector<Divisor> extent_divisors;  // empty: nothing promised
-  std::vector<Divisor> stride_divisors;  // empty: nothing promised
+  std::vector<Divisor> extent_divisors = {};  // empty: nothing promised
+  std::vector<Divisor> stride_divisors = {};  // empty: nothing promised
   bool constant = false;
   bool streamed = false;
 };
