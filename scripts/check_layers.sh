@@ -9,7 +9,7 @@ cd "${1:-"$(dirname "${BASH_SOURCE[0]}")/.."}"
 table='
 base
 runtime    base
-kernels    runtime
+kernels    runtime lang
 lang       base
 ops        lang kernels
 compiler   lang kernels
