@@ -43,7 +43,12 @@ Verdict collect() {
 }
 
 int run() {
-  auto device = open_device(device_spec());
+  const std::string& spec = device_spec();
+  if (auto chip = find_chip(spec.substr(0, spec.find(':'))); !chip.ok()) {
+    fmt::print(stderr, "{}\n", chip.error().to_string());
+    return 1;
+  }
+  auto device = open_device(spec);
   if (!device.ok()) {
     fmt::print(stderr, "{}\n", device.error().to_string());
     const ErrorCode code = device.error().code;
