@@ -8,6 +8,9 @@ file(GLOB TESSERA_OPERATOR_HEADERS CONFIGURE_DEPENDS RELATIVE ${PROJECT_SOURCE_D
      ${PROJECT_SOURCE_DIR}/tessera/ops/*/*.h)
 list(FILTER TESSERA_OPERATOR_HEADERS EXCLUDE REGEX "^tessera/ops/frame/")
 list(SORT TESSERA_OPERATOR_HEADERS)
+set(TESSERA_OPERATORS ".*" CACHE STRING
+    "Build only the operators whose header matches this regular expression, e.g. norm/")
+list(FILTER TESSERA_OPERATOR_HEADERS INCLUDE REGEX ${TESSERA_OPERATORS})
 
 # Sets `result` to the CamelCase form of a snake_case name.
 function(tessera_camel_case name result)

@@ -49,7 +49,7 @@ Inputs::Inputs(const Problem& problem, const Case& c)
   for (size_t i = 0; i < specs.size(); ++i) {
     const auto& desc = problem.tensors()[i];
     if (!desc) {
-      tensors_.emplace_back();
+      tensors_.emplace_back(TensorDesc{.shape = {0}});
       continue;
     }
     HostTensor& tensor = tensors_.emplace_back(*desc);

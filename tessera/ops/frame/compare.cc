@@ -65,7 +65,7 @@ class TensorComparison {
     const DType dtype = actual_.dtype();
     const double rounded_want = rounded(dtype, want);
     if (got == rounded_want || (std::isnan(got) && std::isnan(rounded_want))) return;
-    const auto values = [&](const char* rest) {
+    const auto values = [&](std::string_view rest) {
       return fmt::format("got {:.9g}, want {:.9g}{}", got, want, rest);
     };
     if (!std::isfinite(got) || !std::isfinite(rounded_want)) {
@@ -81,15 +81,17 @@ class TensorComparison {
     const double magnitude = expected_.magnitude(e) > 0 ? expected_.magnitude(e) : std::abs(want);
     const double step = step_at(dtype, std::max(std::abs(rounded_want), std::abs(got)));
     const double allowed = tolerance_.absolute + tolerance_.relative * std::abs(want) +
-                           tolerance_.scaled * magnitude + step / 2;
+                           tolerance_.scaled * magnitude;
     const double target = std::clamp(want, -limits_of(dtype).saturation, limits_of(dtype).saturation);
-    const double units = std::abs(got - target) / allowed;
+    // The final rounding is no error.
+    const double error = std::max(0.0, std::abs(got - target) - step / 2);
+    const double units = error == 0 ? 0 : error / allowed;
     if (units > 1 && tolerance_.one_step_share > 0 && std::abs(got - rounded_want) <= step)
       return report(one_step_off_, first_one_step_, e, values(""));
     result_.worst = std::max(result_.worst, units);
     if (units > 1)
       report(wrong_, first_wrong_, e,
-             values(fmt::format(", off by {:.3g} where {:.3g} is allowed", std::abs(got - target), allowed).c_str()));
+             values(fmt::format(", off by {:.3g} where {:.3g} is allowed", std::abs(got - target), allowed + step / 2)));
   }
 
   void report(int64_t& count, std::string& first, int64_t e, const std::string& what) {

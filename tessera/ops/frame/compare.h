@@ -11,7 +11,7 @@ namespace tessera::ops {
 
 struct Comparison {
   std::string wrong;  // empty: right; else the first wrong element and how many there are
-  double worst = 0;   // largest error in units of what is allowed; 1 is the limit
+  double worst = 0;   // largest error beyond the final rounding, in units of the tolerance; 1 is the limit
 };
 
 Comparison compare_outputs(const Operator& op, const Problem& problem, const std::vector<HostTensor>& inputs,

@@ -1,0 +1,18 @@
+// SPDX-License-Identifier: Apache-2.0
+// All commands, in the order of the help text.
+#pragma once
+
+#include "tessera/cli/command.h"
+
+namespace tessera::cli {
+
+CommandSpec chips_command();
+CommandSpec ops_list_command();
+CommandSpec ops_show_command();
+CommandSpec ops_test_command();
+CommandSpec ops_bench_command();
+CommandSpec pack_command();
+CommandSpec doctor_command();
+CommandSpec tour_command();
+
+}  // namespace tessera::cli

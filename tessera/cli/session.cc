@@ -1,0 +1,74 @@
+// SPDX-License-Identifier: Apache-2.0
+#include "tessera/cli/session.h"
+
+#include <fmt/format.h>
+#include <fmt/ranges.h>
+
+#include <algorithm>
+
+namespace tessera::cli {
+namespace {
+
+Result<std::vector<std::shared_ptr<const kernels::Pack>>> open_packs(const Arguments& arguments,
+                                                                     const std::string& arch) {
+  std::vector<std::shared_ptr<const kernels::Pack>> packs;
+  for (const std::string& file : arguments.list("pack")) {
+    TESSERA_ASSIGN(auto pack, kernels::Pack::open(file));
+    const auto architectures = pack->architectures();
+    if (std::find(architectures.begin(), architectures.end(), arch) == architectures.end())
+      return not_found(fmt::format("pack {} holds kernels for {}, none for {}; make one with `tessera pack --chip {}`",
+                                   file, fmt::join(architectures, ", "), arch, arch));
+    packs.push_back(std::move(pack));
+  }
+  return packs;
+}
+
+}  // namespace
+
+Result<Session> open_session(const Arguments& arguments, const Program& program, runtime::ChipOptions options) {
+  options.threads = arguments.integer("threads", options.threads);
+  Session session;
+  TESSERA_ASSIGN(session.device,
+                 as_usage(runtime::open_device(arguments.text("chip", kDefaultChip), std::move(options))));
+  kernels::LibraryOptions library;
+  TESSERA_ASSIGN(library.packs, open_packs(arguments, session.device->info().arch));
+  library.provider = program.compiler;
+  if (const auto folder = kernels::DiskCache::default_folder(); !folder.empty())
+    library.cache = std::make_shared<kernels::DiskCache>(folder);
+  session.library = std::make_unique<kernels::KernelLibrary>(*session.device, std::move(library));
+  return session;
+}
+
+Result<std::vector<const ops::Operator*>> chosen_operators(const Arguments& arguments) {
+  const std::string pattern = arguments.text("op", "*");
+  std::vector<const ops::Operator*> found = ops::match_operators(pattern);
+  if (!found.empty()) return found;
+  if (pattern.find_first_of("*?[") == std::string::npos) {
+    auto missing = as_usage(ops::find_operator(pattern));
+    if (!missing.ok()) return std::move(missing).error();
+  }
+  return invalid_argument(fmt::format("no operator matches \"{}\"; `tessera ops list` shows all", pattern));
+}
+
+Result<std::optional<DType>> chosen_dtype(const Arguments& arguments) {
+  const std::string text = arguments.text("dtype");
+  if (text.empty()) return std::optional<DType>();
+  if (const auto dtype = parse_dtype(text)) return std::optional<DType>(dtype);
+  std::vector<std::string_view> names;
+  for (int i = 0; i < kDTypeCount; ++i) names.push_back(name(static_cast<DType>(i)));
+  return invalid_argument(fmt::format("no dtype \"{}\"; there are: {}", text, fmt::join(names, ", ")));
+}
+
+std::span<const runtime::KnownFailure> known_failures(std::string_view spec) {
+  const auto chip = runtime::find_chip(spec.substr(0, spec.find(':')));
+  return chip.ok() ? (*chip)->known_failures : std::span<const runtime::KnownFailure>();
+}
+
+std::string size_text(double bytes) {
+  static constexpr const char* kUnits[] = {"B", "KiB", "MiB", "GiB", "TiB"};
+  size_t unit = 0;
+  while (bytes >= 1024 && unit + 1 < std::size(kUnits)) bytes /= 1024, ++unit;
+  return unit == 0 ? fmt::format("{:.0f} B", bytes) : fmt::format("{:.1f} {}", bytes, kUnits[unit]);
+}
+
+}  // namespace tessera::cli

@@ -1,0 +1,50 @@
+// SPDX-License-Identifier: Apache-2.0
+// The device, its kernel library and the operators a command works on, opened from common options.
+#pragma once
+
+#include <memory>
+#include <optional>
+#include <string>
+#include <vector>
+
+#include "tessera/cli/command.h"
+#include "tessera/cli/program.h"
+#include "tessera/kernels/kernel_library.h"
+#include "tessera/ops/frame/operator.h"
+#include "tessera/runtime/chip_registry.h"
+
+namespace tessera::cli {
+
+inline constexpr char kDefaultChip[] = "cpu";
+
+// Options with the same meaning everywhere.
+inline constexpr OptionSpec kChipOption{"-c,--chip", OptionSpec::Kind::kText, "CHIP",
+                                        "Device, as chip[:option][:index]: cpu, cpu:avx2, null (default cpu)"};
+inline constexpr OptionSpec kOpOption{"--op", OptionSpec::Kind::kText, "GLOB",
+                                      "Only operators whose name or family/name matches"};
+inline constexpr OptionSpec kPackOption{"--pack", OptionSpec::Kind::kList, "FILE",
+                                        "Take kernels from this pack first; may be repeated"};
+inline constexpr OptionSpec kThreadsOption{"-j,--threads", OptionSpec::Kind::kNumber, "N",
+                                           "Host threads (default all cores)"};
+
+struct Session {
+  std::unique_ptr<runtime::Device> device;
+  std::unique_ptr<kernels::KernelLibrary> library;
+};
+
+/// Opens the device of --chip and a library with --pack, the disk cache and the program's compiler.
+Result<Session> open_session(const Arguments& arguments, const Program& program, runtime::ChipOptions options = {});
+
+/// The operators --op names; all without it. Wrong use when none matches.
+Result<std::vector<const ops::Operator*>> chosen_operators(const Arguments& arguments);
+
+/// The type --dtype names.
+Result<std::optional<DType>> chosen_dtype(const Arguments& arguments);
+
+/// Known failures of the chip in `spec` ("cpu:avx2" -> those of cpu).
+std::span<const runtime::KnownFailure> known_failures(std::string_view spec);
+
+/// "1.5 GiB"
+std::string size_text(double bytes);
+
+}  // namespace tessera::cli
