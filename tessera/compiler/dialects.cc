@@ -1,0 +1,29 @@
+// SPDX-License-Identifier: Apache-2.0
+#include "tessera/compiler/dialects.h"
+
+#include "mlir/Dialect/Arith/IR/Arith.h"
+#include "mlir/Dialect/ControlFlow/IR/ControlFlow.h"
+#include "mlir/Dialect/LLVMIR/LLVMDialect.h"
+#include "mlir/Dialect/Math/IR/Math.h"
+#include "mlir/Dialect/SCF/IR/SCF.h"
+#include "mlir/Dialect/Vector/IR/VectorOps.h"
+#include "mlir/Target/LLVMIR/Dialect/Builtin/BuiltinToLLVMIRTranslation.h"
+#include "mlir/Target/LLVMIR/Dialect/LLVMIR/LLVMToLLVMIRTranslation.h"
+#include "tessera/compiler/ir/tile_dialect.h"
+
+namespace tessera::compiler {
+
+const mlir::DialectRegistry& dialects() {
+  static const mlir::DialectRegistry registry = [] {
+    mlir::DialectRegistry all;
+    all.insert<mlir::arith::ArithDialect, mlir::cf::ControlFlowDialect, mlir::LLVM::LLVMDialect,
+               mlir::math::MathDialect, mlir::scf::SCFDialect, mlir::vector::VectorDialect,
+               tile::TileDialect>();
+    mlir::registerBuiltinDialectTranslation(all);
+    mlir::registerLLVMDialectTranslation(all);
+    return all;
+  }();
+  return registry;
+}
+
+}  // namespace tessera::compiler

@@ -1,0 +1,26 @@
+// SPDX-License-Identifier: Apache-2.0
+// The compiler as the kernel library's source of images.
+#pragma once
+
+#include <memory>
+#include <vector>
+
+#include "tessera/compiler/target.h"
+#include "tessera/kernels/provider.h"
+
+namespace tessera::compiler {
+
+class Jit final : public kernels::Provider {
+ public:
+  /// Compiles for these targets; see all_targets().
+  explicit Jit(std::vector<std::unique_ptr<Target>> targets, CompileOptions options = {});
+
+  std::string_view version() const override;
+  Result<runtime::KernelImage> compile(const lang::Trace& trace, std::string_view arch) override;
+
+ private:
+  std::vector<std::unique_ptr<Target>> targets_;
+  CompileOptions options_;
+};
+
+}  // namespace tessera::compiler

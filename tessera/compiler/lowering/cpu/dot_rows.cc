@@ -1,0 +1,271 @@
+// SPDX-License-Identifier: Apache-2.0
+#include "tessera/compiler/lowering/cpu/dot_rows.h"
+
+#include <algorithm>
+
+#include "mlir/Dialect/LLVMIR/LLVMDialect.h"
+#include "tessera/base/check.h"
+
+namespace tessera::compiler::cpu {
+namespace {
+
+using mlir::Value;
+using mlir::arith::CmpIPredicate;
+
+constexpr int64_t kLine = 64;
+constexpr int64_t kPrefetchAhead = 12 * 1024;  // bytes; into L2: further than L1 could hold
+
+/// How scales of b meet the products.
+enum class Scaling {
+  kNone,
+  kGroups,    // one scale for whole vectors: partial sums of a group times the scale
+  kLanes,     // a vector of scales, lanes in order of their groups
+  kLanesFast, // the same, e8m0 bytes within [1, 254]
+  kFolded,    // in the exponents of the weights
+};
+
+/// Products of all rows of a with `count` neighbouring rows of b.
+class RowBlock {
+ public:
+  RowBlock(Emitter& e, const DotTask& task, Decoder& decoder, const DotRows& a, Value row,
+           int64_t count)
+      : e_(e), task_(task), decoder_(decoder), row_(row), count_(count) {
+    for (int64_t m = 0; m < task.m; ++m) a_.push_back(a.row(e, m));
+    for (int64_t r = 0; r < count; ++r)
+      b_.push_back(e.offset(task.b.pointer, e.mul(e.add(row, e.i64(r)), task.b.rowStride)));
+  }
+
+  /// `accumulators` [m][count] with the products added.
+  Values run(Values accumulators, Scaling scaling) {
+    scaling_ = scaling;
+    unit_ = decoder_.step();
+    if (scaling == Scaling::kGroups)
+      unit_ = std::max(unit_, std::min<int64_t>(groupOf(*task_.bScale, task_.k), 128));
+    const int64_t units = task_.k / unit_, pairs = task_.m * count_;
+    // Independent sums hide the latency of the additions where there are few accumulators.
+    const int64_t chains =
+        scaling == Scaling::kNone ? std::min<int64_t>(units, std::max<int64_t>(1, 8 / pairs)) : 1;
+    const Values initial = accumulators;
+    for (int64_t chain = 1; chain < chains; ++chain)
+      for (Value value : initial) accumulators.push_back(e_.constant(value.getType()), 0);
+    const int64_t unroll = std::min(units, std::max<int64_t>(chains, 16 / pairs));
+    const auto emit = [&](Value first, mlir::ValueRange carried) {
+      Values values(carried);
+      for (int64_t i = 0; i < unroll; ++i) {
+        const size_t chain = i % chains * pairs;
+        Values part(llvm::ArrayRef(values).slice(chain, pairs));
+        unitProducts(first, i * unit_, unroll == units && i + 1 < units, part);
+        std::copy(part.begin(), part.end(), values.begin() + chain);
+      }
+      return values;
+    };
+    if (unroll == units)
+      accumulators = emit(e_.i64(0), accumulators);
+    else
+      accumulators =
+          e_.loop(e_.i64(0), e_.i64(task_.k), e_.i64(unroll * unit_), accumulators, emit);
+    for (int64_t chain = chains - 1; chain > 0; --chain)
+      for (int64_t i = 0; i < pairs; ++i)
+        accumulators[(chain - 1) * pairs + i] =
+            e_.add(accumulators[(chain - 1) * pairs + i], accumulators[chain * pairs + i]);
+    accumulators.resize(pairs);
+    return accumulators;
+  }
+
+ private:
+  int64_t bytesOfB(int64_t elements) const { return size_in_bytes(task_.b.dtype, elements); }
+  Value bytesOfB(Value elements) {
+    const int width = bits(task_.b.dtype);
+    return width < 8 ? e_.shr(elements, 1) : e_.mul(elements, e_.i64(width / 8));
+  }
+  Value scaleAt(int64_t r, Value first, int64_t sub) {
+    const DotScale& scale = *task_.bScale;
+    const Value group = divide(e_, e_.add(first, e_.i64(sub)), groupOf(scale, task_.k));
+    return scaleAddress(e_, scale, e_.add(row_, e_.i64(r)), task_.n, group);
+  }
+
+  /// Elements [first + sub, first + sub + unit) of all rows.
+  void unitProducts(Value first, int64_t sub, bool readsOn, Values& accumulators) {
+    const Value bBytes = bytesOfB(first);
+    const Value aBytes = e_.mul(first, e_.i64(bytesOf(decoder_.form())));
+    llvm::SmallVector<Value> a;
+    for (Value row : a_)
+      a.push_back(e_.offset(e_.offset(row, aBytes), sub * bytesOf(decoder_.form())));
+    for (int64_t r = 0; r < count_; ++r) {
+      const Value b = e_.offset(e_.offset(b_[r], bBytes), bytesOfB(sub));
+      if (task_.b.inView)
+        for (int64_t line = (kLine - bytesOfB(sub) % kLine) % kLine; line < bytesOfB(unit_);
+             line += kLine)
+          e_.prefetch(e_.offset(b, kPrefetchAhead + line), 2);
+      rowProducts(r, first, sub, b, readsOn, a, accumulators);
+    }
+  }
+
+  void rowProducts(int64_t r, Value first, int64_t sub, Value b, bool readsOn,
+                   llvm::ArrayRef<Value> a, Values& accumulators) {
+    const int64_t step = decoder_.step();
+    Values weights;
+    Value scale;
+    if (scaling_ == Scaling::kFolded) {
+      const mlir::Type bytes = e_.type(e_.i8(), step / 32);
+      weights = decoder_.decodeFp4Folded(b, e_.load(bytes, scaleAt(r, first, sub)));
+    } else {
+      for (int64_t at = 0; at < unit_; at += step)
+        weights.append(decoder_.decode(e_.offset(b, bytesOfB(at)), readsOn || at + step < unit_));
+      scale = scaleVector(r, first, sub);
+    }
+    for (int64_t m = 0; m < task_.m; ++m) {
+      Value& accumulator = accumulators[m * count_ + r];
+      const mlir::Type sums = accumulator.getType();
+      Value sum = scale ? e_.constant(sums, 0) : accumulator;
+      for (size_t v = 0; v < weights.size(); ++v) {
+        const int64_t bytes = v * decoder_.width() * bytesOf(decoder_.form());
+        const Value x = e_.load(e_.type(elementOf(e_, decoder_.form()), decoder_.width()),
+                                e_.offset(a[m], bytes));
+        const bool isFirst = scale && v == 0 && decoder_.form() == DotForm::kF32;
+        sum = isFirst ? e_.mul(weights[v], x)
+                      : multiplyAdd(e_, decoder_.form(), sum, weights[v], x);
+      }
+      accumulator = scale ? e_.fma(sum, scale, accumulator) : sum;
+    }
+  }
+
+  /// Scales of the unit, one for each lane of an accumulator; null without scales.
+  Value scaleVector(int64_t r, Value first, int64_t sub) {
+    if (scaling_ == Scaling::kNone) return {};
+    const DType dtype = task_.bScale->dtype;
+    const int64_t lanes = decoder_.lanes();
+    const Value address = scaleAt(r, first, sub);
+    if (scaling_ == Scaling::kGroups) return e_.splat(loadScale(e_, dtype, address), lanes);
+    if (scaling_ == Scaling::kLanesFast) {
+      // Four bytes in every lane; each lane turns its own into an exponent.
+      const Value word = e_.splat(e_.load(e_.i32(), address), lanes);
+      llvm::SmallVector<int64_t> amounts;
+      for (int64_t lane = 0; lane < lanes; ++lane) amounts.push_back((23 + 24 * (lane / 4)) % 32);
+      const Value turned = rotateLeft(e_, word, e_.integers(e_.i32(), amounts));
+      return e_.bitcast(e_.andi(turned, int64_t{0x7f800000}), e_.f32());
+    }
+    const int64_t lanesOfGroup = groupOf(*task_.bScale, task_.k) / decoder_.laneGroup();
+    llvm::SmallVector<int64_t> spread;
+    for (int64_t lane = 0; lane < lanes; ++lane) spread.push_back(lane / lanesOfGroup);
+    const int64_t groups = lanes / lanesOfGroup;
+    const auto wide = [&](Value loaded) { return e_.shuffle(loaded, Value(), spread); };
+    if (dtype == DType::f32) return wide(e_.load(e_.type(e_.f32(), groups), address));
+    const Value bytes = e_.zeroExtend(e_.load(e_.type(e_.i8(), groups), address), e_.i32());
+    return scaleOfBytes(e_, wide(bytes));
+  }
+
+  Emitter& e_;
+  const DotTask& task_;
+  Decoder& decoder_;
+  Value row_;
+  int64_t count_;
+  Values a_, b_;
+  Scaling scaling_ = Scaling::kNone;
+  int64_t unit_ = 0;
+};
+
+Scaling scalingOf(const DotTask& task, const Decoder& decoder) {
+  if (!task.bScale) return Scaling::kNone;
+  return groupOf(*task.bScale, task.k) >= decoder.step() ? Scaling::kGroups : Scaling::kLanes;
+}
+
+/// The fast form of exact lane scales that this task has, or kLanes.
+Scaling fastScaling(const Emitter& e, const DotTask& task, const Decoder& decoder) {
+  if (task.bScale->dtype != DType::f8e8m0 || !e.target.hasAvx512 || decoder.lanes() != 16 ||
+      decoder.laneGroup() != 8 || groupOf(*task.bScale, task.k) != 32)
+    return Scaling::kLanes;
+  return task.m >= 4 && decoder.folds(32) ? Scaling::kFolded : Scaling::kLanesFast;
+}
+
+/// Accumulators of `count` rows from `row`, over all of k.
+Values blockProducts(Emitter& e, const DotTask& task, Decoder& decoder, const DotRows& a, Value row,
+                     int64_t count, Values accumulators) {
+  RowBlock block(e, task, decoder, a, row, count);
+  const Scaling exact = scalingOf(task, decoder);
+  if (exact != Scaling::kLanes) return block.run(accumulators, exact);
+  const Scaling fast = fastScaling(e, task, decoder);
+  if (fast == Scaling::kLanes) return block.run(accumulators, exact);
+  const bool folded = fast == Scaling::kFolded;
+  const Value outside = scalesOutside(e, task, row, count, folded ? decoder.foldLow() : 1,
+                                      folded ? decoder.foldHigh() : 254);
+  return branch(e, outside, [&] { return block.run(accumulators, exact); },
+                [&] { return block.run(accumulators, fast); });
+}
+
+/// Rows of b worked on side by side: enough to use each loaded activation several times.
+int64_t sideBySide(const Emitter& e, const DotTask& task) {
+  const int64_t accumulators = e.target.registers / 2;
+  const int64_t rows = task.m <= 2 ? 1 : std::min<int64_t>(4, accumulators / task.m);
+  return std::clamp<int64_t>(rows, 1, task.n);
+}
+
+}  // namespace
+
+bool fewRowsTakes(const DotTask& task, const Decoder& decoder) {
+  if (!task.bScale) return true;
+  const int64_t group = groupOf(*task.bScale, task.k);
+  if (group >= decoder.step()) return true;
+  return decoder.laneGroup() > 0 && group >= decoder.laneGroup();
+}
+
+Value scalesOutside(Emitter& e, const DotTask& task, Value row, int64_t rows, int low, int high) {
+  const DotScale& scale = *task.bScale;
+  Value outside;
+  for (int64_t r = 0; r < rows; ++r)
+    for (int64_t group = 0; group < scale.groups; group += 64) {
+      const int64_t count = std::min<int64_t>(64, scale.groups - group);
+      const Value address =
+          scaleAddress(e, scale, e.add(row, e.i64(r)), task.n, e.i64(group));
+      const Value bytes = e.load(e.type(e.i8(), count), address);
+      const Value excess = e.sub(bytes, e.integer(bytes.getType(), low));
+      const Value bad = e.compare(CmpIPredicate::ugt, excess,
+                                  e.integer(bytes.getType(), high - low));
+      const mlir::Type mask = e.builder.getIntegerType(count);
+      const Value any = e.compare(
+          CmpIPredicate::ne,
+          count == 1 ? bad : Value(mlir::LLVM::BitcastOp::create(e.builder, e.loc, mask, bad)),
+          e.integer(mask, 0));
+      outside = outside ? e.ori(outside, any) : any;
+    }
+  return outside;
+}
+
+void emitFewRows(Emitter& e, const DotTask& task, Decoder& decoder, const DotRows& a) {
+  const int64_t lanes = decoder.lanes(), together = sideBySide(e, task);
+  const mlir::Type sums = e.type(accumulatorOf(e, decoder.form()), lanes);
+  if (task.layout == DotTask::Accumulator::kPartial) {
+    TESSERA_CHECK(sums == e.type(e.f32(), e.target.lanes));
+    for (int64_t row = 0; row < task.n; row += together) {
+      const auto address = [&](int64_t m, int64_t r) {
+        return e.offset(task.accumulator, (m * task.n + row + r) * lanes * 4);
+      };
+      Values accumulators;
+      for (int64_t m = 0; m < task.m; ++m)
+        for (int64_t r = 0; r < together; ++r)
+          accumulators.push_back(e.load(sums, address(m, r), 4 * lanes));
+      accumulators = blockProducts(e, task, decoder, a, e.i64(row), together, accumulators);
+      for (int64_t m = 0; m < task.m; ++m)
+        for (int64_t r = 0; r < together; ++r)
+          e.store(accumulators[m * together + r], address(m, r), 4 * lanes);
+    }
+    return;
+  }
+  e.loop(0, task.n, together, [&](Value row) {
+    Values accumulators;
+    for (int64_t i = 0; i < task.m * together; ++i) accumulators.push_back(e.constant(sums, 0));
+    accumulators = blockProducts(e, task, decoder, a, row, together, accumulators);
+    const Values totals = sumLanes(e, accumulators);
+    const mlir::Type run = e.type(elementOf(e, decoder.form()), 1);
+    (void)run;
+    for (int64_t m = 0; m < task.m; ++m)
+      for (int64_t r = 0; r < together; ++r) {
+        const int64_t index = m * together + r;
+        const Value to = e.offset(e.offset(task.accumulator, e.shl(row, 2)), (m * task.n + r) * 4);
+        const Value sum = e.extract(totals[index / lanes], index % lanes);
+        e.store(e.add(e.load(sum.getType(), to, 4), sum), to, 4);
+      }
+  });
+}
+
+}  // namespace tessera::compiler::cpu

@@ -1,0 +1,25 @@
+// SPDX-License-Identifier: Apache-2.0
+// Products of many rows with many rows: register tiles over operands that are ready for products.
+#pragma once
+
+#include "tessera/compiler/lowering/cpu/dot_pack.h"
+
+namespace tessera::compiler::cpu {
+
+/// Whether emitTile() can be used: f32 or i32 accumulators in plain layout, k whole vectors.
+/// Adds a . b over `k` elements, a multiple of the vectors' width, to `accumulator`, row-major [m, n].
+void emitTile(Emitter& e, DotForm form, int64_t lanes, int64_t m, int64_t n, int64_t k,
+              const DotRows& a, const DotRows& b, mlir::Value accumulator);
+
+/// The task's operand b, ready for products over [first, first + k) of its K: as it lies in memory or
+/// decoded into `scratch`, scales folded in.
+DotRows prepareB(Emitter& e, const DotTask& task, Decoder& decoder, int64_t first, int64_t k,
+                 const DotRows& scratch);
+
+/// Whether prepareB() handles the scales of b.
+bool canPrepareB(const DotTask& task, const Decoder& decoder);
+
+/// i1: scales are outside of what prepareB() folds exactly; null when it is exact for all.
+mlir::Value foldIsInexact(Emitter& e, const DotTask& task, const Decoder& decoder);
+
+}  // namespace tessera::compiler::cpu

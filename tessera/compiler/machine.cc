@@ -1,0 +1,118 @@
+// SPDX-License-Identifier: Apache-2.0
+#include "tessera/compiler/machine.h"
+
+#include <fmt/format.h>
+
+#include <memory>
+#include <mutex>
+
+#include "llvm/IR/LegacyPassManager.h"
+#include "llvm/IR/Module.h"
+#include "llvm/MC/TargetRegistry.h"
+#include "llvm/Object/ELFObjectFile.h"
+#include "llvm/Passes/PassBuilder.h"
+#include "llvm/Support/TargetSelect.h"
+#include "llvm/Target/TargetMachine.h"
+#include "llvm/Target/TargetOptions.h"
+#include "llvm/Transforms/Utils/Cloning.h"
+#include "mlir/Target/LLVMIR/Export.h"
+
+namespace tessera::compiler {
+namespace {
+
+void initializeTargets() {
+  static std::once_flag once;
+  std::call_once(once, [] {
+    llvm::InitializeAllTargetInfos();
+    llvm::InitializeAllTargets();
+    llvm::InitializeAllTargetMCs();
+    llvm::InitializeAllAsmPrinters();
+  });
+}
+
+Result<std::unique_ptr<llvm::TargetMachine>> createTargetMachine(const Machine& machine) {
+  initializeTargets();
+  const llvm::Triple triple(machine.triple);
+  std::string text;
+  const llvm::Target* target = llvm::TargetRegistry::lookupTarget(triple, text);
+  if (target == nullptr) return unsupported(fmt::format("LLVM has no target {}: {}", machine.triple, text));
+  llvm::TargetOptions options;
+  options.AllowFPOpFusion = llvm::FPOpFusion::Standard;
+  std::unique_ptr<llvm::TargetMachine> created(
+      target->createTargetMachine(triple, machine.cpu, machine.features, options, llvm::Reloc::PIC_,
+                                  std::nullopt, llvm::CodeGenOptLevel::Default));
+  if (!created) return unsupported(fmt::format("LLVM makes no code for {}", machine.triple));
+  return created;
+}
+
+void describeMachine(llvm::Module& module, const llvm::TargetMachine& target, const Machine& machine) {
+  module.setDataLayout(target.createDataLayout());
+  module.setTargetTriple(target.getTargetTriple());
+  for (llvm::Function& function : module) {
+    if (function.isDeclaration()) continue;
+    function.addFnAttr("target-cpu", machine.cpu);
+    function.addFnAttr("target-features", machine.features);
+    function.addFnAttr("prefer-vector-width", fmt::format("{}", machine.vectorBits));
+    function.addFnAttr("probe-stack", "inline-asm");  // large frames must not jump over the guard page
+    function.addFnAttr(llvm::Attribute::NoUnwind);
+  }
+}
+
+/// The code is vectorised and unrolled already; what is left is scalar clean-up and memory to registers.
+void optimize(llvm::Module& module, llvm::TargetMachine& target) {
+  llvm::PipelineTuningOptions tuning;
+  tuning.LoopVectorization = false;
+  tuning.SLPVectorization = false;
+  tuning.LoopInterleaving = false;
+  tuning.LoopUnrolling = false;
+  llvm::PassBuilder builder(&target, tuning);
+  llvm::LoopAnalysisManager loops;
+  llvm::FunctionAnalysisManager functions;
+  llvm::CGSCCAnalysisManager calls;
+  llvm::ModuleAnalysisManager modules;
+  builder.registerModuleAnalyses(modules);
+  builder.registerCGSCCAnalyses(calls);
+  builder.registerFunctionAnalyses(functions);
+  builder.registerLoopAnalyses(loops);
+  builder.crossRegisterProxies(loops, functions, calls, modules);
+  builder.buildPerModuleDefaultPipeline(llvm::OptimizationLevel::O2).run(module, modules);
+}
+
+Result<void> emit(llvm::Module& module, llvm::TargetMachine& target, llvm::CodeGenFileType type,
+                  llvm::raw_pwrite_stream& out) {
+  llvm::legacy::PassManager passes;
+  if (target.addPassesToEmitFile(passes, out, nullptr, type))
+    return internal_error("LLVM cannot write this kind of file");
+  passes.run(module);
+  return {};
+}
+
+Result<void> writeAssembly(const llvm::Module& module, llvm::TargetMachine& target, const std::string& file) {
+  std::error_code error;
+  llvm::raw_fd_ostream out(file, error);
+  if (error) return io_error(fmt::format("{}: {}", file, error.message()));
+  const std::unique_ptr<llvm::Module> copy = llvm::CloneModule(module);
+  return emit(*copy, target, llvm::CodeGenFileType::AssemblyFile, out);
+}
+
+}  // namespace
+
+Result<std::vector<char>> compileToObject(mlir::ModuleOp module, const Machine& machine,
+                                          const std::string& assemblyFile, StageTimer& timer) {
+  TESSERA_ASSIGN(auto target, createTargetMachine(machine));
+  llvm::LLVMContext context;
+  std::unique_ptr<llvm::Module> code = mlir::translateModuleToLLVMIR(module, context);
+  if (!code) return internal_error("translation to LLVM IR failed");
+  describeMachine(*code, *target, machine);
+  timer.finish("translate");
+  optimize(*code, *target);
+  timer.finish("optimize");
+  if (!assemblyFile.empty()) TESSERA_TRY(writeAssembly(*code, *target, assemblyFile));
+  llvm::SmallVector<char, 0> object;
+  llvm::raw_svector_ostream out(object);
+  TESSERA_TRY(emit(*code, *target, llvm::CodeGenFileType::ObjectFile, out));
+  timer.finish("codegen");
+  return std::vector<char>(object.begin(), object.end());
+}
+
+}  // namespace tessera::compiler

@@ -1,0 +1,32 @@
+// SPDX-License-Identifier: Apache-2.0
+// The back half of compilation: an MLIR module of the llvm dialect to machine code, by way of LLVM's
+// optimiser, a TargetMachine and lld. Thread-safe; every call has its own LLVM context.
+#pragma once
+
+#include <cstddef>
+#include <string>
+#include <vector>
+
+#include "mlir/IR/BuiltinOps.h"
+#include "tessera/base/result.h"
+#include "tessera/compiler/stage_timer.h"
+
+namespace tessera::compiler {
+
+/// An LLVM target.
+struct Machine {
+  std::string triple;    // "x86_64-unknown-linux-gnu"
+  std::string cpu;       // "x86-64-v3"
+  std::string features;  // "+avx512bf16,+avx512vnni"
+  int vectorBits = 128;  // widest registers worth using
+};
+
+/// Object code of the module. `assemblyFile`: also written there unless empty.
+Result<std::vector<char>> compileToObject(mlir::ModuleOp module, const Machine& machine,
+                                          const std::string& assemblyFile, StageTimer& timer);
+
+/// A shared object that needs nothing but memcpy, memmove and memset; anything else it calls is a bug
+/// of the lowering and reported as `internal` with the symbol's name.
+Result<std::vector<std::byte>> linkSharedObject(const std::vector<char>& object, StageTimer& timer);
+
+}  // namespace tessera::compiler

@@ -1,0 +1,39 @@
+// SPDX-License-Identifier: Apache-2.0
+// What the compiler needs to know of a chip: how to turn a trace into an image for one architecture.
+#pragma once
+
+#include <memory>
+#include <string>
+#include <string_view>
+#include <vector>
+
+#include "tessera/base/result.h"
+#include "tessera/lang/trace.h"
+#include "tessera/runtime/capabilities.h"
+#include "tessera/runtime/kernel_image.h"
+
+namespace tessera::compiler {
+
+struct CompileOptions {
+  bool print_ir = false;      // the module after each pass, to stderr
+  bool print_timing = false;  // per-pass milliseconds, to stderr
+  std::string dump_assembly;  // file that receives the target's assembly; empty: none
+};
+
+/// One architecture of one chip. Stateless and thread-safe: kernels compile in parallel.
+class Target {
+ public:
+  virtual ~Target() = default;
+  /// The DeviceInfo::arch this target serves, e.g. "cpu:x86-64-v4"; part of every cache key.
+  virtual std::string_view arch() const = 0;
+  /// What plans may know of the architecture; equal to the device's own.
+  virtual const runtime::Capabilities& capabilities() const = 0;
+  virtual Result<runtime::KernelImage> compile(const lang::Trace& trace, const CompileOptions& options) const = 0;
+};
+
+/// All targets of all chips in this build; generated from tessera/chips/*.
+std::vector<std::unique_ptr<Target>> all_targets();
+/// `not_found` lists the architectures there are.
+Result<std::unique_ptr<Target>> find_target(std::string_view arch);
+
+}  // namespace tessera::compiler
