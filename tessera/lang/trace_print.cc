@@ -87,6 +87,7 @@ class Printer {
     if (const std::string line = trace_.line(node); !line.empty()) put("  // {}", line);
     put("\n");
     for (size_t i = 0; i < node.regions.size(); ++i) {
+      if (i > 0 && node.regions[i].nodes.empty() && node.regions[i].yields.empty()) continue;
       if (i > 0) put("{:{}}else\n", "", 2 * depth);
       print_block(node.regions[i], depth + 1);
     }
