@@ -1,0 +1,274 @@
+// SPDX-License-Identifier: Apache-2.0
+// Attention of every head of a token over a list of cache rows that are keys and values at once.
+#pragma once
+
+#include <algorithm>
+#include <cmath>
+#include <limits>
+#include <vector>
+
+#include "tessera/ops/frame/operator.h"
+#include "tessera/ops/tiling.h"
+
+namespace tessera::ops {
+
+struct SparseAttention {
+  static Signature signature() {
+    return {
+        .name = "sparse_attention",
+        .family = "attention",
+        .rows = "37",
+        .summary = "attention over gathered rows with a sink in the denominator",
+        .formula =
+            "s[h,j] = q[t,h] . kv[i_j] * scale for i_j = indices[t,j] >= 0; m_h = max_j s[h,j]; p "
+            "= exp(s - m) "
+            "in f32; out[t,h] = sum_j bf16(p[h,j]) kv[i_j] / (sum_j p[h,j] + exp(sink[h] - m_h)), "
+            "one rounding "
+            "to bf16; 0 where all indices are -1. q bf16 [T,H,D], kv bf16 [R,D] (K = V, shared by "
+            "the heads), "
+            "indices i32 [T,N], sink f32 [H], out bf16 [T,H,D].",
+        .source = "kernel.py:277-352 sparse_attn_kernel, model.py:528-539",
+        .tensors = {in("q", "T,H,D", {DType::bf16}), in("kv", "R,D", {DType::bf16}),
+                    in("indices", "T,N", {DType::i32}), in("sink", "H", {DType::f32}),
+                    out("out", "T,H,D", {DType::bf16})},
+        .attributes = {{"scale", 0.04419417382415922}},  // 512^-0.5
+        .dynamic_dims = {"T", "R", "N"},
+    };
+  }
+
+  static constexpr double kNever = -std::numeric_limits<double>::infinity();
+
+  /// Static sizes of a program: some heads of one token, `keys` rows a step.
+  struct Sizes {
+    int64_t heads, width, keys;
+    double scale;
+  };
+
+  /// The softmax so far: maximum and sum [heads, 1], and the weighted sum of rows [heads, width].
+  struct Partial {
+    Tile max, sum, rows;
+  };
+
+  /// exp(x - max) where max may still be -inf (no key yet); then every x is -inf too and gives 0.
+  static Tile above(Tile x, Tile max) { return exp(x - select(max == kNever, 0.0, max)); }
+
+  /// One past the last index in [lo, hi) that is not -1.
+  static Tile last_used(KernelBuilder& k, const View& indices, Tile t, Tile lo, Tile hi) {
+    constexpr int64_t kStep = 64;
+    auto last = k.for_range(
+        lo, hi, kStep, lang::carry(k.constant(DType::i32, {}, 0)), [&](Tile j, Tile last) {
+          const Tile position = k.iota({kStep}, 0) + cast(j, DType::i32) + 1;
+          const Tile used = select(load(indices, {t, j}, {kStep}, -1) >= 0, position, 0);
+          return lang::carry(max(last, reshape(reduce_max(used, 0), {})));
+        });
+    return min(cast(last[0], DType::i64), hi);
+  }
+
+  /// Online softmax over indices [lo, hi) for the heads from h on.
+  static Partial attend(KernelBuilder& k, const Sizes& z, const View& q, const View& kv,
+                        const View& indices, Tile t, Tile h, Tile lo, Tile hi) {
+    const Tile query = load(q, {t, h, 0}, {z.heads, z.width});
+    const Tile max0 = k.constant(DType::f32, {z.heads, 1}, kNever);
+    const Tile sum0 = k.zeros(DType::f32, {z.heads, 1}),
+               rows0 = k.zeros(DType::f32, {z.heads, z.width});
+    const View seen = indices.bounded(1, hi);
+    auto out = k.for_range(
+        lo, last_used(k, indices, t, lo, hi), z.keys, lang::carry(max0, sum0, rows0),
+        [&](Tile j, Tile max_before, Tile sum, Tile rows) {
+          const Tile index = load(seen, {t, j}, {z.keys}, -1);
+          const Tile key = gather(kv, {0, 0}, index, z.width);
+          Tile score = dot(query, key, k.zeros(DType::f32, {z.heads, z.keys})) * z.scale;
+          score = select(reshape(index, {1, z.keys}) >= 0, score, kNever);
+          const Tile max_now = max(max_before, reduce_max(score, 1));
+          const Tile p = above(score, max_now), shrink = above(max_before, max_now);
+          return lang::carry(max_now, sum * shrink + reduce_sum(p, 1),
+                             dot_kn(cast(p, DType::bf16), key, rows * shrink));
+        });
+    return {out[0], out[1], out[2]};
+  }
+
+  /// rows / (sum + exp(sink - max)); a token without keys has rows = 0 and gives 0.
+  static Tile finished(const Partial& p, Tile sink) {
+    const Tile denominator = p.sum + above(sink, p.max);
+    return cast(select(p.sum > 0.0, p.rows / denominator, 0.0), DType::bf16);
+  }
+
+  /// Keys a program takes when few tokens are split over their keys.
+  static int64_t span(const runtime::Capabilities& caps) { return 2 * caps.attention_keys; }
+
+  static void plan(PlanBuilder& b) {
+    const int64_t T = b.dim("T"), H = b.dim("H"), N = b.dim("N");
+    const Sizes z{std::min(pow2_ceil(H), b.caps().dot(H).m), pow2_ceil(b.dim("D")),
+                  b.caps().attention_keys, b.attribute("scale")};
+    const int64_t head_blocks = (H + z.heads - 1) / z.heads,
+                  splits = (N + span(b.caps()) - 1) / span(b.caps());
+    if (b.m_class("T") <= 8 && splits > 1) return plan_split(b, z, head_blocks, splits);
+    b.kernel(
+        "attend", {head_blocks, T},
+        {b.tensor("q"), b.tensor("kv"), b.tensor("indices"), b.tensor("sink"), b.tensor("out")},
+        [=](KernelBuilder& k, View q, View kv, View indices, View sink, View out) {
+          const Tile h = k.program_id(0) * z.heads, t = k.program_id(1);
+          const Partial p = attend(k, z, q, kv, indices, t, h, k.index(0), indices.extent(1));
+          store(out, {t, h, 0}, finished(p, reshape(load(sink, {h}, {z.heads}), {z.heads, 1})));
+        });
+  }
+
+  /// Programs share a token's keys; a second kernel joins their partial results in order.
+  static void plan_split(PlanBuilder& b, const Sizes& z, int64_t head_blocks, int64_t splits) {
+    const int64_t T = b.dim("T"), H = b.dim("H"), D = b.dim("D"), keys = span(b.caps());
+    const std::vector<bool> dynamic = {true, true, false, false};
+    const Arg part_max = b.workspace("part_max", DType::f32, {T, splits, H, 1}, dynamic);
+    const Arg part_sum = b.workspace("part_sum", DType::f32, {T, splits, H, 1}, dynamic);
+    const Arg part_rows = b.workspace("part_rows", DType::f32, {T, splits, H, D}, dynamic);
+    b.kernel(
+        "part", {head_blocks, splits, T},
+        {b.tensor("q"), b.tensor("kv"), b.tensor("indices"), part_max.with_access(Access::kWrite),
+         part_sum.with_access(Access::kWrite), part_rows.with_access(Access::kWrite)},
+        [=](KernelBuilder& k, View q, View kv, View indices, View part_max, View part_sum,
+            View part_rows) {
+          const Tile h = k.program_id(0) * z.heads, split = k.program_id(1), t = k.program_id(2);
+          const Tile lo = split * keys, hi = min(lo + keys, indices.extent(1));
+          const Partial p = attend(k, z, q, kv, indices, t, h, lo, hi);
+          store(part_max, {t, split, h, 0}, p.max);
+          store(part_sum, {t, split, h, 0}, p.sum);
+          store(part_rows, {t, split, h, 0}, p.rows);
+        });
+    const int64_t heads =
+        std::min<int64_t>(z.heads, std::max<int64_t>(1, b.caps().program_grain / z.width));
+    b.kernel(
+        "join", {(H + heads - 1) / heads, T},
+        {part_max.with_access(Access::kRead), part_sum.with_access(Access::kRead),
+         part_rows.with_access(Access::kRead), b.tensor("sink"), b.tensor("out")},
+        [=](KernelBuilder& k, View part_max, View part_sum, View part_rows, View sink, View out) {
+          const Tile h = k.program_id(0) * heads, t = k.program_id(1);
+          const Tile max0 = k.constant(DType::f32, {heads, 1}, kNever);
+          const Tile most =
+              k.for_range(0, part_max.extent(1), 1, lang::carry(max0), [&](Tile s, Tile most) {
+                return lang::carry(max(most, load(part_max, {t, s, h, 0}, {heads, 1}, kNever)));
+              })[0];
+          const Tile sum0 = k.zeros(DType::f32, {heads, 1}),
+                     rows0 = k.zeros(DType::f32, {heads, z.width});
+          auto all = k.for_range(
+              0, part_max.extent(1), 1, lang::carry(sum0, rows0), [&](Tile s, Tile sum, Tile rows) {
+                const Tile factor = above(load(part_max, {t, s, h, 0}, {heads, 1}, kNever), most);
+                return lang::carry(sum + load(part_sum, {t, s, h, 0}, {heads, 1}) * factor,
+                                   rows + load(part_rows, {t, s, h, 0}, {heads, z.width}) * factor);
+              });
+          store(out, {t, h, 0},
+                finished({most, all[0], all[1]}, reshape(load(sink, {h}, {heads}), {heads, 1})));
+        });
+  }
+
+  static void reference(const Reference& r) {
+    const int64_t H = r.dim("H"), D = r.dim("D"), N = r.dim("N");
+    const HostTensor &q = r.in("q"), &kv = r.in("kv"), &indices = r.in("indices");
+    std::vector<int64_t> rows;
+    for (int64_t t = 0; t < r.dim("T"); ++t) {
+      rows.clear();
+      for (int64_t j = 0; j < N; ++j)
+        if (indices.at({t, j}) >= 0) rows.push_back(static_cast<int64_t>(indices.at({t, j})));
+      for (int64_t h = 0; h < H; ++h) {
+        std::vector<double> score(rows.size());
+        double most = kNever;
+        for (size_t j = 0; j < rows.size(); ++j) {
+          for (int64_t d = 0; d < D; ++d) score[j] += q.at({t, h, d}) * kv.at({rows[j], d});
+          score[j] *= r.attribute("scale");
+          most = std::max(most, score[j]);
+        }
+        double denominator = rows.empty() ? 1 : std::exp(r.in("sink").at({h}) - most);
+        for (double s : score) denominator += std::exp(s - most);
+        for (int64_t d = 0; d < D; ++d) {
+          double sum = 0, magnitude = 0;
+          for (size_t j = 0; j < rows.size(); ++j) {
+            const double term = std::exp(score[j] - most) * kv.at({rows[j], d});
+            sum += term;
+            magnitude += std::abs(term);
+          }
+          r.out("out").set({t, h, d}, sum / denominator, magnitude / denominator);
+        }
+      }
+    }
+  }
+
+  static void fill(Inputs& in) {
+    const Problem& p = in.problem();
+    const std::string& note = in.test_case().note;
+    const int64_t R = p.dim("R"), N = p.dim("N"), D = p.dim("D");
+    // Scores of standard deviation 2.5 whatever D and the scale: order 1 to 10, so that they
+    // decide.
+    const double spread = 2.5 / (p.attribute("scale") * std::sqrt(static_cast<double>(D)));
+    HostTensor &q = in.tensor("q"), &indices = in.tensor("indices"), &sink = in.tensor("sink");
+    for (int64_t i = 0; i < q.numel(); ++i) q.set_flat(i, in.normal(spread));
+    for (int64_t h = 0; h < sink.numel(); ++h)
+      sink.set({h}, note == "sink dominates" ? 12 + in.normal() : in.normal(2));
+    if (note == "no sink")
+      for (int64_t h = 0; h < sink.numel(); ++h) sink.set({h}, kNever);
+    std::vector<int64_t> order(static_cast<size_t>(R));
+    for (int64_t i = 0; i < R; ++i) order[static_cast<size_t>(i)] = i;
+    for (int64_t t = 0; t < p.dim("T"); ++t) {
+      std::shuffle(order.begin(), order.end(), in.random());
+      for (int64_t j = 0; j < N; ++j) {
+        bool unused = j >= R;
+        if (note == "holes") unused = unused || j % 3 == 1 || j < 70;  // the first blocks are empty
+        if (note == "empty row") unused = unused || t == 1;
+        if (note == "short") unused = unused || j >= 5 + t;
+        indices.set({t, j}, unused ? -1.0 : static_cast<double>(order[static_cast<size_t>(j)]));
+      }
+    }
+  }
+
+  static std::vector<Case> cases() {
+    auto use = [](int64_t T, int64_t H, int64_t D, int64_t R, int64_t N, std::string note = {}) {
+      return Case{.dims = {{"T", T}, {"H", H}, {"D", D}, {"R", R}, {"N", N}},
+                  .attributes = {{"scale", 1 / std::sqrt(static_cast<double>(D))}},
+                  .note = std::move(note)};
+    };
+    std::vector<Case> list = {
+        use(1, 64, 512, 100, 70),
+        use(2, 8, 512, 150, 128),
+        use(1, 16, 128, 700, 640, "split"),
+        use(3, 8, 64, 300, 300, "split"),
+        use(9, 8, 64, 300, 257),
+        use(2, 8, 64, 300, 250, "holes"),
+        use(10, 4, 64, 300, 130, "holes"),
+        use(3, 8, 64, 400, 260, "empty row"),
+        use(9, 8, 64, 100, 65, "empty row"),
+        use(2, 8, 64, 400, 390, "short"),
+        use(2, 8, 64, 200, 192, "sink dominates"),
+        use(12, 8, 64, 200, 100, "sink dominates"),
+        use(2, 8, 64, 90, 80, "no sink"),
+        use(2, 6, 48, 90, 33, "odd sizes"),
+        use(1, 4, 64, 1, 1),
+        use(0, 4, 64, 10, 10),
+        use(2, 4, 64, 5, 0, "no index"),
+    };
+    for (auto [T, N] : {std::pair<int64_t, int64_t>{1, 128},
+                        {1, 640},
+                        {1, 1152},
+                        {1, 8320},
+                        {4, 640},
+                        {8, 640},
+                        {64, 640},
+                        {512, 640}}) {
+      Case c = use(T, 64, 512, 16384, N);
+      c.bench = true;
+      c.test = false;
+      list.push_back(c);
+    }
+    return list;
+  }
+
+  /// bf16(p) is off by 2^-9 p at most; the scores' own errors are far smaller.
+  static Tolerance tolerance(const Problem&) { return {.scaled = 1.05 * 0x1p-9}; }
+
+  static Cost cost(const Problem& p) {
+    const double keys = static_cast<double>(p.dim("T")) * static_cast<double>(p.dim("N"));
+    const auto H = static_cast<double>(p.dim("H")), D = static_cast<double>(p.dim("D"));
+    const double rows = std::min(keys, static_cast<double>(p.dim("R")));
+    return {.bytes_read = 2 * rows * D + 4 * keys + static_cast<double>(p.tensor("q").bytes()),
+            .bytes_written = static_cast<double>(p.tensor("out").bytes()),
+            .flops = 4 * keys * H * D};
+  }
+};
+
+}  // namespace tessera::ops

@@ -1,0 +1,89 @@
+// SPDX-License-Identifier: Apache-2.0
+// How every product y = a w^T walks its weights. With up to 8 rows of activations the product is a
+// read of w: a program owns a run of rows of w and takes them one after the other, so that raw
+// weights are one linear stream. With more, a program owns one tile of y.
+#pragma once
+
+#include <algorithm>
+#include <cstdint>
+#include <vector>
+
+#include "tessera/ops/frame/operator.h"
+
+namespace tessera::ops::gemm {
+
+/// Static sizes of one use, from the chip's capabilities and the class of M alone.
+struct Blocking {
+  int64_t m, n, k;  // one dot step: rows of a, rows of w, elements of K
+  int64_t rows;     // rows of w a program owns; a multiple of n
+};
+
+inline Blocking blocking(const runtime::Capabilities& caps, int64_t m_class) {
+  const runtime::DotTile& tile = caps.dot(m_class);
+  const int64_t rows = m_class <= 8 ? std::max(caps.gemv_rows, tile.n) : tile.n;
+  return {tile.m, tile.n, tile.k, rows};
+}
+
+/// Programs of a product: blocks of M next to each other share their rows of w.
+inline std::vector<int64_t> grid(const Blocking& t, int64_t m, int64_t n) {
+  return {(m + t.m - 1) / t.m, (n + t.rows - 1) / t.rows};
+}
+
+/// For each tile of n rows the program owns, from `first` on and below N: sums step(n, k0, acc)
+/// over K and hands the sum [m, n] to emit(n, sum).
+template <class Step, class Emit>
+void walk_weights(KernelBuilder& k, const Blocking& t, Tile first, Operand n_extent,
+                  Operand k_extent, DType sum_dtype, Step step, Emit emit) {
+  auto one_tile = [&](Tile n) {
+    const Tile zero = k.zeros(sum_dtype, {t.m, t.n});
+    auto sum = k.for_range(0, k_extent, t.k, lang::carry(zero),
+                           [&](Tile k0, Tile acc) { return lang::carry(step(n, k0, acc)); });
+    emit(n, sum[0]);
+  };
+  if (t.rows == t.n) {
+    one_tile(first);
+  } else {
+    k.for_range(first, min(first + t.rows, n_extent), t.n, one_tile);
+  }
+}
+
+/// Extent of a tile of scales, one per `group` elements; a tile smaller than a group has one.
+constexpr int64_t scales(int64_t elements, int64_t group) {
+  return std::max<int64_t>(1, elements / group);
+}
+
+// ---- tiles of scaled operands; scales outside their view read 1, elements 0 ----
+
+/// a e4m3 [M, K] with a scale for every 128 of K.
+inline lang::ScaledOperand activations(const View& a, const View& s, Tile m, Tile k0,
+                                       const Blocking& t) {
+  return {load(a, {m, k0}, {t.m, t.k}), load(s, {m, k0 / 128}, {t.m, scales(t.k, 128)}, 1)};
+}
+
+/// w e4m3 [N, K] with a scale for every 128 x 128 block.
+inline lang::ScaledOperand fp8_weights(const View& w, const View& s, Tile n, Tile k0,
+                                       const Blocking& t) {
+  return {load(w, {n, k0}, {t.n, t.k}),
+          load(s, {n / 128, k0 / 128}, {scales(t.n, 128), scales(t.k, 128)}, 1)};
+}
+
+/// The same of one matrix of a stack [E, N, K].
+inline lang::ScaledOperand fp8_weights(const View& w, const View& s, Tile e, Tile n, Tile k0,
+                                       const Blocking& t) {
+  return {load(w, {e, n, k0}, {t.n, t.k}),
+          load(s, {e, n / 128, k0 / 128}, {scales(t.n, 128), scales(t.k, 128)}, 1)};
+}
+
+/// w e2m1 [N, K] with a scale for every 32 of K.
+inline lang::ScaledOperand fp4_weights(const View& w, const View& s, Tile n, Tile k0,
+                                       const Blocking& t) {
+  return {load(w, {n, k0}, {t.n, t.k}), load(s, {n, k0 / 32}, {t.n, scales(t.k, 32)}, 1)};
+}
+
+/// The same of one matrix of a stack [E, N, K].
+inline lang::ScaledOperand fp4_weights(const View& w, const View& s, Tile e, Tile n, Tile k0,
+                                       const Blocking& t) {
+  return {load(w, {e, n, k0}, {t.n, t.k}), load(s, {e, n, k0 / 32}, {t.n, scales(t.k, 32)}, 1)};
+}
+
+}  // namespace tessera::ops::gemm
