@@ -47,7 +47,7 @@ class RowBlock {
         scaling == Scaling::kNone ? std::min<int64_t>(units, std::max<int64_t>(1, 8 / pairs)) : 1;
     const Values initial = accumulators;
     for (int64_t chain = 1; chain < chains; ++chain)
-      for (Value value : initial) accumulators.push_back(e_.constant(value.getType()), 0);
+      for (Value value : initial) accumulators.push_back(e_.constant(value.getType(), 0));
     const int64_t unroll = std::min(units, std::max<int64_t>(chains, 16 / pairs));
     const auto emit = [&](Value first, mlir::ValueRange carried) {
       Values values(carried);
