@@ -134,7 +134,8 @@ class Parser {
     if (children.empty()) return error.what();
     std::vector<std::string_view> names;
     for (const CLI::App* child : children) names.push_back(child->get_name());
-    const int depth = static_cast<int>(std::count(path_of(app).begin(), path_of(app).end(), ' ')) + 1;
+    const std::string path = path_of(app);
+    const int depth = static_cast<int>(std::count(path.begin(), path.end(), ' ')) + 1;
     if (depth >= argc) return fmt::format("which one: {}?", fmt::join(names, ", "));
     const std::string_view word = argv[depth];
     if (word.starts_with('-')) return error.what();

@@ -6,6 +6,8 @@
 
 #include <algorithm>
 
+#include "tessera/ops/frame/case_data.h"
+
 namespace tessera::cli {
 namespace {
 
@@ -62,6 +64,14 @@ Result<std::optional<DType>> chosen_dtype(const Arguments& arguments) {
 std::span<const runtime::KnownFailure> known_failures(std::string_view spec) {
   const auto chip = runtime::find_chip(spec.substr(0, spec.find(':')));
   return chip.ok() ? (*chip)->known_failures : std::span<const runtime::KnownFailure>();
+}
+
+std::vector<ops::Case> bench_cases(const ops::Operator& op, std::string_view filter) {
+  std::vector<ops::Case> cases = op.cases();
+  std::erase_if(cases, [&](const ops::Case& c) {
+    return !c.bench || ops::case_text(op, c).find(filter) == std::string::npos;
+  });
+  return cases;
 }
 
 std::string size_text(double bytes) {

@@ -44,6 +44,9 @@ Result<std::optional<DType>> chosen_dtype(const Arguments& arguments);
 /// Known failures of the chip in `spec` ("cpu:avx2" -> those of cpu).
 std::span<const runtime::KnownFailure> known_failures(std::string_view spec);
 
+/// Cases of `op` to time whose text contains `filter`.
+std::vector<ops::Case> bench_cases(const ops::Operator& op, std::string_view filter);
+
 /// "1.5 GiB"
 std::string size_text(double bytes);
 

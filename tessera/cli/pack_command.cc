@@ -1,0 +1,181 @@
+// SPDX-License-Identifier: Apache-2.0
+#include <fmt/format.h>
+#include <fmt/ranges.h>
+
+#include <atomic>
+#include <map>
+#include <mutex>
+#include <nlohmann/json.hpp>
+#include <thread>
+
+#include "tessera/base/cpu_topology.h"
+#include "tessera/cli/commands.h"
+#include "tessera/cli/progress_bar.h"
+#include "tessera/cli/session.h"
+#include "tessera/kernels/disk_cache.h"
+#include "tessera/kernels/pack.h"
+#include "tessera/ops/frame/ceilings.h"
+#include "tessera/ops/frame/prepared.h"
+
+namespace tessera::cli {
+namespace {
+
+struct Failure {
+  std::string kernel, message;
+};
+
+/// Compiles traces for one architecture and puts them into a pack.
+class Builder {
+ public:
+  Builder(kernels::Provider& compiler, const Architecture& arch, kernels::PackWriter& pack)
+      : compiler_(compiler), arch_(arch), pack_(pack) {
+    if (const auto folder = kernels::DiskCache::default_folder(); !folder.empty()) cache_.emplace(folder);
+  }
+
+  /// The kernels of all cases; plans that cannot be traced are failures.
+  void add(const ops::Operator& op) {
+    for (const ops::Case& c : op.cases())
+      for (const bool deterministic : {false, true}) add(op, c, {.deterministic = deterministic});
+  }
+  void add(lang::Trace trace) { traces_.emplace(trace.hash(), std::move(trace)); }
+
+  void compile(int threads) {
+    std::vector<const lang::Trace*> work;
+    for (const auto& [hash, trace] : traces_) work.push_back(&trace);
+    std::atomic<size_t> next{0};
+    const auto run = [&] {
+      for (size_t i; (i = next.fetch_add(1)) < work.size();) {
+        auto image = fetch(*work[i]);
+        std::lock_guard lock(mutex_);
+        if (image.ok())
+          pack_.add(arch_.name, work[i]->hash(), work[i]->name, *image);
+        else
+          failures_.push_back({work[i]->name, image.error().to_string()});
+        bar_.update(arch_.name, ++done_, work.size());
+      }
+    };
+    std::vector<std::thread> helpers;
+    for (int i = 1; i < threads; ++i) helpers.emplace_back(run);
+    run();
+    for (std::thread& helper : helpers) helper.join();
+    bar_.clear();
+  }
+
+  const std::vector<Failure>& failures() const { return failures_; }
+
+ private:
+  void add(const ops::Operator& op, const ops::Case& c, const ops::PlanOptions& options) {
+    const auto problem = ops::Problem::from_dims(*op.signature, c.dims, c.dtypes, c.attributes);
+    if (!problem.ok()) return failures_.push_back({op.signature->name, problem.error().to_string()});
+    auto traces = ops::trace_plan(ops::make_plan(op, *problem, arch_.capabilities, options), options);
+    if (!traces.ok()) return failures_.push_back({op.signature->name, traces.error().to_string()});
+    for (lang::Trace& trace : *traces) add(std::move(trace));
+  }
+
+  Result<runtime::KernelImage> fetch(const lang::Trace& trace) {
+    const Hash128 key = kernels::DiskCache::key(trace, arch_.name, compiler_.version());
+    if (cache_)
+      if (auto image = cache_->find(key)) return std::move(*image);
+    auto image = compiler_.compile(trace, arch_.name);
+    if (image.ok() && cache_) cache_->store(key, *image);
+    return image;
+  }
+
+  kernels::Provider& compiler_;
+  const Architecture& arch_;
+  kernels::PackWriter& pack_;
+  std::optional<kernels::DiskCache> cache_;
+  std::map<Hash128, lang::Trace> traces_;
+  std::vector<Failure> failures_;
+  std::mutex mutex_;
+  ProgressBar bar_;
+  size_t done_ = 0;
+};
+
+/// `chip` is an architecture ("cpu:x86-64-v3") or a device that is here ("cpu:avx2").
+Result<Architecture> find_architecture(const std::string& chip, const Program& program) {
+  std::vector<std::string_view> names;
+  for (const Architecture& arch : program.architectures) {
+    if (arch.name == chip) return arch;
+    names.push_back(arch.name);
+  }
+  const auto device = runtime::open_device(chip);
+  if (!device.ok())
+    return invalid_argument(fmt::format("\"{}\" is neither an architecture ({}) nor a device here ({})", chip,
+                                        fmt::join(names, ", "), device.error().message));
+  const runtime::DeviceInfo& info = (*device)->info();
+  return Architecture{info.arch, info.capabilities};
+}
+
+Result<int> list(const std::string& file, bool json) {
+  TESSERA_ASSIGN(const auto pack, kernels::Pack::open(file));
+  if (json) {
+    nlohmann::json all = {{"file", file}, {"compiler", pack->compiler_version()}, {"kernels", nlohmann::json::array()}};
+    for (const kernels::Pack::Entry& entry : pack->entries())
+      all["kernels"].push_back(
+          {{"arch", entry.arch}, {"kernel", entry.kernel}, {"trace", entry.trace.hex()}, {"bytes", entry.bytes}});
+    fmt::print("{}\n", all.dump(1));
+    return 0;
+  }
+  for (const kernels::Pack::Entry& entry : pack->entries())
+    fmt::print("{:<20} {:<36} {} {:>10}\n", entry.arch, entry.kernel, entry.trace.hex(),
+               size_text(static_cast<double>(entry.bytes)));
+  fmt::print("{} kernels for {}, made by compiler {}\n", pack->entries().size(),
+             fmt::join(pack->architectures(), ", "), pack->compiler_version());
+  return 0;
+}
+
+Result<int> run(const Arguments& arguments, const Program& program) {
+  if (arguments.has("list")) return list(arguments.text("list"), arguments.json());
+  if (program.compiler == nullptr)
+    return invalid_argument(fmt::format("{} has no compiler; make packs with the program `tessera`", program.name));
+  TESSERA_ASSIGN(const auto operators, chosen_operators(arguments));
+  std::vector<std::string> chips = arguments.list("chip");
+  if (chips.empty()) chips.push_back(kDefaultChip);
+  const std::string file = arguments.text("output", "tessera.pack");
+  int threads = arguments.integer("threads", 0);
+  if (threads <= 0) threads = CpuTopology::get().usable_cores();
+
+  kernels::PackWriter pack{std::string(program.compiler->version())};
+  std::vector<std::string> names;
+  size_t failed = 0;
+  for (const std::string& chip : chips) {
+    TESSERA_ASSIGN(const Architecture arch, find_architecture(chip, program));
+    Builder builder(*program.compiler, arch, pack);
+    for (lang::Trace& trace : ops::ceiling_traces(arch.capabilities)) builder.add(std::move(trace));
+    for (const ops::Operator* op : operators) builder.add(*op);
+    builder.compile(threads);
+    for (const Failure& failure : builder.failures())
+      fmt::print(stderr, "{} for {}: {}\n", failure.kernel, arch.name, failure.message);
+    failed += builder.failures().size();
+    names.push_back(arch.name);
+  }
+  TESSERA_ASSIGN(const uint64_t bytes, pack.write(file));
+  if (arguments.json())
+    fmt::print("{}\n", nlohmann::json({{"file", file}, {"architectures", names}, {"kernels", pack.size()},
+                                       {"failed", failed}, {"bytes", bytes}}).dump());
+  else
+    fmt::print("{}: {} kernels for {}, {}{}\n", file, pack.size(), fmt::join(names, ", "),
+               size_text(static_cast<double>(bytes)), failed == 0 ? "" : fmt::format("; {} failed", failed));
+  return failed == 0 ? 0 : 1;
+}
+
+}  // namespace
+
+CommandSpec pack_command() {
+  using Kind = OptionSpec::Kind;
+  return {.path = "pack",
+          .summary = "Compile kernels ahead of time into one file",
+          .details = "A device of the architecture need not be here. With the pack, `tessera-rt` and other programs\n"
+                     "run the operators without a compiler.\n"
+                     "Example: tessera pack --chip cpu:x86-64-v3 --chip null -o kernels.pack",
+          .positionals = {},
+          .options = {{"-c,--chip", Kind::kList, "CHIP", "Architecture or device; may be repeated (default cpu)"},
+                      kOpOption,
+                      {"-o,--output", Kind::kText, "FILE", "File to write (default tessera.pack)"},
+                      {"--list", Kind::kText, "FILE", "Say what a pack holds instead"},
+                      kThreadsOption},
+          .run = run};
+}
+
+}  // namespace tessera::cli

@@ -1,0 +1,156 @@
+// SPDX-License-Identifier: Apache-2.0
+#include "tessera/ops/frame/ceilings.h"
+
+#include <fmt/format.h>
+
+#include <algorithm>
+
+#include "tessera/base/log.h"
+#include "tessera/lang/kernel_builder.h"
+#include "tessera/ops/frame/timing.h"
+#include "tessera/runtime/device.h"
+
+namespace tessera::ops {
+namespace {
+
+using lang::carry;
+using lang::KernelBuilder;
+using lang::Tile;
+using lang::View;
+
+/// A kernel with one f32 output [programs, width] and a loop count; `operations` a program and turn.
+struct Probe {
+  lang::Trace trace;
+  DType dtype;
+  int64_t width;
+  double operations;
+};
+
+constexpr int64_t kProgramsPerUnit = 4;
+
+template <class Body>
+void add_probe(std::vector<Probe>& probes, std::string name, DType dtype, int64_t width, double operations,
+               Body body) {
+  auto trace = lang::trace_kernel(std::move(name), [&](KernelBuilder& k) {
+    View out = k.view("out", dtype == DType::i8 ? DType::i32 : DType::f32, 2, lang::Access::kWrite);
+    Tile turns = k.scalar("turns", DType::i64);
+    store(out, {k.program_id(0), 0}, body(k, turns));
+  });
+  if (trace.ok())
+    probes.push_back({std::move(*trace), dtype, width, operations});
+  else
+    TESSERA_LOG(warn, "ceiling kernel: {}", trace.error().to_string());
+}
+
+/// `Chains` independent accumulators of `width` elements.
+template <size_t Chains>
+void add_fma(std::vector<Probe>& probes, int64_t width) {
+  const double operations = 2.0 * static_cast<double>(Chains) * static_cast<double>(width);
+  add_probe(probes, fmt::format("ceiling.fma_{}x{}", Chains, width), DType::f32, width, operations,
+            [=](KernelBuilder& k, Tile turns) {
+              std::array<Tile, Chains> init;
+              for (size_t n = 0; n < Chains; ++n)
+                init[n] = k.constant(DType::f32, {1, width}, 1.0 + static_cast<double>(n));
+              const Tile x = k.constant(DType::f32, {1, width}, 0.5), y = k.constant(DType::f32, {1, width}, 0.25);
+              const auto last = k.for_range(0, turns, 1, init, [&](Tile, auto... chain) {
+                return carry(lang::fma(chain, x, y)...);
+              });
+              Tile sum = last[0];
+              for (size_t n = 1; n < Chains; ++n) sum = sum + last[n];
+              return sum;
+            });
+}
+
+void add_dot(std::vector<Probe>& probes, DType dtype, const runtime::DotTile& tile) {
+  const double operations = 2.0 * static_cast<double>(tile.m * tile.n * tile.k);
+  const DType sum_type = dtype == DType::i8 ? DType::i32 : DType::f32;
+  add_probe(probes, fmt::format("ceiling.dot_{}", name(dtype)), dtype, tile.n, operations,
+            [=](KernelBuilder& k, Tile turns) {
+              const auto ramp = [&](int64_t rows) {
+                return cast(cast(k.iota({rows, tile.k}, 1) & 3, DType::f32) - 1.5,
+                            dtype == DType::i8 ? DType::i32 : dtype);
+              };
+              const auto operand = [&](int64_t rows) {
+                return dtype == DType::i8 ? cast(ramp(rows), DType::i8) : ramp(rows);
+              };
+              const Tile a = operand(tile.m), b = operand(tile.n);
+              const auto last = k.for_range(0, turns, 1, carry(k.zeros(sum_type, {tile.m, tile.n})),
+                                            [&](Tile, Tile sum) { return carry(dot(a, b, sum)); });
+              const Tile total = reduce_max(last[0], 0);
+              return total;
+            });
+}
+
+std::vector<Probe> make_probes(const runtime::Capabilities& capabilities) {
+  std::vector<Probe> probes;
+  const int64_t width = capabilities.vector_tile;
+  add_fma<1>(probes, width);
+  add_fma<2>(probes, width);
+  add_fma<4>(probes, width);
+  add_fma<4>(probes, std::max<int64_t>(1, width / 4));
+  add_dot(probes, DType::bf16, capabilities.dot(64));
+  add_dot(probes, DType::i8, capabilities.dot(64));
+  return probes;
+}
+
+/// Operations per second.
+Result<double> measure(kernels::KernelLibrary& library, const Probe& probe) {
+  runtime::Device& device = library.device();
+  TESSERA_ASSIGN(const auto executable, library.get(probe.trace));
+  const int64_t programs = kProgramsPerUnit * std::max(1, device.info().compute_units);
+  TESSERA_ASSIGN(const auto out, device.allocate(static_cast<size_t>(programs * probe.width) * sizeof(float)));
+  TESSERA_ASSIGN(Timer timer, Timer::create(device));
+  std::vector<uint64_t> slots(probe.trace.slot_count);
+  const lang::ViewDecl& view = probe.trace.views[0];
+  slots[view.address_slot()] = out->address();
+  slots[view.extent_slot(0)] = static_cast<uint64_t>(programs);
+  slots[view.extent_slot(1)] = slots[view.stride_slot(0)] = static_cast<uint64_t>(probe.width);
+  const runtime::Grid grid{static_cast<uint32_t>(programs)};
+  double best = 0;
+  for (int64_t turns = 16; turns < int64_t{1} << 32; turns *= 4) {
+    slots[probe.trace.scalars[0].slot] = static_cast<uint64_t>(turns);
+    double seconds = 0;
+    for (int repeat = 0; repeat < 3; ++repeat) {
+      TESSERA_ASSIGN(seconds, timer.time([&](runtime::Stream& stream) {
+        return stream.launch(*executable, grid, slots);
+      }));
+      if (seconds > 0)
+        best = std::max(best, probe.operations * static_cast<double>(turns) * static_cast<double>(programs) / seconds);
+    }
+    if (seconds > 0.02) break;
+  }
+  return best;
+}
+
+}  // namespace
+
+std::vector<lang::Trace> ceiling_traces(const runtime::Capabilities& capabilities) {
+  std::vector<lang::Trace> traces;
+  for (Probe& probe : make_probes(capabilities)) traces.push_back(std::move(probe.trace));
+  return traces;
+}
+
+Result<Ceilings> measure_ceilings(kernels::KernelLibrary& library) {
+  Ceilings ceilings;
+  TESSERA_ASSIGN(const auto samples, library.device().measure_bandwidth({}));
+  for (const runtime::BandwidthSample& sample : samples) {
+    ceilings.read_rate = std::max(ceilings.read_rate, sample.read_rate);
+    ceilings.copy_rate = std::max(ceilings.copy_rate, sample.copy_rate);
+  }
+  for (const Probe& probe : make_probes(library.device().info().capabilities)) {
+    const auto rate = measure(library, probe);
+    if (!rate.ok()) {
+      TESSERA_LOG(debug, "{} not measured: {}", probe.trace.name, rate.error().to_string());
+      continue;
+    }
+    double& best = probe.dtype == DType::f32    ? ceilings.f32_rate
+                   : probe.dtype == DType::bf16 ? ceilings.bf16_rate
+                                                : ceilings.i8_rate;
+    best = std::max(best, *rate);
+  }
+  ceilings.bf16_rate = std::max(ceilings.bf16_rate, ceilings.f32_rate);
+  ceilings.i8_rate = std::max(ceilings.i8_rate, ceilings.f32_rate);
+  return ceilings;
+}
+
+}  // namespace tessera::ops
