@@ -49,7 +49,8 @@ KernelBuilder::KernelBuilder(std::string name) {
 
 // ---- arguments ----
 
-void KernelBuilder::check_name(std::string_view what, const std::string& name, std::source_location at) {
+void KernelBuilder::check_name(std::string_view what, const std::string& name,
+                               std::source_location at) {
   const auto taken = [&](const auto& declarations) {
     return std::ranges::any_of(declarations, [&](const auto& decl) { return decl.name == name; });
   };
@@ -58,13 +59,15 @@ void KernelBuilder::check_name(std::string_view what, const std::string& name, s
     mistake(at, fmt::format("{}: an argument is already named '{}'", what, name));
 }
 
-void KernelBuilder::check_divisors(std::string_view what, std::span<const Divisor> divisors, size_t count,
-                                   std::source_location at) {
+void KernelBuilder::check_divisors(std::string_view what, std::span<const Divisor> divisors,
+                                   size_t count, std::source_location at) {
   if (!divisors.empty() && divisors.size() != count)
-    mistake(at, fmt::format("{}: {} divisors where {} or none are expected", what, divisors.size(), count));
+    mistake(at, fmt::format("{}: {} divisors where {} or none are expected", what, divisors.size(),
+                            count));
   for (Divisor d : divisors)
     if (d != 0 && d != 1 && d != 2 && d != 16 && d != 128)
-      mistake(at, fmt::format("{}: divisor {} is not one of 0 (the number is 1), 1, 2, 16, 128", what, d));
+      mistake(at, fmt::format("{}: divisor {} is not one of 0 (the number is 1), 1, 2, 16, 128",
+                              what, d));
 }
 
 View KernelBuilder::view(std::string name, DType dtype, int rank, Access access, ViewTraits traits,
@@ -72,7 +75,8 @@ View KernelBuilder::view(std::string name, DType dtype, int rank, Access access,
   const std::string what = fmt::format("view '{}'", name);
   check_name(what, name, at);
   if (rank < 1 || rank > kMaxViewRank) {
-    mistake(at, fmt::format("{}: rank {}; views have 1 to {} dimensions", what, rank, kMaxViewRank));
+    mistake(at,
+            fmt::format("{}: rank {}; views have 1 to {} dimensions", what, rank, kMaxViewRank));
     rank = std::clamp(rank, 1, kMaxViewRank);
   }
   if (dtype == DType::i1) mistake(at, fmt::format("{}: i1 has no form in memory; use u8", what));
@@ -95,14 +99,17 @@ View KernelBuilder::view(std::string name, DType dtype, int rank, Access access,
   return View(this, static_cast<uint32_t>(trace_.views.size() - 1), rank);
 }
 
-Tile KernelBuilder::scalar(std::string name, DType dtype, Divisor divisor, std::source_location at) {
+Tile KernelBuilder::scalar(std::string name, DType dtype, Divisor divisor,
+                           std::source_location at) {
   const std::string what = fmt::format("scalar '{}'", name);
   check_name(what, name, at);
   check_divisors(what, {&divisor, 1}, 1, at);
   if (!is_arithmetic(dtype))
-    return mistake(at, fmt::format("{}: {} is not one of f32, i32, u32, i64", what, tessera::name(dtype)));
+    return mistake(
+        at, fmt::format("{}: {} is not one of f32, i32, u32, i64", what, tessera::name(dtype)));
   trace_.scalars.push_back({std::move(name), dtype, divisor, next_slot_++});
-  return emit1(Opcode::kScalarArg, {}, {dtype, {}}, {static_cast<int64_t>(trace_.scalars.size() - 1)}, at);
+  return emit1(Opcode::kScalarArg, {}, {dtype, {}},
+               {static_cast<int64_t>(trace_.scalars.size() - 1)}, at);
 }
 
 Tile KernelBuilder::program_id(int axis, std::source_location at) {
@@ -115,7 +122,8 @@ Tile KernelBuilder::num_programs(int axis, std::source_location at) {
 
 Tile KernelBuilder::constant(DType dtype, TileShape shape, Operand number) {
   if (!number.is_number)
-    return mistake(number.where, "constant: the value is a tile; pass a C++ number, or use broadcast()");
+    return mistake(number.where,
+                   "constant: the value is a tile; pass a C++ number, or use broadcast()");
   return detail::as_tile(*this, "constant", number, {dtype, shape});
 }
 
@@ -126,10 +134,12 @@ Tile KernelBuilder::iota(TileShape shape, int axis, std::source_location at) {
 // ---- control ----
 
 std::vector<ValueId> KernelBuilder::yields(std::string_view what, std::span<const Tile> tiles,
-                                           std::span<const Tile> expected, std::source_location at) {
+                                           std::span<const Tile> expected,
+                                           std::source_location at) {
   std::vector<ValueId> ids;
   if (tiles.size() != expected.size()) {
-    mistake(at, fmt::format("{}: {} values where {} are expected", what, tiles.size(), expected.size()));
+    mistake(at, fmt::format("{}: {} values where {} are expected", what, tiles.size(),
+                            expected.size()));
     return ids;
   }
   for (size_t i = 0; i < tiles.size(); ++i) {
@@ -145,8 +155,8 @@ std::vector<ValueId> KernelBuilder::yields(std::string_view what, std::span<cons
   return ids;
 }
 
-std::vector<Tile> KernelBuilder::loop(Operand lo, Operand hi, Operand step, std::span<const Tile> init,
-                                      const LoopBody& body) {
+std::vector<Tile> KernelBuilder::loop(Operand lo, Operand hi, Operand step,
+                                      std::span<const Tile> init, const LoopBody& body) {
   const std::source_location at = lo.where;
   if (step.is_number && step.number <= 0)
     mistake(at, fmt::format("for_range: step {} is not positive", step.number));
@@ -178,7 +188,8 @@ std::vector<Tile> KernelBuilder::loop(Operand lo, Operand hi, Operand step, std:
   return emit(Opcode::kFor, operands, types, {}, at, std::move(regions));
 }
 
-std::vector<Tile> KernelBuilder::branch(Operand condition, const Branch& then, const Branch& otherwise) {
+std::vector<Tile> KernelBuilder::branch(Operand condition, const Branch& then,
+                                        const Branch& otherwise) {
   const std::source_location at = condition.where;
   const Tile flag = detail::as_tile(*this, "if_", condition, {DType::i1, {}});
   if (open_blocks_.size() > kMaxNesting) {
@@ -207,7 +218,9 @@ std::vector<Tile> KernelBuilder::branch(Operand condition, const Branch& then, c
 
 const TileType& KernelBuilder::type(ValueId id) const {
   static const TileType kNone;
-  return id < 0 || static_cast<size_t>(id) >= trace_.values.size() ? kNone : trace_.values[static_cast<size_t>(id)];
+  return id < 0 || static_cast<size_t>(id) >= trace_.values.size()
+             ? kNone
+             : trace_.values[static_cast<size_t>(id)];
 }
 
 ValueId KernelBuilder::new_value(TileType type) {
@@ -220,7 +233,8 @@ ValueId KernelBuilder::new_value(TileType type) {
 uint32_t KernelBuilder::line_index(std::source_location at) {
   const std::string_view file = source_path(at.file_name());
   for (size_t i = trace_.lines.size(); i-- > 0;)  // the last lines are the likeliest
-    if (trace_.lines[i].line == at.line() && trace_.lines[i].file == file) return static_cast<uint32_t>(i);
+    if (trace_.lines[i].line == at.line() && trace_.lines[i].file == file)
+      return static_cast<uint32_t>(i);
   trace_.lines.push_back({std::string(file), at.line()});
   return static_cast<uint32_t>(trace_.lines.size() - 1);
 }
@@ -236,14 +250,17 @@ bool KernelBuilder::usable(Opcode op, Tile operand, std::source_location at) {
   }
   if (operand.is_poison()) return false;
   if (is_open_[defined_in_[static_cast<size_t>(operand.id())]]) return true;
-  mistake(at, fmt::format("{}: {} was made inside a for_range or if_ body that has ended; carry it out of there",
-                          mnemonic(op), type(operand.id()).to_string()));
+  mistake(
+      at,
+      fmt::format(
+          "{}: {} was made inside a for_range or if_ body that has ended; carry it out of there",
+          mnemonic(op), type(operand.id()).to_string()));
   return false;
 }
 
-std::vector<Tile> KernelBuilder::emit(Opcode op, std::span<const Tile> operands, std::span<const TileType> results,
-                                      std::vector<int64_t> ints, std::source_location at,
-                                      std::vector<Block> regions) {
+std::vector<Tile> KernelBuilder::emit(Opcode op, std::span<const Tile> operands,
+                                      std::span<const TileType> results, std::vector<int64_t> ints,
+                                      std::source_location at, std::vector<Block> regions) {
   std::vector<Tile> tiles(results.size(), poison());
   Node node;
   node.op = op;

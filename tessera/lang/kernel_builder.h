@@ -2,9 +2,9 @@
 // Records a kernel: declares arguments, holds control flow, checks every use.
 //
 //   Result<Trace> t = trace_kernel("scale.rows", [&](KernelBuilder& k) {
-//     View x = k.view("x", DType::f32, 2, Access::kRead), y = k.view("y", DType::f32, 2, Access::kWrite);
-//     Tile row = k.program_id(0);
-//     k.for_range(0, x.extent(1), 64, [&](Tile c) { store(y, {row, c}, load(x, {row, c}, {1, 64}) * 2); });
+//     View x = k.view("x", DType::f32, 2, Access::kRead), y = k.view("y", DType::f32, 2,
+//     Access::kWrite); Tile row = k.program_id(0); k.for_range(0, x.extent(1), 64, [&](Tile c) {
+//     store(y, {row, c}, load(x, {row, c}, {1, 64}) * 2); });
 //   });
 #pragma once
 
@@ -43,7 +43,8 @@ class KernelBuilder {
   KernelBuilder& operator=(const KernelBuilder&) = delete;
 
   // ---- arguments, in the order the caller packs them ----
-  View view(std::string name, DType dtype, int rank, Access access, ViewTraits traits = {}, TESSERA_AT);
+  View view(std::string name, DType dtype, int rank, Access access, ViewTraits traits = {},
+            TESSERA_AT);
   Tile scalar(std::string name, DType dtype, Divisor divisor = 1, TESSERA_AT);
 
   Tile program_id(int axis, TESSERA_AT);
@@ -67,7 +68,8 @@ class KernelBuilder {
   }
   /// The same with carried values: body(i, a, b, ..) returns carry(a', b', ..).
   template <size_t N, class Body>
-  std::array<Tile, N> for_range(Operand lo, Operand hi, Operand step, std::array<Tile, N> init, Body body) {
+  std::array<Tile, N> for_range(Operand lo, Operand hi, Operand step, std::array<Tile, N> init,
+                                Body body) {
     auto out = loop(lo, hi, step, init, [&](Tile i, std::span<const Tile> carried) {
       std::array<Tile, N> in;
       for (size_t n = 0; n < N; ++n) in[n] = carried[n];
@@ -80,21 +82,43 @@ class KernelBuilder {
   }
   template <class Then>
   void if_(Operand condition, Then then) {
-    branch(condition, [&] { then(); return std::vector<Tile>{}; }, [] { return std::vector<Tile>{}; });
+    branch(
+        condition,
+        [&] {
+          then();
+          return std::vector<Tile>{};
+        },
+        [] { return std::vector<Tile>{}; });
   }
   template <class Then, class Else>
     requires(std::is_void_v<std::invoke_result_t<Then>>)
   void if_(Operand condition, Then then, Else otherwise) {
-    branch(condition, [&] { then(); return std::vector<Tile>{}; },
-           [&] { otherwise(); return std::vector<Tile>{}; });
+    branch(
+        condition,
+        [&] {
+          then();
+          return std::vector<Tile>{};
+        },
+        [&] {
+          otherwise();
+          return std::vector<Tile>{};
+        });
   }
   /// Both branches return carry(..) of the same types.
   template <class Then, class Else>
     requires(!std::is_void_v<std::invoke_result_t<Then>>)
   auto if_(Operand condition, Then then, Else otherwise) {
     using Carried = std::invoke_result_t<Then>;
-    auto out = branch(condition, [&] { auto c = then(); return std::vector<Tile>(c.begin(), c.end()); },
-                      [&] { auto c = otherwise(); return std::vector<Tile>(c.begin(), c.end()); });
+    auto out = branch(
+        condition,
+        [&] {
+          auto c = then();
+          return std::vector<Tile>(c.begin(), c.end());
+        },
+        [&] {
+          auto c = otherwise();
+          return std::vector<Tile>(c.begin(), c.end());
+        });
     Carried result;
     for (size_t n = 0; n < result.size(); ++n) result[n] = n < out.size() ? out[n] : poison();
     return result;
@@ -114,10 +138,11 @@ class KernelBuilder {
   /// The value of a kConstant result.
   std::optional<int64_t> constant_value(ValueId id) const { return constants_[id]; }
   /// Appends a node and returns its results; poison in, poison out.
-  std::vector<Tile> emit(Opcode op, std::span<const Tile> operands, std::span<const TileType> results,
-                         std::vector<int64_t> ints, std::source_location at, std::vector<Block> regions = {});
-  Tile emit1(Opcode op, std::initializer_list<Tile> operands, TileType result, std::vector<int64_t> ints,
-             std::source_location at);
+  std::vector<Tile> emit(Opcode op, std::span<const Tile> operands,
+                         std::span<const TileType> results, std::vector<int64_t> ints,
+                         std::source_location at, std::vector<Block> regions = {});
+  Tile emit1(Opcode op, std::initializer_list<Tile> operands, TileType result,
+             std::vector<int64_t> ints, std::source_location at);
   /// Records a mistake and returns poison.
   Tile mistake(std::source_location at, std::string message);
   Tile poison() { return Tile(this, -1); }
@@ -125,12 +150,13 @@ class KernelBuilder {
  private:
   using LoopBody = std::function<std::vector<Tile>(Tile, std::span<const Tile>)>;
   using Branch = std::function<std::vector<Tile>()>;
-  std::vector<Tile> loop(Operand lo, Operand hi, Operand step, std::span<const Tile> init, const LoopBody& body);
+  std::vector<Tile> loop(Operand lo, Operand hi, Operand step, std::span<const Tile> init,
+                         const LoopBody& body);
   std::vector<Tile> branch(Operand condition, const Branch& then, const Branch& otherwise);
   class Scope;  // a block being recorded
   bool usable(Opcode op, Tile operand, std::source_location at);
-  std::vector<ValueId> yields(std::string_view what, std::span<const Tile> tiles, std::span<const Tile> expected,
-                              std::source_location at);
+  std::vector<ValueId> yields(std::string_view what, std::span<const Tile> tiles,
+                              std::span<const Tile> expected, std::source_location at);
   void check_name(std::string_view what, const std::string& name, std::source_location at);
   void check_divisors(std::string_view what, std::span<const Divisor> divisors, size_t count,
                       std::source_location at);
@@ -138,10 +164,10 @@ class KernelBuilder {
   uint32_t line_index(std::source_location at);
 
   Trace trace_;
-  std::vector<Block*> open_blocks_;   // innermost last
-  std::vector<uint32_t> open_serials_;  // of the same blocks
-  std::vector<bool> is_open_;         // by block serial
-  std::vector<uint32_t> defined_in_;  // by value: serial of its block
+  std::vector<Block*> open_blocks_;                // innermost last
+  std::vector<uint32_t> open_serials_;             // of the same blocks
+  std::vector<bool> is_open_;                      // by block serial
+  std::vector<uint32_t> defined_in_;               // by value: serial of its block
   std::vector<std::optional<int64_t>> constants_;  // by value
   std::vector<std::string> mistakes_;
   uint32_t next_slot_ = 0;

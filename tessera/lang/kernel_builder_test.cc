@@ -1,5 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0
-// What the tracer makes of right kernels: conversions of numbers, index scalars, broadcasting, folding.
+// What the tracer makes of right kernels: conversions of numbers, index scalars, broadcasting,
+// folding.
 #include "tessera/lang/kernel_builder.h"
 
 #include <gtest/gtest.h>
@@ -26,20 +27,25 @@ TEST(KernelBuilder, NumbersTakeTheOtherDtypeAndShape) {
 
 TEST(KernelBuilder, IndexScalarsWiden) {
   EXPECT_EQ(nodes([](KernelBuilder& k) { k.scalar("s", DType::i32) + k.program_id(0); }),
-            "  %0 = scalar_arg s : i32\n  %1 = program_id {0} : i64\n  %2 = cast %0 : i64\n  %3 = add %2, %1 : i64\n");
+            "  %0 = scalar_arg s : i32\n  %1 = program_id {0} : i64\n  %2 = cast %0 : i64\n  %3 = "
+            "add %2, %1 : i64\n");
   EXPECT_EQ(nodes([](KernelBuilder& k) {
               View x = k.view("x", DType::f32, 2, Access::kRead);
               load(x, {k.constant(DType::i32, {}, 3), k.scalar("s", DType::i32)}, {});
             }),
-            "  %0 = constant 3 : i32\n  %1 = scalar_arg s : i32\n  %2 = constant 3 : i64\n  %3 = cast %1 : i64\n"
+            "  %0 = constant 3 : i32\n  %1 = scalar_arg s : i32\n  %2 = constant 3 : i64\n  %3 = "
+            "cast %1 : i64\n"
             "  %4 = load x[%2, %3] : f32\n");
 }
 
 TEST(KernelBuilder, ShapesBroadcastAndConstantsFold) {
-  EXPECT_EQ(nodes([](KernelBuilder& k) { k.iota({4}, 0) + k.iota({2, 1}, 0) * k.constant(DType::i32, {1}, 5); }),
+  EXPECT_EQ(nodes([](KernelBuilder& k) {
+              k.iota({4}, 0) + k.iota({2, 1}, 0) * k.constant(DType::i32, {1}, 5);
+            }),
             "  %0 = iota {0} : i32[4]\n  %1 = iota {0} : i32[2, 1]\n  %2 = constant 5 : i32[1]\n"
             "  %3 = constant 5 : i32[2, 1]\n  %4 = mul %1, %3 : i32[2, 1]\n"
-            "  %5 = broadcast %0 : i32[2, 4]\n  %6 = broadcast %4 : i32[2, 4]\n  %7 = add %5, %6 : i32[2, 4]\n");
+            "  %5 = broadcast %0 : i32[2, 4]\n  %6 = broadcast %4 : i32[2, 4]\n  %7 = add %5, %6 : "
+            "i32[2, 4]\n");
 }
 
 TEST(KernelBuilder, SelectBroadcastsItsCondition) {
@@ -72,8 +78,10 @@ TEST(KernelBuilder, CastsGoThroughTheComputeType) {
 }
 
 TEST(KernelBuilder, StorageConstantsAreRoundedToTheirType) {
-  EXPECT_EQ(nodes([](KernelBuilder& k) { k.constant(DType::f8e4m3, {2}, 1000); }), "  %0 = constant 448 : f8e4m3[2]\n");
-  EXPECT_EQ(nodes([](KernelBuilder& k) { k.constant(DType::bf16, {}, 0.1); }), "  %0 = constant 0.100097656 : bf16\n");
+  EXPECT_EQ(nodes([](KernelBuilder& k) { k.constant(DType::f8e4m3, {2}, 1000); }),
+            "  %0 = constant 448 : f8e4m3[2]\n");
+  EXPECT_EQ(nodes([](KernelBuilder& k) { k.constant(DType::bf16, {}, 0.1); }),
+            "  %0 = constant 0.100097656 : bf16\n");
 }
 
 TEST(KernelBuilder, LongIntegersStayExact) {

@@ -30,7 +30,9 @@ std::string number_text(const Operand& number) {
   return number.integer ? fmt::format("{}", *number.integer) : fmt::format("{}", number.number);
 }
 
-bool is_index_dtype(DType dtype) { return dtype == DType::i32 || dtype == DType::u32 || dtype == DType::i64; }
+bool is_index_dtype(DType dtype) {
+  return dtype == DType::i32 || dtype == DType::u32 || dtype == DType::i64;
+}
 
 }  // namespace
 
@@ -44,10 +46,12 @@ std::optional<int64_t> constant_bits(DType dtype, const Operand& number) {
   if (!is_kernel_dtype(dtype)) return std::nullopt;
   if (is_float(dtype)) {
     const double value = number.number;
-    if (std::isfinite(value) && std::abs(value) > std::numeric_limits<float>::max()) return std::nullopt;
+    if (std::isfinite(value) && std::abs(value) > std::numeric_limits<float>::max())
+      return std::nullopt;
     return int64_t{std::bit_cast<uint32_t>(round_float(dtype, value))};
   }
-  if (number.integer) return is_constant_value(dtype, *number.integer) ? number.integer : std::nullopt;
+  if (number.integer)
+    return is_constant_value(dtype, *number.integer) ? number.integer : std::nullopt;
   const double value = number.number;
   if (!(std::abs(value) < 0x1p62) || value != std::trunc(value)) return std::nullopt;
   const auto integer = static_cast<int64_t>(value);
@@ -58,17 +62,20 @@ Tile as_tile(KernelBuilder& k, std::string_view op, const Operand& operand, Tile
   if (!operand.is_number) return operand.tile;
   if (const auto bits = constant_bits(type.dtype, operand))
     return k.emit1(Opcode::kConstant, {}, type, {*bits}, operand.where);
-  return k.mistake(operand.where, fmt::format("{}: {} is not a value of {}", op, number_text(operand),
-                                              name(type.dtype)));
+  return k.mistake(operand.where, fmt::format("{}: {} is not a value of {}", op,
+                                              number_text(operand), name(type.dtype)));
 }
 
-Tile need_tile(KernelBuilder& k, std::string_view op, std::string_view what, const Operand& operand) {
+Tile need_tile(KernelBuilder& k, std::string_view op, std::string_view what,
+               const Operand& operand) {
   if (!operand.is_number) return operand.tile;
-  return k.mistake(operand.where, fmt::format("{}: {} is the number {}; pass a tile (constant() makes one)", op,
-                                              what, number_text(operand)));
+  return k.mistake(operand.where,
+                   fmt::format("{}: {} is the number {}; pass a tile (constant() makes one)", op,
+                               what, number_text(operand)));
 }
 
-Tile as_index(KernelBuilder& k, std::string_view op, std::string_view what, const Operand& operand) {
+Tile as_index(KernelBuilder& k, std::string_view op, std::string_view what,
+              const Operand& operand) {
   const TileType index{DType::i64, {}};
   if (operand.is_number) {
     if (const auto bits = constant_bits(DType::i64, operand))
@@ -77,12 +84,13 @@ Tile as_index(KernelBuilder& k, std::string_view op, std::string_view what, cons
                                                 number_text(operand)));
   }
   const Tile tile = operand.tile;
-  if (tile.builder() != &k || tile.is_poison()) return tile;  // emit() reports what is to be reported
+  if (tile.builder() != &k || tile.is_poison())
+    return tile;  // emit() reports what is to be reported
   const TileType& type = k.type(tile.id());
   if (type == index) return tile;
   if (type.shape.rank() != 0 || !is_index_dtype(type.dtype))
-    return k.mistake(operand.where,
-                     fmt::format("{}: {} is {}; it must be an i32 or i64 scalar", op, what, type.to_string()));
+    return k.mistake(operand.where, fmt::format("{}: {} is {}; it must be an i32 or i64 scalar", op,
+                                                what, type.to_string()));
   if (const auto bits = k.constant_value(tile.id()))
     return k.emit1(Opcode::kConstant, {}, index, {*bits}, operand.where);
   return k.emit1(Opcode::kCast, {tile}, index, {}, operand.where);
@@ -91,18 +99,21 @@ Tile as_index(KernelBuilder& k, std::string_view op, std::string_view what, cons
 namespace {
 
 /// The dtype all operands shall have: that of the tiles, or i64 where i32 and i64 scalars meet.
-std::optional<DType> common_dtype(KernelBuilder& k, std::string_view op, std::span<const Operand* const> operands) {
+std::optional<DType> common_dtype(KernelBuilder& k, std::string_view op,
+                                  std::span<const Operand* const> operands) {
   const Operand* first = nullptr;
   bool index_scalars = true;
   for (const Operand* o : operands) {
     if (o->is_number) continue;
     const TileType& type = k.type(o->tile.id());
-    index_scalars &= type.shape.rank() == 0 && (type.dtype == DType::i32 || type.dtype == DType::i64);
+    index_scalars &=
+        type.shape.rank() == 0 && (type.dtype == DType::i32 || type.dtype == DType::i64);
     if (first == nullptr) first = o;
   }
   if (first == nullptr) {
-    k.mistake(operands.front()->where,
-              fmt::format("{}: all values are numbers; make one a constant() of the dtype you want", op));
+    k.mistake(
+        operands.front()->where,
+        fmt::format("{}: all values are numbers; make one a constant() of the dtype you want", op));
     return std::nullopt;
   }
   const TileType& type = k.type(first->tile.id());
@@ -147,8 +158,8 @@ Tile broadcast_to(KernelBuilder& k, Tile x, TileShape shape, std::source_locatio
   return k.emit1(Opcode::kBroadcast, {x}, type, {}, at);
 }
 
-std::optional<Unified> unify(KernelBuilder& k, std::string_view op, std::initializer_list<const Operand*> operands,
-                             const Operand* also) {
+std::optional<Unified> unify(KernelBuilder& k, std::string_view op,
+                             std::initializer_list<const Operand*> operands, const Operand* also) {
   const std::source_location at = (*operands.begin())->where;
   std::vector<const Operand*> all(operands);
   if (also != nullptr) all.push_back(also);
@@ -162,8 +173,9 @@ std::optional<Unified> unify(KernelBuilder& k, std::string_view op, std::initial
     if (o->is_number) continue;
     const auto wider = rules::broadcast_shapes(shape, o->tile.shape());
     if (!wider) {
-      k.mistake(at, fmt::format("{}: {} and {} do not broadcast", op, k.type(largest->id()).to_string(),
-                                k.type(o->tile.id()).to_string()));
+      k.mistake(at,
+                fmt::format("{}: {} and {} do not broadcast", op, k.type(largest->id()).to_string(),
+                            k.type(o->tile.id()).to_string()));
       return std::nullopt;
     }
     if (!largest || !(*wider == shape)) largest = o->tile;
@@ -174,7 +186,8 @@ std::optional<Unified> unify(KernelBuilder& k, std::string_view op, std::initial
   for (const Operand* o : all) {
     const DType want = o == also ? DType::i1 : *dtype;
     Tile tile = as_tile(k, op, *o, {want, shape});
-    if (!tile.is_poison() && o != also && tile.dtype() != want) tile = as_index(k, op, "a scalar", {tile, o->where});
+    if (!tile.is_poison() && o != also && tile.dtype() != want)
+      tile = as_index(k, op, "a scalar", {tile, o->where});
     tile = broadcast_to(k, tile, shape, o->where);
     if (tile.is_poison()) return std::nullopt;
     out.tiles.push_back(tile);

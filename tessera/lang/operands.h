@@ -22,7 +22,8 @@ std::optional<int64_t> constant_bits(DType dtype, const Operand& number);
 /// A number as a constant of that type, a tile as it is.
 Tile as_tile(KernelBuilder& k, std::string_view op, const Operand& operand, TileType type);
 /// A tile; numbers are a mistake.
-Tile need_tile(KernelBuilder& k, std::string_view op, std::string_view what, const Operand& operand);
+Tile need_tile(KernelBuilder& k, std::string_view op, std::string_view what,
+               const Operand& operand);
 /// An i64 scalar from a number or an i32, u32 or i64 scalar.
 Tile as_index(KernelBuilder& k, std::string_view op, std::string_view what, const Operand& operand);
 
@@ -33,7 +34,8 @@ struct Unified {
 };
 /// `also` takes part in broadcasting only (the condition of select); it comes last in `tiles`.
 /// Nothing: a mistake was recorded, or an operand is poison.
-std::optional<Unified> unify(KernelBuilder& k, std::string_view op, std::initializer_list<const Operand*> operands,
+std::optional<Unified> unify(KernelBuilder& k, std::string_view op,
+                             std::initializer_list<const Operand*> operands,
                              const Operand* also = nullptr);
 
 /// Splat constants fold.

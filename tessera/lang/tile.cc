@@ -18,7 +18,9 @@ DType Tile::dtype() const { return type_of(*this).dtype; }
 
 const TileShape& Tile::shape() const { return type_of(*this).shape; }
 
-DType View::dtype() const { return builder_ == nullptr ? DType::f32 : builder_->decl(index_).dtype; }
+DType View::dtype() const {
+  return builder_ == nullptr ? DType::f32 : builder_->decl(index_).dtype;
+}
 
 Tile View::extent(int dim, std::source_location at) const {
   if (builder_ == nullptr) return {};
@@ -32,10 +34,12 @@ View View::bounded(int dim, Operand extent) const {
   View view = *this;
   if (dim < 0 || dim >= rank_) {
     builder_->mistake(extent.where, "bounded: dimension " + std::to_string(dim) + " of view '" +
-                                        builder_->decl(index_).name + "', which has " + std::to_string(rank_));
+                                        builder_->decl(index_).name + "', which has " +
+                                        std::to_string(rank_));
     return view;
   }
-  view.overrides_[static_cast<size_t>(dim)] = detail::as_index(*builder_, "bounded", "the extent", extent).id();
+  view.overrides_[static_cast<size_t>(dim)] =
+      detail::as_index(*builder_, "bounded", "the extent", extent).id();
   return view;
 }
 

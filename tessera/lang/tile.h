@@ -1,14 +1,14 @@
 // SPDX-License-Identifier: Apache-2.0
-// Values of the tile language and the operations on them. A kernel is ordinary C++ over Tile and View;
-// running it once records a Trace (see kernel_builder.h).
+// Values of the tile language and the operations on them. A kernel is ordinary C++ over Tile and
+// View; running it once records a Trace (see kernel_builder.h).
 //
 //   auto x = load(x_view, {row, col}, {1, 64});           // f32 [1, 64]
 //   auto y = x * rsqrt(reduce_sum(x * x, 1) / 64 + eps);  // reductions keep the axis with extent 1
 //   store(y_view, {row, col}, y);
 //
-// Shapes broadcast as in NumPy (trailing dimensions aligned, extent 1 stretched); C++ numbers take the
-// dtype of the other operand. Mistakes are recorded with the caller's file and line and give a poison
-// value, so that one run reports all of them.
+// Shapes broadcast as in NumPy (trailing dimensions aligned, extent 1 stretched); C++ numbers take
+// the dtype of the other operand. Mistakes are recorded with the caller's file and line and give a
+// poison value, so that one run reports all of them.
 #pragma once
 
 #include <array>
@@ -76,7 +76,8 @@ class View {
   KernelBuilder* builder() const { return builder_; }
   /// Run-time extent of a dimension, i64 scalar.
   Tile extent(int dim, std::source_location at = std::source_location::current()) const;
-  /// The same memory with the extent of `dim` replaced, e.g. by a length loaded from the step state.
+  /// The same memory with the extent of `dim` replaced, e.g. by a length loaded from the step
+  /// state.
   View bounded(int dim, Operand extent) const;
   std::span<const ValueId> overrides() const { return {overrides_.data(), size_t(rank_)}; }
 
@@ -90,20 +91,23 @@ class View {
 using Offsets = std::initializer_list<Operand>;
 #define TESSERA_AT std::source_location at = std::source_location::current()
 
-// ---- memory: see MemoryAccess in trace.h for bounds -------------------------------------------------
+// ---- memory: see MemoryAccess in trace.h for bounds
+// -------------------------------------------------
 Tile load(const View& view, Offsets offsets, TileShape shape, double fill = 0, TESSERA_AT);
 /// One element; out of bounds gives `fill`.
 Tile load_scalar(const View& view, Offsets offsets, double fill = 0, TESSERA_AT);
 void store(const View& view, Offsets offsets, Operand tile, TESSERA_AT);
 /// Writes only where `mask` (i1, shape of the tile) is true.
 void store_masked(const View& view, Offsets offsets, Operand tile, Tile mask, TESSERA_AT);
-/// rows [R] integers; result [R, cols] from the trailing two dimensions, or [R] when cols is 0 (elements
-/// of the last dimension).
-Tile gather(const View& view, Offsets offsets, Tile rows, int64_t cols, double fill = 0, TESSERA_AT);
+/// rows [R] integers; result [R, cols] from the trailing two dimensions, or [R] when cols is 0
+/// (elements of the last dimension).
+Tile gather(const View& view, Offsets offsets, Tile rows, int64_t cols, double fill = 0,
+            TESSERA_AT);
 void scatter(const View& view, Offsets offsets, Tile rows, Tile tile, TESSERA_AT);
 void atomic_add(const View& view, Offsets offsets, Tile rows, Tile tile, TESSERA_AT);
 
-// ---- elementwise --------------------------------------------------------------------------------------
+// ---- elementwise
+// --------------------------------------------------------------------------------------
 Tile operator+(Operand a, Operand b);
 Tile operator-(Operand a, Operand b);
 Tile operator*(Operand a, Operand b);
@@ -146,7 +150,8 @@ Tile bitcast(Operand x, DType to);
 Tile round_to(Operand x, DType to);
 Tile ceil_div(Operand a, Operand b);
 
-// ---- shape ----------------------------------------------------------------------------------------------
+// ---- shape
+// ----------------------------------------------------------------------------------------------
 Tile broadcast(Operand x, TileShape shape);
 Tile reshape(Operand x, TileShape shape);
 Tile transpose(Operand x, std::initializer_list<int> permutation);
@@ -156,7 +161,8 @@ Tile concat(Operand a, Operand b, int axis);
 std::pair<Tile, Tile> split(Operand x);
 Tile join(Operand even, Operand odd);
 
-// ---- across elements ------------------------------------------------------------------------------------
+// ---- across elements
+// ------------------------------------------------------------------------------------
 Tile reduce_sum(Operand x, int axis);
 Tile reduce_max(Operand x, int axis);
 Tile reduce_min(Operand x, int axis);

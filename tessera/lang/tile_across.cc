@@ -20,7 +20,8 @@ Tile reduce(const Operand& x, int axis, Reduction reduction) {
   TileShape shape = x.tile.shape();
   if (axis >= 0 && axis < shape.rank()) shape.set(axis, 1);
   const DType dtype = reduction >= Reduction::kArgMax ? DType::i32 : x.tile.dtype();
-  return k->emit1(Opcode::kReduce, {x.tile}, {dtype, shape}, {axis, static_cast<int64_t>(reduction)}, x.where);
+  return k->emit1(Opcode::kReduce, {x.tile}, {dtype, shape},
+                  {axis, static_cast<int64_t>(reduction)}, x.where);
 }
 
 Tile make_dot(const Operand& a, const Operand& b, const Operand& acc, bool kn) {
@@ -30,7 +31,8 @@ Tile make_dot(const Operand& a, const Operand& b, const Operand& acc, bool kn) {
   if (x.is_poison() || y.is_poison()) return k->emit1(Opcode::kDot, {x, y}, {}, {kn}, a.where);
   TileShape shape;
   if (x.rank() == 2 && y.rank() == 2) shape = {x.shape()[0], y.shape()[kn ? 1 : 0]};
-  const Tile sum = as_tile(*k, "dot", acc, {x.dtype() == DType::i8 ? DType::i32 : DType::f32, shape});
+  const Tile sum =
+      as_tile(*k, "dot", acc, {x.dtype() == DType::i8 ? DType::i32 : DType::f32, shape});
   return k->emit1(Opcode::kDot, {x, y, sum}, {sum.dtype(), sum.shape()}, {kn}, a.where);
 }
 
@@ -51,7 +53,8 @@ Tile scan_sum(Operand x, int axis) {
 Tile take(Operand x, Operand index) {
   KernelBuilder* k = builder_of({&x, &index});
   if (k == nullptr) return {};
-  const Tile values = need_tile(*k, "take", "the table", x), at = need_tile(*k, "take", "the index", index);
+  const Tile values = need_tile(*k, "take", "the table", x),
+             at = need_tile(*k, "take", "the index", index);
   return k->emit1(Opcode::kTake, {values, at}, {values.dtype(), at.shape()}, {}, x.where);
 }
 
@@ -70,9 +73,11 @@ Tile histogram_masked(Operand x, Tile mask, int64_t bins) {
 std::pair<Tile, Tile> sort(Operand key, Operand value, bool descending) {
   KernelBuilder* k = builder_of({&key, &value});
   if (k == nullptr) return {};
-  const std::array operands = {need_tile(*k, "sort", "the key", key), need_tile(*k, "sort", "the value", value)};
+  const std::array operands = {need_tile(*k, "sort", "the key", key),
+                               need_tile(*k, "sort", "the value", value)};
   const TileShape shape = operands[0].shape();
-  const std::array<TileType, 2> types = {TileType{operands[0].dtype(), shape}, TileType{DType::i32, shape}};
+  const std::array<TileType, 2> types = {TileType{operands[0].dtype(), shape},
+                                         TileType{DType::i32, shape}};
   const auto out = k->emit(Opcode::kSort, operands, types, {descending}, key.where);
   return {out[0], out[1]};
 }
@@ -82,15 +87,16 @@ Tile lookup(std::span<const float, 16> table, Operand code) {
   if (k == nullptr) return {};
   std::vector<int64_t> entries;
   for (float entry : table) entries.push_back(std::bit_cast<uint32_t>(entry));
-  return k->emit1(Opcode::kLookup, {code.tile}, {DType::f32, code.tile.shape()}, std::move(entries), code.where);
+  return k->emit1(Opcode::kLookup, {code.tile}, {DType::f32, code.tile.shape()}, std::move(entries),
+                  code.where);
 }
 
 Tile random_bits(Operand counter, Operand seed) {
   KernelBuilder* k = builder_of({&counter, &seed});
   if (k == nullptr) return {};
   const Tile x = need_tile(*k, "random_bits", "the counter", counter);
-  return k->emit1(Opcode::kRandomBits, {x, as_index(*k, "random_bits", "the seed", seed)}, {DType::u32, x.shape()},
-                  {}, counter.where);
+  return k->emit1(Opcode::kRandomBits, {x, as_index(*k, "random_bits", "the seed", seed)},
+                  {DType::u32, x.shape()}, {}, counter.where);
 }
 
 Tile dot(Operand a, Operand b, Operand acc) { return make_dot(a, b, acc, false); }

@@ -31,7 +31,8 @@ Tile compare(Predicate predicate, const Operand& a, const Operand& b) {
   const auto unified = detail::unify(*k, "compare", {&a, &b});
   if (!unified) return k->poison();
   const TileType result{DType::i1, unified->type.shape};
-  return k->emit(Opcode::kCompare, unified->tiles, {&result, 1}, {static_cast<int64_t>(predicate)}, a.where)[0];
+  return k->emit(Opcode::kCompare, unified->tiles, {&result, 1}, {static_cast<int64_t>(predicate)},
+                 a.where)[0];
 }
 
 }  // namespace
@@ -77,8 +78,8 @@ Tile select(Operand condition, Operand a, Operand b) {
   if (k == nullptr) return {};
   const auto unified = detail::unify(*k, "select", {&a, &b}, &condition);
   if (!unified) return k->poison();
-  return k->emit1(Opcode::kSelect, {unified->tiles[2], unified->tiles[0], unified->tiles[1]}, unified->type, {},
-                  condition.where);
+  return k->emit1(Opcode::kSelect, {unified->tiles[2], unified->tiles[0], unified->tiles[1]},
+                  unified->type, {}, condition.where);
 }
 
 Tile cast(Operand x, DType to) {
@@ -94,7 +95,8 @@ Tile cast(Operand x, DType to) {
   // Storage types meet arithmetic in one place only: floats in f32, small integers in i32.
   Tile value = tile;
   if (compute_dtype(from) != from && from != DType::i1) value = step(value, compute_dtype(from));
-  if (value.dtype() != to && value.dtype() != compute_dtype(to)) value = step(value, compute_dtype(to));
+  if (value.dtype() != to && value.dtype() != compute_dtype(to))
+    value = step(value, compute_dtype(to));
   return value.dtype() == to || value.is_poison() ? value : step(value, to);
 }
 
@@ -109,8 +111,9 @@ Tile round_to(Operand x, DType to) {
   KernelBuilder* k = builder_of({&x});
   if (k == nullptr) return {};
   if (!x.tile.is_poison() && (x.tile.dtype() != DType::f32 || !is_float(to)))
-    return k->mistake(x.where, fmt::format("round_to: {} to {}; an f32 tile is rounded to a float type",
-                                           k->type(x.tile.id()).to_string(), name(to)));
+    return k->mistake(x.where,
+                      fmt::format("round_to: {} to {}; an f32 tile is rounded to a float type",
+                                  k->type(x.tile.id()).to_string(), name(to)));
   return cast({cast(x, to), x.where}, DType::f32);
 }
 

@@ -14,17 +14,18 @@ struct AccessOperands {
   std::vector<int64_t> ints;
 };
 
-std::optional<AccessOperands> begin_access(Opcode op, const View& view, Offsets offsets, std::source_location at) {
+std::optional<AccessOperands> begin_access(Opcode op, const View& view, Offsets offsets,
+                                           std::source_location at) {
   KernelBuilder& k = *view.builder();
   if (static_cast<int>(offsets.size()) != view.rank()) {
-    k.mistake(at, fmt::format("{}: {} offsets for view '{}' of rank {}", mnemonic(op), offsets.size(),
-                              k.decl(view.index()).name, view.rank()));
+    k.mistake(at, fmt::format("{}: {} offsets for view '{}' of rank {}", mnemonic(op),
+                              offsets.size(), k.decl(view.index()).name, view.rank()));
     return std::nullopt;
   }
   AccessOperands access;
   for (const Operand& offset : offsets)
-    access.operands.push_back(
-        detail::as_index(k, mnemonic(op), fmt::format("offset {}", access.operands.size()), offset));
+    access.operands.push_back(detail::as_index(
+        k, mnemonic(op), fmt::format("offset {}", access.operands.size()), offset));
   int64_t mask = 0;
   for (int d = 0; d < view.rank(); ++d) {
     const ValueId extent = view.overrides()[static_cast<size_t>(d)];
@@ -37,15 +38,17 @@ std::optional<AccessOperands> begin_access(Opcode op, const View& view, Offsets 
 }
 
 /// The fill of a load as bits of the view's dtype.
-std::optional<int64_t> fill_bits(Opcode op, const View& view, double fill, std::source_location at) {
+std::optional<int64_t> fill_bits(Opcode op, const View& view, double fill,
+                                 std::source_location at) {
   const auto bits = detail::constant_bits(view.dtype(), {fill, at});
   if (!bits)
-    view.builder()->mistake(at, fmt::format("{}: fill {} is not a value of {}", mnemonic(op), fill, name(view.dtype())));
+    view.builder()->mistake(at, fmt::format("{}: fill {} is not a value of {}", mnemonic(op), fill,
+                                            name(view.dtype())));
   return bits;
 }
 
-Tile read(Opcode op, const View& view, Offsets offsets, std::optional<Tile> rows, TileShape shape, double fill,
-          std::source_location at) {
+Tile read(Opcode op, const View& view, Offsets offsets, std::optional<Tile> rows, TileShape shape,
+          double fill, std::source_location at) {
   if (view.builder() == nullptr) return {};
   KernelBuilder& k = *view.builder();
   auto access = begin_access(op, view, offsets, at);
@@ -74,7 +77,8 @@ Tile stored(const View& view, const Operand& tile) {
 
 }  // namespace
 
-Tile load(const View& view, Offsets offsets, TileShape shape, double fill, std::source_location at) {
+Tile load(const View& view, Offsets offsets, TileShape shape, double fill,
+          std::source_location at) {
   return read(Opcode::kLoad, view, offsets, std::nullopt, shape, fill, at);
 }
 
@@ -86,13 +90,16 @@ void store(const View& view, Offsets offsets, Operand tile, std::source_location
   write(Opcode::kStore, view, offsets, {stored(view, tile)}, 0, at);
 }
 
-void store_masked(const View& view, Offsets offsets, Operand tile, Tile mask, std::source_location at) {
+void store_masked(const View& view, Offsets offsets, Operand tile, Tile mask,
+                  std::source_location at) {
   Tile value = stored(view, tile);
-  if (tile.is_number && view.builder() != nullptr) value = detail::broadcast_to(*view.builder(), value, mask.shape(), at);
+  if (tile.is_number && view.builder() != nullptr)
+    value = detail::broadcast_to(*view.builder(), value, mask.shape(), at);
   write(Opcode::kStore, view, offsets, {value, mask}, 1, at);
 }
 
-Tile gather(const View& view, Offsets offsets, Tile rows, int64_t cols, double fill, std::source_location at) {
+Tile gather(const View& view, Offsets offsets, Tile rows, int64_t cols, double fill,
+            std::source_location at) {
   TileShape shape{rows.shape().rank() == 1 ? rows.shape()[0] : 1};
   if (cols != 0) shape.push_back(cols);
   return read(Opcode::kGather, view, offsets, rows, shape, fill, at);

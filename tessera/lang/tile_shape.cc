@@ -40,8 +40,8 @@ Tile transpose(Operand x, std::initializer_list<int> permutation) {
     if (i < from.rank() && axis >= 0 && axis < from.rank()) shape.set(i, from[axis]);
     ++i;
   }
-  return k->emit1(Opcode::kTranspose, {x.tile}, {x.tile.dtype(), shape}, {permutation.begin(), permutation.end()},
-                  x.where);
+  return k->emit1(Opcode::kTranspose, {x.tile}, {x.tile.dtype(), shape},
+                  {permutation.begin(), permutation.end()}, x.where);
 }
 
 Tile slice(Operand x, int axis, int64_t start, int64_t extent) {
@@ -55,9 +55,11 @@ Tile slice(Operand x, int axis, int64_t start, int64_t extent) {
 Tile concat(Operand a, Operand b, int axis) {
   KernelBuilder* k = builder_of({&a, &b});
   if (k == nullptr) return {};
-  const Tile x = detail::need_tile(*k, "concat", "an operand", a), y = detail::need_tile(*k, "concat", "an operand", b);
+  const Tile x = detail::need_tile(*k, "concat", "an operand", a),
+             y = detail::need_tile(*k, "concat", "an operand", b);
   TileShape shape = x.shape();
-  if (axis >= 0 && axis < shape.rank() && axis < y.shape().rank()) shape.set(axis, x.shape()[axis] + y.shape()[axis]);
+  if (axis >= 0 && axis < shape.rank() && axis < y.shape().rank())
+    shape.set(axis, x.shape()[axis] + y.shape()[axis]);
   return k->emit1(Opcode::kConcat, {x, y}, {x.dtype(), shape}, {axis}, a.where);
 }
 
@@ -65,7 +67,9 @@ std::pair<Tile, Tile> split(Operand x) {
   KernelBuilder* k = builder_of({&x});
   if (k == nullptr) return {};
   // An odd extent is refused by the check; 1 keeps the shape legal until then.
-  const TileType half{x.tile.dtype(), with_last(x.tile.shape(), x.tile.shape().last() > 1 ? x.tile.shape().last() / 2 : 1)};
+  const TileType half{
+      x.tile.dtype(),
+      with_last(x.tile.shape(), x.tile.shape().last() > 1 ? x.tile.shape().last() / 2 : 1)};
   const auto halves = k->emit(Opcode::kSplit, {&x.tile, 1}, std::array{half, half}, {}, x.where);
   return {halves[0], halves[1]};
 }

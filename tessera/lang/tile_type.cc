@@ -9,13 +9,15 @@ namespace tessera::lang {
 
 std::string TileShape::to_string() const {
   std::string text = "[";
-  for (int64_t d : dims()) fmt::format_to(std::back_inserter(text), "{}{}", text.size() > 1 ? ", " : "", d);
+  for (int64_t d : dims())
+    fmt::format_to(std::back_inserter(text), "{}{}", text.size() > 1 ? ", " : "", d);
   return text + (rank_ > kMaxRank ? ", ..]" : "]");
 }
 
 std::string TileShape::defect() const {
   if (rank_ > kMaxRank)
-    return fmt::format("shape {} has {} dimensions; a tile has at most {}", to_string(), rank_, kMaxRank);
+    return fmt::format("shape {} has {} dimensions; a tile has at most {}", to_string(), rank_,
+                       kMaxRank);
   int64_t elements = 1;
   for (int64_t d : dims()) {
     if (d <= 0 || !std::has_single_bit(static_cast<uint64_t>(d)))

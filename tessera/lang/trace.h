@@ -1,9 +1,9 @@
 // SPDX-License-Identifier: Apache-2.0
 // A traced kernel: plain data, hashable, independent of any compiler.
 //
-// Arguments travel as 64-bit slots. A view of rank r owns 1 + r + max(r - 1, 0) consecutive slots from
-// ViewDecl::first_slot: address, extents [r], strides [r - 1] in elements (the last stride is 1). A
-// scalar argument owns one slot holding its bit pattern, low bits first.
+// Arguments travel as 64-bit slots. A view of rank r owns 1 + r + max(r - 1, 0) consecutive slots
+// from ViewDecl::first_slot: address, extents [r], strides [r - 1] in elements (the last stride is
+// 1). A scalar argument owns one slot holding its bit pattern, low bits first.
 #pragma once
 
 #include <cstddef>
@@ -24,7 +24,8 @@ using ValueId = int32_t;
 
 enum class Access : uint8_t { kRead, kWrite, kReadWrite };
 
-/// Promise that a run-time number is a multiple of `divisor` (1, 2, 16 or 128; 0 = the number is 1).
+/// Promise that a run-time number is a multiple of `divisor` (1, 2, 16 or 128; 0 = the number is
+/// 1).
 using Divisor = uint8_t;
 
 struct ViewDecl {
@@ -74,13 +75,14 @@ struct Block {
 };
 
 /// Decoded operands and ints of load, store, gather, scatter and atomic_add.
-/// `offsets` has one entry a view dimension: the tile covers the trailing dimensions, leading ones are
-/// plain indices. In gather, scatter and atomic_add the rows tile [R] replaces the offset of the view's
-/// second-to-last dimension (tile [R, C]; offsets there is the base added to every row index), or, for a
-/// tile of rank 1 over the view's last dimension, of the last one. A row index (before the base is added)
-/// below 0 or a position outside [0, extent) is out of bounds: loads give `fill`, stores do nothing.
-/// Tiles of f4 hold at least two elements in the last dimension; their offset there and the strides of
-/// the view are even. Rows of a scatter that are in bounds are distinct.
+/// `offsets` has one entry a view dimension: the tile covers the trailing dimensions, leading ones
+/// are plain indices. In gather, scatter and atomic_add the rows tile [R] replaces the offset of
+/// the view's second-to-last dimension (tile [R, C]; offsets there is the base added to every row
+/// index), or, for a tile of rank 1 over the view's last dimension, of the last one. A row index
+/// (before the base is added) below 0 or a position outside [0, extent) is out of bounds: loads
+/// give `fill`, stores do nothing. Tiles of f4 hold at least two elements in the last dimension;
+/// their offset there and the strides of the view are even. Rows of a scatter that are in bounds
+/// are distinct.
 struct MemoryAccess {
   uint32_t view = 0;
   std::vector<ValueId> offsets;          // [view rank], i64 scalars
@@ -88,7 +90,7 @@ struct MemoryAccess {
   ValueId rows = -1;                     // gather, scatter, atomic_add
   ValueId tile = -1;                     // store, scatter, atomic_add
   ValueId mask = -1;                     // store: i1, shape of the tile
-  int64_t fill = 0;                      // load, gather: as the value of a constant of the view's dtype
+  int64_t fill = 0;  // load, gather: as the value of a constant of the view's dtype
 };
 
 struct Trace {
@@ -108,8 +110,8 @@ struct Trace {
   std::string line(const Node& node) const;
   MemoryAccess memory_access(const Node& node) const;
 
-  /// Equal traces give equal bytes. Source lines are left out unless asked for, so moving code keeps
-  /// packs valid.
+  /// Equal traces give equal bytes. Source lines are left out unless asked for, so moving code
+  /// keeps packs valid.
   enum class Lines : uint8_t { kOmit, kKeep };
   std::vector<std::byte> serialize(Lines lines = Lines::kOmit) const;
   /// Checks every count, id and opcode: hostile bytes give `corrupt`, never undefined behaviour.

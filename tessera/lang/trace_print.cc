@@ -20,7 +20,8 @@ class Printer {
     if (trace_.stages != 0) put("  stages {}\n", trace_.stages);
     for (const ViewDecl& view : trace_.views) print_view(view);
     for (const ScalarDecl& scalar : trace_.scalars)
-      put("  scalar {}: {}{}, slot {}\n", scalar.name, name(scalar.dtype), divisor(scalar.divisor), scalar.slot);
+      put("  scalar {}: {}{}, slot {}\n", scalar.name, name(scalar.dtype), divisor(scalar.divisor),
+          scalar.slot);
     print_block(trace_.body, 1);
     return std::move(out_);
   }
@@ -45,8 +46,8 @@ class Printer {
     for (size_t d = 0; d < view.stride_divisors.size(); ++d)
       put("{}?{}", d == 0 ? "" : ", ", divisor(view.stride_divisors[d]));
     if (view.rank() > 1) put("]");
-    put(" {}{}{}, slot {}\n", kAccess[static_cast<int>(view.access)], view.constant ? " constant" : "",
-        view.streamed ? " streamed" : "", view.first_slot);
+    put(" {}{}{}, slot {}\n", kAccess[static_cast<int>(view.access)],
+        view.constant ? " constant" : "", view.streamed ? " streamed" : "", view.first_slot);
   }
 
   std::string ids(std::span<const ValueId> values) const {
@@ -95,7 +96,8 @@ class Printer {
 
   void print_loop(const Node& node) {
     const Block& body = node.regions[0];
-    put(" %{} from %{} to %{} step %{}", body.params[0], node.operands[0], node.operands[1], node.operands[2]);
+    put(" %{} from %{} to %{} step %{}", body.params[0], node.operands[0], node.operands[1],
+        node.operands[2]);
     for (size_t i = 1; i < body.params.size(); ++i)
       put("{}%{} = %{}", i == 1 ? " carry " : ", ", body.params[i], node.operands[i + 2]);
   }
@@ -120,13 +122,20 @@ class Printer {
     const auto& ints = node.ints;
     if (ints.empty()) return;
     switch (node.op) {
-      case Opcode::kConstant: put(" {}", number(trace_.type(node.results[0]).dtype, ints[0])); break;
-      case Opcode::kExtent: put(" {} {}", trace_.views[static_cast<size_t>(ints[0])].name, ints[1]); break;
+      case Opcode::kConstant:
+        put(" {}", number(trace_.type(node.results[0]).dtype, ints[0]));
+        break;
+      case Opcode::kExtent:
+        put(" {} {}", trace_.views[static_cast<size_t>(ints[0])].name, ints[1]);
+        break;
       case Opcode::kScalarArg: put(" {}", trace_.scalars[static_cast<size_t>(ints[0])].name); break;
       case Opcode::kCompare: put(" {}", name(static_cast<Predicate>(ints[0]))); break;
-      case Opcode::kReduce: put(" axis {} {}", ints[0], name(static_cast<Reduction>(ints[1]))); break;
+      case Opcode::kReduce:
+        put(" axis {} {}", ints[0], name(static_cast<Reduction>(ints[1])));
+        break;
       case Opcode::kLookup:
-        for (size_t i = 0; i < ints.size(); ++i) put("{}{}", i == 0 ? " {" : ", ", number(DType::f32, ints[i]));
+        for (size_t i = 0; i < ints.size(); ++i)
+          put("{}{}", i == 0 ? " {" : ", ", number(DType::f32, ints[i]));
         put("}}");
         break;
       default:

@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0
-// The bytes of a trace: little-endian, fixed widths, counts before lists. Changing the layout or the
-// meaning of an opcode raises kVersion, which makes old packs and caches miss.
+// The bytes of a trace: little-endian, fixed widths, counts before lists. Changing the layout or
+// the meaning of an opcode raises kVersion, which makes old packs and caches miss.
 #include <fmt/format.h>
 
 #include <bit>
@@ -123,7 +123,8 @@ class Reader {
   }
   template <class T>
   void get(std::vector<T>& values) {
-    // Elements take memory only as they are read, so a count costs no more than the bytes behind it.
+    // Elements take memory only as they are read, so a count costs no more than the bytes behind
+    // it.
     const size_t size = count(1);
     for (size_t i = 0; i < size && ok(); ++i) get(values.emplace_back());
   }
@@ -224,7 +225,8 @@ Result<Trace> Trace::parse(std::span<const std::byte> bytes) {
   in.get(version);
   if (!in.ok() || magic != kMagic) return corrupt("trace: the bytes are no trace");
   if (version != kVersion)
-    return corrupt(fmt::format("trace: version {}, this program reads version {}", version, kVersion));
+    return corrupt(
+        fmt::format("trace: version {}, this program reads version {}", version, kVersion));
   Trace trace;
   bool with_lines = false;
   in.get(with_lines);

@@ -69,7 +69,8 @@ TEST(Trace, DecodesMemoryAccesses) {
 
   const Trace all = every_opcode_trace();
   for (const Node& node : all.body.nodes) {
-    if (node.op != Opcode::kScatter && node.op != Opcode::kGather && node.op != Opcode::kAtomicAdd) continue;
+    if (node.op != Opcode::kScatter && node.op != Opcode::kGather && node.op != Opcode::kAtomicAdd)
+      continue;
     const MemoryAccess access = all.memory_access(node);
     EXPECT_EQ(all.type(access.rows).dtype, DType::i32);
     EXPECT_EQ(access.tile >= 0, node.op != Opcode::kGather);

@@ -15,7 +15,9 @@ bool is_arithmetic(DType dtype) {
   return dtype == DType::f32 || dtype == DType::i32 || dtype == DType::u32 || dtype == DType::i64;
 }
 
-bool is_kernel_dtype(DType dtype) { return static_cast<int>(dtype) < kDTypeCount && dtype != DType::f64; }
+bool is_kernel_dtype(DType dtype) {
+  return static_cast<int>(dtype) < kDTypeCount && dtype != DType::f64;
+}
 
 DType compute_dtype(DType storage) {
   if (is_arithmetic(storage)) return storage;
@@ -73,14 +75,18 @@ bool is_divisor(Divisor d) { return d == 0 || d == 1 || d == 2 || d == 16 || d =
 
 std::string check_view(const ViewDecl& view, uint32_t slot) {
   if (view.rank() < 1 || view.rank() > kMaxViewRank)
-    return fmt::format("view '{}': rank {} is not in [1, {}]", view.name, view.rank(), kMaxViewRank);
-  if (view.dtype == DType::i1) return fmt::format("view '{}': i1 has no form in memory; use u8", view.name);
-  if (!is_kernel_dtype(view.dtype)) return fmt::format("view '{}': f64 has no place in a kernel", view.name);
+    return fmt::format("view '{}': rank {} is not in [1, {}]", view.name, view.rank(),
+                       kMaxViewRank);
+  if (view.dtype == DType::i1)
+    return fmt::format("view '{}': i1 has no form in memory; use u8", view.name);
+  if (!is_kernel_dtype(view.dtype))
+    return fmt::format("view '{}': f64 has no place in a kernel", view.name);
   if (static_cast<int>(view.stride_divisors.size()) != view.rank() - 1)
-    return fmt::format("view '{}': {} stride divisors for rank {}", view.name, view.stride_divisors.size(),
-                       view.rank());
+    return fmt::format("view '{}': {} stride divisors for rank {}", view.name,
+                       view.stride_divisors.size(), view.rank());
   if (view.access > Access::kReadWrite) return fmt::format("view '{}': unknown access", view.name);
-  if (view.first_slot != slot) return fmt::format("view '{}': first slot {}", view.name, view.first_slot);
+  if (view.first_slot != slot)
+    return fmt::format("view '{}': first slot {}", view.name, view.first_slot);
   for (const auto* divisors : {&view.extent_divisors, &view.stride_divisors})
     for (Divisor d : *divisors)
       if (!is_divisor(d))
@@ -98,19 +104,23 @@ std::string check_declarations(const Trace& trace) {
     if (scalar < trace.scalars.size() && trace.scalars[scalar].slot == slot) {
       const ScalarDecl& decl = trace.scalars[scalar++];
       if (!is_arithmetic(decl.dtype))
-        return fmt::format("scalar '{}': {} is not one of f32, i32, u32, i64", decl.name, name(decl.dtype));
+        return fmt::format("scalar '{}': {} is not one of f32, i32, u32, i64", decl.name,
+                           name(decl.dtype));
       if (!is_divisor(decl.divisor))
-        return fmt::format("scalar '{}': divisor {} is not one of 0, 1, 2, 16, 128", decl.name, decl.divisor);
+        return fmt::format("scalar '{}': divisor {} is not one of 0, 1, 2, 16, 128", decl.name,
+                           decl.divisor);
       ++slot;
     } else if (view < trace.views.size()) {
       const ViewDecl& decl = trace.views[view++];
       if (std::string text = check_view(decl, slot); !text.empty()) return text;
       slot += decl.slot_count();
     } else {
-      return fmt::format("scalar '{}': slot {}", trace.scalars[scalar].name, trace.scalars[scalar].slot);
+      return fmt::format("scalar '{}': slot {}", trace.scalars[scalar].name,
+                         trace.scalars[scalar].slot);
     }
   }
-  if (slot != trace.slot_count) return fmt::format("{} slots declared, {} counted", trace.slot_count, slot);
+  if (slot != trace.slot_count)
+    return fmt::format("{} slots declared, {} counted", trace.slot_count, slot);
   return {};
 }
 
@@ -123,7 +133,8 @@ class Checker {
       : trace_(trace), visible_(trace.values.size(), false), defined_(trace.values.size(), false) {}
 
   std::string block(const Block& block, int depth) {
-    if (depth > kMaxNesting) return fmt::format("more than {} nested loops and branches", kMaxNesting);
+    if (depth > kMaxNesting)
+      return fmt::format("more than {} nested loops and branches", kMaxNesting);
     std::vector<ValueId> mine;
     for (ValueId v : block.params)
       if (!define(v, mine)) return fmt::format("value {} cannot be defined here", v);
@@ -135,7 +146,9 @@ class Checker {
     return {};
   }
 
-  bool all_defined() const { return std::ranges::all_of(defined_, [](bool d) { return d; }); }
+  bool all_defined() const {
+    return std::ranges::all_of(defined_, [](bool d) { return d; });
+  }
 
  private:
   bool define(ValueId v, std::vector<ValueId>& mine) {
@@ -159,8 +172,10 @@ class Checker {
         return fmt::format("{}: result {} does not exist", mnemonic(node.op), v);
       results.push_back(trace_.values[v]);
     }
-    if (!trace_.lines.empty() && node.line >= trace_.lines.size()) return "source line out of range";
-    if (std::string text = check_node(trace_, {node.op, operands, results, node.ints}); !text.empty())
+    if (!trace_.lines.empty() && node.line >= trace_.lines.size())
+      return "source line out of range";
+    if (std::string text = check_node(trace_, {node.op, operands, results, node.ints});
+        !text.empty())
       return text;
     if (std::string text = regions(node, results, depth); !text.empty()) return text;
     for (ValueId v : node.results)
@@ -178,9 +193,11 @@ class Checker {
         params.push_back({DType::i64, {}});
         params.insert(params.end(), results.begin(), results.end());
       }
-      if (!has_types(region.params, params)) return fmt::format("{}: wrong block parameters", mnemonic(node.op));
+      if (!has_types(region.params, params))
+        return fmt::format("{}: wrong block parameters", mnemonic(node.op));
       if (std::string text = block(region, depth + 1); !text.empty()) return text;
-      if (!has_types(region.yields, results)) return fmt::format("{}: wrong yields", mnemonic(node.op));
+      if (!has_types(region.yields, results))
+        return fmt::format("{}: wrong yields", mnemonic(node.op));
     }
     return {};
   }

@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0
-// The typing rules of every opcode, in one place: the tracer asks before it appends a node, the parser
-// before it believes a file.
+// The typing rules of every opcode, in one place: the tracer asks before it appends a node, the
+// parser before it believes a file.
 #pragma once
 
 #include <span>
@@ -33,8 +33,8 @@ bool is_single_cast(DType from, DType to);
 /// `value` is a legal splat value of `dtype`: see opcode.h, constant.
 bool is_constant_value(DType dtype, int64_t value);
 
-/// What is wrong with a node, beginning with its mnemonic, or empty. Any operands, results and ints are
-/// accepted. Regions are not looked at.
+/// What is wrong with a node, beginning with its mnemonic, or empty. Any operands, results and ints
+/// are accepted. Regions are not looked at.
 std::string check_node(const Trace& declarations, const NodeTypes& node);
 
 /// What is wrong with the declarations of arguments, or empty.

@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0
-// The rules behind check_node, by family of opcodes. Each returns what is wrong, without the mnemonic,
-// or an empty string. Private to tessera/lang.
+// The rules behind check_node, by family of opcodes. Each returns what is wrong, without the
+// mnemonic, or an empty string. Private to tessera/lang.
 #pragma once
 
 #include <optional>

@@ -8,14 +8,19 @@
 namespace tessera::lang::rules {
 
 std::string check_counts(const NodeTypes& node, int operands, int results, int ints) {
-  const auto wrong = [](int wanted, size_t have) { return wanted >= 0 && static_cast<size_t>(wanted) != have; };
-  if (wrong(operands, node.operands.size())) return fmt::format("{} operands", node.operands.size());
+  const auto wrong = [](int wanted, size_t have) {
+    return wanted >= 0 && static_cast<size_t>(wanted) != have;
+  };
+  if (wrong(operands, node.operands.size()))
+    return fmt::format("{} operands", node.operands.size());
   if (wrong(results, node.results.size())) return fmt::format("{} results", node.results.size());
   if (wrong(ints, node.ints.size())) return fmt::format("{} attributes", node.ints.size());
   return {};
 }
 
-bool is_scalar(const TileType& type, DType dtype) { return type.dtype == dtype && type.shape.rank() == 0; }
+bool is_scalar(const TileType& type, DType dtype) {
+  return type.dtype == dtype && type.shape.rank() == 0;
+}
 
 std::string require_dtype(const TileType& type, std::initializer_list<DType> allowed) {
   if (std::ranges::find(allowed, type.dtype) != allowed.end()) return {};
@@ -77,7 +82,8 @@ std::initializer_list<DType> dtypes_of(Opcode op) {
 }
 
 std::string check_cast(const TileType& from, const TileType& to) {
-  if (to.dtype == DType::i1) return fmt::format("{} to i1; compare with 0 instead", from.to_string());
+  if (to.dtype == DType::i1)
+    return fmt::format("{} to i1; compare with 0 instead", from.to_string());
   if (!is_single_cast(from.dtype, to.dtype))
     return fmt::format("{} to {} is not one step", from.to_string(), name(to.dtype));
   return {};
@@ -85,10 +91,11 @@ std::string check_cast(const TileType& from, const TileType& to) {
 
 std::string check_bitcast(const TileType& from, const TileType& to) {
   for (DType d : {from.dtype, to.dtype})
-    if (d == DType::i1 || d == DType::f4e2m1) return fmt::format("{} has no bits of its own", name(d));
+    if (d == DType::i1 || d == DType::f4e2m1)
+      return fmt::format("{} has no bits of its own", name(d));
   if (bits(from.dtype) != bits(to.dtype))
-    return fmt::format("{} has {} bits, {} has {}", from.to_string(), bits(from.dtype), name(to.dtype),
-                       bits(to.dtype));
+    return fmt::format("{} has {} bits, {} has {}", from.to_string(), bits(from.dtype),
+                       name(to.dtype), bits(to.dtype));
   return {};
 }
 
@@ -111,21 +118,25 @@ int operand_count(Opcode op) {
 std::string check_elementwise(const NodeTypes& node) {
   const Opcode op = node.op;
   const bool compare = op == Opcode::kCompare, select = op == Opcode::kSelect;
-  if (std::string text = check_counts(node, operand_count(op), 1, compare ? 1 : 0); !text.empty()) return text;
+  if (std::string text = check_counts(node, operand_count(op), 1, compare ? 1 : 0); !text.empty())
+    return text;
   const TileType& result = node.results[0];
   for (const TileType& operand : node.operands)
     if (!(operand.shape == result.shape))
-      return fmt::format("{} in an operation of shape {}", operand.to_string(), result.shape.to_string());
+      return fmt::format("{} in an operation of shape {}", operand.to_string(),
+                         result.shape.to_string());
   if (op == Opcode::kCast) return check_cast(node.operands[0], result);
   if (op == Opcode::kBitcast) return check_bitcast(node.operands[0], result);
   if (select && node.operands[0].dtype != DType::i1)
-    return fmt::format("the condition is {}; it must be i1, as comparisons give", node.operands[0].to_string());
+    return fmt::format("the condition is {}; it must be i1, as comparisons give",
+                       node.operands[0].to_string());
   const size_t first = select ? 1 : 0;
   if (std::string text = check_same(node, first); !text.empty()) return text;
   const TileType& x = node.operands[first];
   if (std::string text = require_dtype(x, dtypes_of(op)); !text.empty()) return text;
   if (compare) {
-    if (node.ints[0] < 0 || node.ints[0] > static_cast<int64_t>(Predicate::kGe)) return "unknown predicate";
+    if (node.ints[0] < 0 || node.ints[0] > static_cast<int64_t>(Predicate::kGe))
+      return "unknown predicate";
     if (x.dtype == DType::i1 && node.ints[0] > static_cast<int64_t>(Predicate::kNe))
       return fmt::format("{} has no order; only == and !=", x.to_string());
   }

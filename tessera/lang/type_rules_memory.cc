@@ -19,16 +19,20 @@ std::string check_source(const Trace& declarations, const NodeTypes& node) {
       if (a < 0 || a > 2) return fmt::format("axis {}; a grid has axes 0, 1 and 2", a);
       return is_scalar(result, DType::i64) ? "" : "the result is an i64 scalar";
     case Opcode::kExtent:
-      if (a < 0 || a >= static_cast<int64_t>(declarations.views.size())) return fmt::format("no view {}", a);
+      if (a < 0 || a >= static_cast<int64_t>(declarations.views.size()))
+        return fmt::format("no view {}", a);
       if (node.ints[1] < 0 || node.ints[1] >= declarations.views[a].rank())
-        return fmt::format("dimension {} of view '{}', which has {}", node.ints[1], declarations.views[a].name,
-                           declarations.views[a].rank());
+        return fmt::format("dimension {} of view '{}', which has {}", node.ints[1],
+                           declarations.views[a].name, declarations.views[a].rank());
       return is_scalar(result, DType::i64) ? "" : "the result is an i64 scalar";
     case Opcode::kScalarArg:
-      if (a < 0 || a >= static_cast<int64_t>(declarations.scalars.size())) return fmt::format("no scalar {}", a);
-      return is_scalar(result, declarations.scalars[a].dtype) ? "" : "the result has the scalar's type";
+      if (a < 0 || a >= static_cast<int64_t>(declarations.scalars.size()))
+        return fmt::format("no scalar {}", a);
+      return is_scalar(result, declarations.scalars[a].dtype) ? ""
+                                                              : "the result has the scalar's type";
     case Opcode::kConstant:
-      return is_constant_value(result.dtype, a) ? "" : fmt::format("{} is no {}", a, name(result.dtype));
+      return is_constant_value(result.dtype, a) ? ""
+                                                : fmt::format("{} is no {}", a, name(result.dtype));
     default:  // iota
       if (a < 0 || a >= result.shape.rank())
         return fmt::format("axis {} of shape {}", a, result.shape.to_string());
@@ -50,18 +54,21 @@ std::string check_access(const ViewDecl& view, Opcode op) {
   const bool writes = op == Opcode::kStore || op == Opcode::kScatter || op == Opcode::kAtomicAdd;
   if (op == Opcode::kAtomicAdd && view.access != Access::kReadWrite)
     return fmt::format("view '{}' is not declared read-write", view.name);
-  if (reads && view.access == Access::kWrite) return fmt::format("view '{}' is write-only", view.name);
-  if (writes && view.access == Access::kRead) return fmt::format("view '{}' is read-only", view.name);
+  if (reads && view.access == Access::kWrite)
+    return fmt::format("view '{}' is write-only", view.name);
+  if (writes && view.access == Access::kRead)
+    return fmt::format("view '{}' is read-only", view.name);
   return {};
 }
 
 /// The tile that is read or written, against the view.
 std::string check_tile(const ViewDecl& view, const TileType& tile) {
   if (tile.dtype != view.dtype)
-    return fmt::format("{} for view '{}' of {}; cast it first", tile.to_string(), view.name, name(view.dtype));
+    return fmt::format("{} for view '{}' of {}; cast it first", tile.to_string(), view.name,
+                       name(view.dtype));
   if (tile.shape.rank() > view.rank())
-    return fmt::format("{} has more dimensions than view '{}', which has {}", tile.to_string(), view.name,
-                       view.rank());
+    return fmt::format("{} has more dimensions than view '{}', which has {}", tile.to_string(),
+                       view.name, view.rank());
   if (view.dtype == DType::f4e2m1 && tile.shape.last() < 2)
     return fmt::format("{}: f4e2m1 has two elements a byte, the last extent must be at least 2",
                        tile.to_string());
@@ -106,7 +113,8 @@ std::string check_indexed(const NodeTypes& node, const Parts& parts) {
 std::string check_memory(const Trace& declarations, const NodeTypes& node) {
   const bool reads = node.op == Opcode::kLoad || node.op == Opcode::kGather;
   const bool has_third = reads || node.op == Opcode::kStore;  // fill or mask flag
-  if (std::string text = check_counts(node, -1, reads ? 1 : 0, has_third ? 3 : 2); !text.empty()) return text;
+  if (std::string text = check_counts(node, -1, reads ? 1 : 0, has_third ? 3 : 2); !text.empty())
+    return text;
   if (node.ints[0] < 0 || node.ints[0] >= static_cast<int64_t>(declarations.views.size()))
     return fmt::format("no view {}", node.ints[0]);
   const ViewDecl& view = declarations.views[node.ints[0]];
@@ -115,10 +123,12 @@ std::string check_memory(const Trace& declarations, const NodeTypes& node) {
   const size_t rank = static_cast<size_t>(view.rank());
   const size_t overrides = static_cast<size_t>(std::popcount(overridden));
   if (node.operands.size() < rank + overrides)
-    return fmt::format("{} operands for view '{}' of rank {}", node.operands.size(), view.name, view.rank());
+    return fmt::format("{} operands for view '{}' of rank {}", node.operands.size(), view.name,
+                       view.rank());
   for (size_t i = 0; i < rank + overrides; ++i)
     if (!is_scalar(node.operands[i], DType::i64))
-      return fmt::format("offset or extent {} is {}, not an i64 scalar", i, node.operands[i].to_string());
+      return fmt::format("offset or extent {} is {}, not an i64 scalar", i,
+                         node.operands[i].to_string());
   if (std::string text = check_access(view, node.op); !text.empty()) return text;
   if (reads && !is_constant_value(view.dtype, node.ints[2]))
     return fmt::format("fill {} is no {}", node.ints[2], name(view.dtype));

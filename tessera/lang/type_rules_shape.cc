@@ -56,7 +56,8 @@ std::string check_concat(const NodeTypes& node) {
   bool fits = a.dtype == b.dtype && a.shape.rank() == b.shape.rank();
   for (int i = 0; fits && i < shape.rank(); ++i) fits = i == axis || a.shape[i] == b.shape[i];
   if (!fits)
-    return fmt::format("{} and {} cannot be joined along axis {}", a.to_string(), b.to_string(), axis);
+    return fmt::format("{} and {} cannot be joined along axis {}", a.to_string(), b.to_string(),
+                       axis);
   shape.set(axis, a.shape[axis] + b.shape[axis]);
   return expect(node.results[0], a.dtype, shape);
 }
@@ -74,7 +75,8 @@ std::string check_split(const NodeTypes& node) {
 std::string check_join(const NodeTypes& node) {
   const TileType &even = node.operands[0], &odd = node.operands[1];
   if (!(even == odd)) return fmt::format("{} and {} differ", even.to_string(), odd.to_string());
-  if (even.shape.rank() == 0) return fmt::format("{} is a scalar; reshape it to [1]", even.to_string());
+  if (even.shape.rank() == 0)
+    return fmt::format("{} is a scalar; reshape it to [1]", even.to_string());
   TileShape whole = even.shape;
   whole.set(whole.rank() - 1, 2 * whole.last());
   return expect(node.results[0], even.dtype, whole);
@@ -85,8 +87,12 @@ std::string check_join(const NodeTypes& node) {
 std::string check_shape(const NodeTypes& node) {
   const Opcode op = node.op;
   const int operands = op == Opcode::kConcat || op == Opcode::kJoin ? 2 : 1;
-  const int ints = op == Opcode::kSlice ? 2 : op == Opcode::kConcat ? 1 : op == Opcode::kTranspose ? -1 : 0;
-  if (std::string text = check_counts(node, operands, op == Opcode::kSplit ? 2 : 1, ints); !text.empty())
+  const int ints = op == Opcode::kSlice       ? 2
+                   : op == Opcode::kConcat    ? 1
+                   : op == Opcode::kTranspose ? -1
+                                              : 0;
+  if (std::string text = check_counts(node, operands, op == Opcode::kSplit ? 2 : 1, ints);
+      !text.empty())
     return text;
   const TileType &x = node.operands[0], &result = node.results[0];
   switch (op) {
@@ -118,13 +124,14 @@ std::string check_control(const NodeTypes& node) {
                          node.operands[0].to_string());
     return {};
   }
-  if (node.operands.size() != 3 + node.results.size()) return fmt::format("{} operands", node.operands.size());
+  if (node.operands.size() != 3 + node.results.size())
+    return fmt::format("{} operands", node.operands.size());
   for (int i = 0; i < 3; ++i)
     if (!is_scalar(node.operands[i], DType::i64)) return "bounds are i64 scalars";
   for (size_t i = 0; i < node.results.size(); ++i)
     if (!(node.results[i] == node.operands[3 + i]))
-      return fmt::format("carried value {} is {} on entry and {} at the end", i, node.operands[3 + i].to_string(),
-                         node.results[i].to_string());
+      return fmt::format("carried value {} is {} on entry and {} at the end", i,
+                         node.operands[3 + i].to_string(), node.results[i].to_string());
   return {};
 }
 

@@ -63,7 +63,8 @@ void reduce(const lang::Node& node, const Value& x, Value& out) {
         continue;
       }
       T total = *first;
-      for (int64_t n = 1; n < view.extent; ++n) total = combine(reduction, total, first[n * view.inner]);
+      for (int64_t n = 1; n < view.extent; ++n)
+        total = combine(reduction, total, first[n * view.inner]);
       out.as<T>()[to] = total;
     }
 }
@@ -96,7 +97,8 @@ void histogram(Operands operands, Value& out) {
   std::ranges::fill(bins, 0);
   for (size_t i = 0; i < x.size(); ++i) {
     const bool counts = operands.size() < 2 || operands[1]->as<uint8_t>()[i] != 0;
-    if (counts && x[i] >= 0 && static_cast<size_t>(x[i]) < bins.size()) ++bins[static_cast<size_t>(x[i])];
+    if (counts && x[i] >= 0 && static_cast<size_t>(x[i]) < bins.size())
+      ++bins[static_cast<size_t>(x[i])];
   }
 }
 
@@ -152,9 +154,12 @@ void evaluate_across(const lang::Node& node, Operands operands, Results results)
   const Value& x = *operands[0];
   Value& out = *results[0];
   switch (node.op) {
-    case Opcode::kReduce: return visit_arithmetic(x.dtype(), [&]<class T>(T) { reduce<T>(node, x, out); });
-    case Opcode::kScan: return visit_arithmetic(x.dtype(), [&]<class T>(T) { scan<T>(node, x, out); });
-    case Opcode::kTake: return visit_arithmetic(x.dtype(), [&]<class T>(T) { take<T>(x, *operands[1], out); });
+    case Opcode::kReduce:
+      return visit_arithmetic(x.dtype(), [&]<class T>(T) { reduce<T>(node, x, out); });
+    case Opcode::kScan:
+      return visit_arithmetic(x.dtype(), [&]<class T>(T) { scan<T>(node, x, out); });
+    case Opcode::kTake:
+      return visit_arithmetic(x.dtype(), [&]<class T>(T) { take<T>(x, *operands[1], out); });
     case Opcode::kHistogram: return histogram(operands, out);
     case Opcode::kSort:
       return visit_arithmetic(x.dtype(), [&]<class T>(T) {

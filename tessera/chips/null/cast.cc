@@ -18,17 +18,24 @@ void convert(const Value& from, Value& to, F f) {
 
 void encode(const Value& from, Value& to) {
   switch (to.dtype()) {
-    case DType::bf16: return convert<float, uint16_t>(from, to, [](float v) { return encode_bf16(v); });
-    case DType::f16: return convert<float, uint16_t>(from, to, [](float v) { return encode_f16(v); });
-    case DType::f8e4m3: return convert<float, uint8_t>(from, to, [](float v) { return encode_e4m3(v); });
-    case DType::f8e5m2: return convert<float, uint8_t>(from, to, [](float v) { return encode_e5m2(v); });
-    case DType::f8e8m0: return convert<float, uint8_t>(from, to, [](float v) { return encode_e8m0(v); });
-    case DType::f4e2m1: return convert<float, uint8_t>(from, to, [](float v) { return encode_e2m1(v); });
+    case DType::bf16:
+      return convert<float, uint16_t>(from, to, [](float v) { return encode_bf16(v); });
+    case DType::f16:
+      return convert<float, uint16_t>(from, to, [](float v) { return encode_f16(v); });
+    case DType::f8e4m3:
+      return convert<float, uint8_t>(from, to, [](float v) { return encode_e4m3(v); });
+    case DType::f8e5m2:
+      return convert<float, uint8_t>(from, to, [](float v) { return encode_e5m2(v); });
+    case DType::f8e8m0:
+      return convert<float, uint8_t>(from, to, [](float v) { return encode_e8m0(v); });
+    case DType::f4e2m1:
+      return convert<float, uint8_t>(from, to, [](float v) { return encode_e2m1(v); });
     default: TESSERA_UNREACHABLE("{} is no storage float", name(to.dtype()));
   }
 }
 
-/// Toward zero. Values out of range are undefined in the language; here they saturate and NaN gives 0.
+/// Toward zero. Values out of range are undefined in the language; here they saturate and NaN gives
+/// 0.
 template <class U>
 U truncate(float v) {
   if (std::isnan(v)) return 0;

@@ -67,7 +67,8 @@ DeviceInfo describe(const runtime::ChipOptions& options) {
   info.arch = kArch;
   info.memory_bytes =
       static_cast<uint64_t>(sysconf(_SC_PHYS_PAGES)) * static_cast<uint64_t>(sysconf(_SC_PAGESIZE));
-  if (options.memory_limit != 0) info.memory_bytes = std::min(info.memory_bytes, options.memory_limit);
+  if (options.memory_limit != 0)
+    info.memory_bytes = std::min(info.memory_bytes, options.memory_limit);
   info.compute_units = 1;
   info.native_types = {DType::f32, DType::i32, DType::u32, DType::i64};
   return info;
@@ -77,7 +78,8 @@ DeviceInfo describe(const runtime::ChipOptions& options) {
 
 Result<std::vector<std::unique_ptr<Device>>> devices(const runtime::ChipOptions& options) {
   if (!options.option.empty())
-    return invalid_argument(fmt::format("chip null has no options, \"{}\" was given", options.option));
+    return invalid_argument(
+        fmt::format("chip null has no options, \"{}\" was given", options.option));
   std::vector<std::unique_ptr<Device>> found;
   found.push_back(std::make_unique<NullDevice>(options));
   return found;
@@ -91,7 +93,8 @@ void LiveMemory::add(uint64_t address, size_t bytes, bool writable) {
 void LiveMemory::remove(uint64_t address, size_t bytes) {
   const std::lock_guard lock(mutex_);
   const auto [first, last] = ranges_.equal_range(address);
-  const auto it = std::find_if(first, last, [&](const auto& e) { return e.second.end == address + bytes; });
+  const auto it =
+      std::find_if(first, last, [&](const auto& e) { return e.second.end == address + bytes; });
   if (it != last) ranges_.erase(it);
 }
 
@@ -122,9 +125,11 @@ Result<std::unique_ptr<Buffer>> NullDevice::allocate(size_t bytes) {
   const uint64_t total = info().memory_bytes, free = total - in_use_;
   Storage storage;
   if (bytes <= free)
-    storage.reset(static_cast<std::byte*>(operator new(std::max<size_t>(bytes, 1), kAlignment, std::nothrow)));
+    storage.reset(static_cast<std::byte*>(operator new(std::max<size_t>(bytes, 1), kAlignment,
+                                                       std::nothrow)));
   if (storage == nullptr)
-    return out_of_memory(fmt::format("{} bytes requested on {}, {} free of {}", bytes, info().arch, free, total));
+    return out_of_memory(
+        fmt::format("{} bytes requested on {}, {} free of {}", bytes, info().arch, free, total));
   in_use_ += bytes;
   return std::unique_ptr<Buffer>(std::make_unique<OwnedBuffer>(*this, std::move(storage), bytes));
 }
@@ -146,9 +151,10 @@ Result<std::shared_ptr<Executable>> NullDevice::do_load(const KernelImage& image
   auto trace = lang::Trace::parse(image.code);
   if (!trace.ok()) return std::move(trace).context(fmt::format("kernel {}", image.entry)).error();
   if (trace->slot_count != image.slot_count)
-    return corrupt(fmt::format("kernel {}: the image says {} slots, its trace {}", image.entry, image.slot_count,
-                               trace->slot_count));
-  return std::shared_ptr<Executable>(std::make_shared<NullExecutable>(*this, std::move(trace).value()));
+    return corrupt(fmt::format("kernel {}: the image says {} slots, its trace {}", image.entry,
+                               image.slot_count, trace->slot_count));
+  return std::shared_ptr<Executable>(
+      std::make_shared<NullExecutable>(*this, std::move(trace).value()));
 }
 
 }  // namespace tessera::chips::null

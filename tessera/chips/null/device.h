@@ -1,6 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
-// The interpreter as a device: buffers are plain host memory, a kernel is a trace, a launch walks it.
-// Needs nothing of the machine, so it exists everywhere; copied to start a new chip (README.md).
+// The interpreter as a device: buffers are plain host memory, a kernel is a trace, a launch walks
+// it. Needs nothing of the machine, so it exists everywhere; copied to start a new chip
+// (README.md).
 #pragma once
 
 #include <cstdint>

@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0
-// Matrix products, K in order. Products of bf16, e4m3 and e2m1 elements are exact in f32, so only the
-// sum rounds.
+// Matrix products, K in order. Products of bf16, e4m3 and e2m1 elements are exact in f32, so only
+// the sum rounds.
 #include <algorithm>
 
 #include "tessera/chips/null/operations.h"
@@ -24,12 +24,14 @@ std::vector<T> transposed(const std::vector<T>& x, size_t n, size_t k) {
 template <class T, class Sum>
 void add_products(const T* a, const T* b, size_t n, size_t begin, size_t end, Sum* sum) {
   for (size_t k = begin; k < end; ++k)
-    for (size_t i = 0; i < n; ++i) sum[i] += static_cast<Sum>(a[k]) * static_cast<Sum>(b[k * n + i]);
+    for (size_t i = 0; i < n; ++i)
+      sum[i] += static_cast<Sum>(a[k]) * static_cast<Sum>(b[k * n + i]);
 }
 
 template <class T, class Sum>
 void dot(std::vector<T> a, std::vector<T> b, bool kn, const Value& acc, Value& out) {
-  const size_t m = static_cast<size_t>(out.shape()[0]), n = static_cast<size_t>(out.shape()[1]), k = a.size() / m;
+  const size_t m = static_cast<size_t>(out.shape()[0]), n = static_cast<size_t>(out.shape()[1]),
+               k = a.size() / m;
   if (!kn) b = transposed(b, n, k);
   std::ranges::copy(acc.as<Sum>(), out.as<Sum>().begin());
   for (size_t row = 0; row < m; ++row)
@@ -76,7 +78,8 @@ void evaluate_dot_scaled(const lang::Node& node, Operands operands, Value& resul
   size_t next = 3;
   if (node.ints[0] != 0) apply_scale(x, a.shape(), *operands[next++]);
   if (node.ints[1] != 0) apply_scale(y, b.shape(), *operands[next++]);
-  const size_t m = static_cast<size_t>(result.shape()[0]), n = static_cast<size_t>(result.shape()[1]);
+  const size_t m = static_cast<size_t>(result.shape()[0]),
+               n = static_cast<size_t>(result.shape()[1]);
   const size_t k = static_cast<size_t>(a.shape()[1]);
   y = transposed(y, n, k);
   std::ranges::copy(acc.as<float>(), result.as<float>().begin());
@@ -84,7 +87,8 @@ void evaluate_dot_scaled(const lang::Node& node, Operands operands, Value& resul
   for (size_t row = 0; row < m; ++row)
     for (size_t begin = 0; begin < k; begin += kPromotion) {
       std::ranges::fill(partial, 0.0f);
-      add_products(x.data() + row * k, y.data(), n, begin, std::min(k, begin + kPromotion), partial.data());
+      add_products(x.data() + row * k, y.data(), n, begin, std::min(k, begin + kPromotion),
+                   partial.data());
       for (size_t i = 0; i < n; ++i) result.as<float>()[row * n + i] += partial[i];
     }
 }

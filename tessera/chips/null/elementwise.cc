@@ -79,13 +79,16 @@ void map(const Value& a, const Value& b, Value& out, F f) {
 /// f takes two operands of any arithmetic type.
 template <class F>
 void arithmetic(const Value& a, const Value& b, Value& out, F f) {
-  visit_arithmetic(out.dtype(), [&]<class T>(T) { map<T>(a, b, out, [&](T x, T y) { return f(x, y); }); });
+  visit_arithmetic(out.dtype(),
+                   [&]<class T>(T) { map<T>(a, b, out, [&](T x, T y) { return f(x, y); }); });
 }
 
 /// f works on bits.
 template <class F>
 void logic(const Value& a, const Value& b, Value& out, F f) {
-  visit_width(out.dtype(), [&]<class T>(T) { map<T>(a, b, out, [&](T x, T y) { return static_cast<T>(f(x, y)); }); });
+  visit_width(out.dtype(), [&]<class T>(T) {
+    map<T>(a, b, out, [&](T x, T y) { return static_cast<T>(f(x, y)); });
+  });
 }
 
 template <class T>
@@ -95,7 +98,8 @@ T shift_left(T a, T count) {
   } else {
     using U = std::make_unsigned_t<T>;
     const bool in_range = static_cast<U>(count) < static_cast<U>(std::numeric_limits<U>::digits);
-    return in_range ? static_cast<T>(static_cast<U>(a) << count) : T{0};  // else undefined in the language
+    return in_range ? static_cast<T>(static_cast<U>(a) << count)
+                    : T{0};  // else undefined in the language
   }
 }
 
@@ -148,7 +152,8 @@ void evaluate_not(const Value& x, Value& out) {
   if (out.dtype() == DType::i1) {
     map<uint8_t>(x, out, [](uint8_t v) { return static_cast<uint8_t>(v ^ 1); });
   } else {
-    visit_width(out.dtype(), [&]<class T>(T) { map<T>(x, out, [](T v) { return static_cast<T>(~v); }); });
+    visit_width(out.dtype(),
+                [&]<class T>(T) { map<T>(x, out, [](T v) { return static_cast<T>(~v); }); });
   }
 }
 
@@ -182,12 +187,15 @@ float function(Opcode op, float x) {
 
 void evaluate_unary(Opcode op, const Value& x, Value& out) {
   switch (op) {
-    case Opcode::kNeg: return visit_arithmetic(out.dtype(), [&]<class T>(T) { map<T>(x, out, negate<T>); });
-    case Opcode::kAbs: return visit_arithmetic(out.dtype(), [&]<class T>(T) { map<T>(x, out, absolute<T>); });
+    case Opcode::kNeg:
+      return visit_arithmetic(out.dtype(), [&]<class T>(T) { map<T>(x, out, negate<T>); });
+    case Opcode::kAbs:
+      return visit_arithmetic(out.dtype(), [&]<class T>(T) { map<T>(x, out, absolute<T>); });
     case Opcode::kNot: return evaluate_not(x, out);
     case Opcode::kCast: return evaluate_cast(x, out);
     case Opcode::kBitcast:
-      std::memcpy(out.bytes(), x.bytes(), static_cast<size_t>(out.size()) * element_bytes(out.dtype()));
+      std::memcpy(out.bytes(), x.bytes(),
+                  static_cast<size_t>(out.size()) * element_bytes(out.dtype()));
       return;
     default: return map<float>(x, out, [op](float v) { return function(op, v); });
   }
@@ -195,10 +203,13 @@ void evaluate_unary(Opcode op, const Value& x, Value& out) {
 
 void evaluate_binary(Opcode op, const Value& a, const Value& b, Value& out) {
   switch (op) {
-    case Opcode::kAdd: return arithmetic(a, b, out, [](auto x, auto y) { return wrapping(x, y, std::plus<>()); });
-    case Opcode::kSub: return arithmetic(a, b, out, [](auto x, auto y) { return wrapping(x, y, std::minus<>()); });
+    case Opcode::kAdd:
+      return arithmetic(a, b, out, [](auto x, auto y) { return wrapping(x, y, std::plus<>()); });
+    case Opcode::kSub:
+      return arithmetic(a, b, out, [](auto x, auto y) { return wrapping(x, y, std::minus<>()); });
     case Opcode::kMul:
-      return arithmetic(a, b, out, [](auto x, auto y) { return wrapping(x, y, std::multiplies<>()); });
+      return arithmetic(a, b, out,
+                        [](auto x, auto y) { return wrapping(x, y, std::multiplies<>()); });
     case Opcode::kDiv: return arithmetic(a, b, out, [](auto x, auto y) { return divide(x, y); });
     case Opcode::kRem: return arithmetic(a, b, out, [](auto x, auto y) { return remainder(x, y); });
     case Opcode::kMin: return arithmetic(a, b, out, [](auto x, auto y) { return minimum(x, y); });
@@ -206,7 +217,8 @@ void evaluate_binary(Opcode op, const Value& a, const Value& b, Value& out) {
     case Opcode::kAnd: return logic(a, b, out, std::bit_and<>());
     case Opcode::kOr: return logic(a, b, out, std::bit_or<>());
     case Opcode::kXor: return logic(a, b, out, std::bit_xor<>());
-    case Opcode::kShl: return arithmetic(a, b, out, [](auto x, auto y) { return shift_left(x, y); });
+    case Opcode::kShl:
+      return arithmetic(a, b, out, [](auto x, auto y) { return shift_left(x, y); });
     default: return arithmetic(a, b, out, [](auto x, auto y) { return shift_right(x, y); });
   }
 }
@@ -221,7 +233,8 @@ void evaluate_elementwise(const lang::Node& node, Operands operands, Results res
   if (op == Opcode::kCompare)
     return evaluate_compare(static_cast<Predicate>(node.ints[0]), *operands[0], *operands[1], out);
   if (op == Opcode::kSelect) return evaluate_select(*operands[0], *operands[1], *operands[2], out);
-  const auto a = operands[0]->as<float>(), b = operands[1]->as<float>(), c = operands[2]->as<float>();
+  const auto a = operands[0]->as<float>(), b = operands[1]->as<float>(),
+             c = operands[2]->as<float>();
   const auto z = out.as<float>();
   for (size_t i = 0; i < z.size(); ++i) z[i] = std::fmaf(a[i], b[i], c[i]);
 }

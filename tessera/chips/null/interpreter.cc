@@ -24,8 +24,8 @@ Result<void> Interpreter::run_program(std::array<uint32_t, 3> id) {
   const std::string text = run_block(trace_.body);
   if (text.empty()) return {};
   const std::string line = failed_ == nullptr ? "" : trace_.line(*failed_);
-  return invalid_argument(fmt::format("kernel '{}', program ({}, {}, {}){}{}: {}: {}", trace_.name, id[0], id[1],
-                                      id[2], line.empty() ? "" : ", ", line,
+  return invalid_argument(fmt::format("kernel '{}', program ({}, {}, {}){}{}: {}: {}", trace_.name,
+                                      id[0], id[1], id[2], line.empty() ? "" : ", ", line,
                                       failed_ == nullptr ? "" : mnemonic(failed_->op), text));
 }
 
@@ -73,7 +73,8 @@ void Interpreter::run_source(const Node& node) {
     case Opcode::kProgramId: out.fill_raw(program_[index]); break;
     case Opcode::kNumPrograms: out.fill_raw(grid_[index]); break;
     case Opcode::kExtent:
-      out.fill_raw(static_cast<uint64_t>(memory_.extent(static_cast<uint32_t>(index), static_cast<int>(node.ints[1]))));
+      out.fill_raw(static_cast<uint64_t>(
+          memory_.extent(static_cast<uint32_t>(index), static_cast<int>(node.ints[1]))));
       break;
     case Opcode::kScalarArg: out.fill_raw(memory_.scalar(static_cast<uint32_t>(index))); break;
     case Opcode::kConstant: out.fill_raw(raw_constant(out.dtype(), attribute)); break;
@@ -86,7 +87,8 @@ void Interpreter::run_source(const Node& node) {
   }
 }
 
-void Interpreter::copy_values(std::span<const lang::ValueId> from, std::span<const lang::ValueId> to) {
+void Interpreter::copy_values(std::span<const lang::ValueId> from,
+                              std::span<const lang::ValueId> to) {
   // Through copies: a loop may yield its own parameters in another order.
   std::vector<Value> copies;
   copies.reserve(from.size());
@@ -119,8 +121,8 @@ std::string Interpreter::run_if(const Node& node) {
   return {};
 }
 
-Result<void> interpret(const lang::Trace& trace, std::array<uint32_t, 3> grid, std::span<const uint64_t> slots,
-                       const FindMemory& find) {
+Result<void> interpret(const lang::Trace& trace, std::array<uint32_t, 3> grid,
+                       std::span<const uint64_t> slots, const FindMemory& find) {
   Memory memory(trace, slots, find);
   if (const std::string text = memory.check_arguments(); !text.empty())
     return invalid_argument(fmt::format("kernel '{}': {}", trace.name, text));

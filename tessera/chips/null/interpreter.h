@@ -14,10 +14,11 @@
 
 namespace tessera::chips::null {
 
-/// All programs of a grid. The trace is checked (Trace::parse does). An access that leaves its buffer and a
-/// broken promise end the launch with an error that names kernel, program, line and view.
-Result<void> interpret(const lang::Trace& trace, std::array<uint32_t, 3> grid, std::span<const uint64_t> slots,
-                       const FindMemory& find);
+/// All programs of a grid. The trace is checked (Trace::parse does). An access that leaves its
+/// buffer and a broken promise end the launch with an error that names kernel, program, line and
+/// view.
+Result<void> interpret(const lang::Trace& trace, std::array<uint32_t, 3> grid,
+                       std::span<const uint64_t> slots, const FindMemory& find);
 
 /// One program at a time, with storage for every value of the trace.
 class Interpreter {

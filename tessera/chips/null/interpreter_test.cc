@@ -39,8 +39,9 @@ TEST(Interpreter, LoopsCarryValues) {
     View y = k.view("y", DType::i64, 1, Access::kWrite);
     Tile n = k.scalar("n", DType::i32);
     // Fibonacci: the carried values change places.
-    auto [a, b, last] = k.for_range(0, n, 3, carry(k.index(0), k.index(1), k.index(-1)),
-                                    [](Tile i, Tile a, Tile b, Tile) { return carry(b, a + b, i); });
+    auto [a, b, last] =
+        k.for_range(0, n, 3, carry(k.index(0), k.index(1), k.index(-1)),
+                    [](Tile i, Tile a, Tile b, Tile) { return carry(b, a + b, i); });
     store(y, {0}, a);
     store(y, {1}, b);
     store(y, {2}, last);
@@ -79,7 +80,8 @@ TEST(Interpreter, BranchesYield) {
 TEST(Interpreter, ALoopThatCannotEndIsAnError) {
   TestLaunch run;
   run.scalar(0);
-  auto result = run.launch([](KernelBuilder& k) { k.for_range(0, 4, k.scalar("step", DType::i64), [](Tile) {}); });
+  auto result = run.launch(
+      [](KernelBuilder& k) { k.for_range(0, 4, k.scalar("step", DType::i64), [](Tile) {}); });
   EXPECT_THAT(error_of(result), HasSubstr(": for: the step is 0"));
 }
 
@@ -116,10 +118,12 @@ TEST(Device, RefusesImagesThatAreNoTrace) {
   auto kernel = run.device().load(image);
   ASSERT_FALSE(kernel.ok());
   EXPECT_EQ(kernel.error().code, ErrorCode::corrupt);
-  EXPECT_THAT(kernel.error().to_string(), HasSubstr("kernel noise: corrupt: trace: the bytes are no trace"));
+  EXPECT_THAT(kernel.error().to_string(),
+              HasSubstr("kernel noise: corrupt: trace: the bytes are no trace"));
   image.code = lang::trace_kernel("empty", [](KernelBuilder&) {}).value().serialize();
   image.slot_count = 3;
-  EXPECT_EQ(run.device().load(image).error().message, "kernel noise: the image says 3 slots, its trace 0");
+  EXPECT_EQ(run.device().load(image).error().message,
+            "kernel noise: the image says 3 slots, its trace 0");
 }
 
 TEST(Device, HasNoOptions) {

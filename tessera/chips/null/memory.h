@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
-// The five memory operations on host memory. Every access is checked twice: against the extents, which is
-// what the language defines, and against the buffer the view points into, which reports what on other
-// chips would be a fault or silent damage.
+// The five memory operations on host memory. Every access is checked twice: against the extents,
+// which is what the language defines, and against the buffer the view points into, which reports
+// what on other chips would be a fault or silent damage.
 #pragma once
 
 #include <array>
@@ -35,11 +35,13 @@ class Memory {
   /// Arguments that break a promise made in the declarations, or empty.
   std::string check_arguments() const;
 
-  int64_t extent(uint32_t view, int dim) const { return views_[view].extent[static_cast<size_t>(dim)]; }
+  int64_t extent(uint32_t view, int dim) const {
+    return views_[view].extent[static_cast<size_t>(dim)];
+  }
   uint64_t scalar(uint32_t index) const { return slots_[trace_.scalars[index].slot]; }
 
-  /// Performs a memory node. Offsets and the other operands are read from `values`; `result` belongs to
-  /// loads and gathers. Returns what is wrong, or empty.
+  /// Performs a memory node. Offsets and the other operands are read from `values`; `result`
+  /// belongs to loads and gathers. Returns what is wrong, or empty.
   std::string access(const lang::Node& node, std::span<const Value> values, Value* result);
 
  private:
@@ -62,11 +64,13 @@ class Memory {
 
   std::string make_window(const lang::MemoryAccess& access, std::span<const Value> values,
                           const lang::TileShape& shape, Window& window) const;
-  std::string for_each_run(const Window& window, int64_t first, Direction direction, const Run& run) const;
+  std::string for_each_run(const Window& window, int64_t first, Direction direction,
+                           const Run& run) const;
   /// `rows` replaces the offset in dimension `dim`.
-  std::string for_each_row_run(const Window& window, const Value& rows, size_t dim, Direction direction,
-                               const Run& run) const;
-  std::string check_run(const Window& window, Wide element, int64_t count, Direction direction) const;
+  std::string for_each_row_run(const Window& window, const Value& rows, size_t dim,
+                               Direction direction, const Run& run) const;
+  std::string check_run(const Window& window, Wide element, int64_t count,
+                        Direction direction) const;
   std::string check_view(const lang::ViewDecl& decl, const BoundView& view) const;
 
   const lang::Trace& trace_;

@@ -22,7 +22,8 @@ TEST(Memory, OutOfBoundsElementsReadTheFillAndAreNotWritten) {
   run.tensor<float>({2, 3}, {1, 2, 3, 4, 5, 6});
   const size_t y = run.tensor<float>({3, 5}, std::vector<float>(15, -1));
   auto result = run.launch([](KernelBuilder& k) {
-    View x = k.view("x", DType::f32, 2, Access::kRead), y = k.view("y", DType::f32, 2, Access::kWrite);
+    View x = k.view("x", DType::f32, 2, Access::kRead),
+         y = k.view("y", DType::f32, 2, Access::kWrite);
     store(y, {-1, 2}, load(x, {-1, 1}, {4, 4}, 9));
   });
   ASSERT_TRUE(result.ok()) << result.error().to_string();
@@ -35,7 +36,8 @@ TEST(Memory, LeadingDimensionsArePlainIndices) {
   run.tensor<int32_t>({2, 2, 2}, {0, 1, 2, 3, 4, 5, 6, 7});
   const size_t y = run.tensor<int32_t>({4}, {-1, -1, -1, -1});
   auto result = run.launch([](KernelBuilder& k) {
-    View x = k.view("x", DType::i32, 3, Access::kRead), y = k.view("y", DType::i32, 1, Access::kWrite);
+    View x = k.view("x", DType::i32, 3, Access::kRead),
+         y = k.view("y", DType::i32, 1, Access::kWrite);
     store(y, {0}, load(x, {1, 1, 0}, {2}));
     store(y, {2}, load_scalar(x, {0, 1, 1}));
     store(y, {3}, load_scalar(x, {2, 0, 0}, 77));
@@ -50,10 +52,12 @@ TEST(Memory, BoundedViewsEndEarlier) {
   run.tensor<int32_t>({1}, {3});
   const size_t y = run.tensor<int32_t>({4}, {0, 0, 0, 0});
   auto result = run.launch([](KernelBuilder& k) {
-    View x = k.view("x", DType::i32, 1, Access::kRead), n = k.view("n", DType::i32, 1, Access::kRead);
+    View x = k.view("x", DType::i32, 1, Access::kRead),
+         n = k.view("n", DType::i32, 1, Access::kRead);
     View y = k.view("y", DType::i32, 1, Access::kWrite);
     Tile length = load_scalar(n, {0});
-    store(y.bounded(0, x.bounded(0, length).extent(0) - 1), {0}, load(x.bounded(0, length), {1}, {4}, 9));
+    store(y.bounded(0, x.bounded(0, length).extent(0) - 1), {0},
+          load(x.bounded(0, length), {1}, {4}, 9));
   });
   ASSERT_TRUE(result.ok()) << result.error().to_string();
   EXPECT_THAT(run.read<int32_t>(y), ElementsAre(2, 3, 0, 0));
@@ -78,8 +82,10 @@ TEST(Memory, GatherSkipsRowsOutOfBounds) {
   const size_t y = run.tensor<float>({4, 2}, std::vector<float>(8));
   const size_t z = run.tensor<float>({4}, std::vector<float>(4));
   auto result = run.launch([](KernelBuilder& k) {
-    View x = k.view("x", DType::f32, 2, Access::kRead), ids = k.view("ids", DType::i32, 1, Access::kRead);
-    View y = k.view("y", DType::f32, 2, Access::kWrite), z = k.view("z", DType::f32, 1, Access::kWrite);
+    View x = k.view("x", DType::f32, 2, Access::kRead),
+         ids = k.view("ids", DType::i32, 1, Access::kRead);
+    View y = k.view("y", DType::f32, 2, Access::kWrite),
+         z = k.view("z", DType::f32, 1, Access::kWrite);
     Tile rows = load(ids, {0}, {4});
     store(y, {0, 0}, gather(x, {1, 0}, rows, 2, -1));  // base 1: rows 2, none, 1, none
     store(z, {0}, gather(x, {2, 0}, rows, 0, -1));     // columns 1, none, 0, none of row 2
@@ -114,14 +120,16 @@ TEST(Memory, F4LiesTwoAByteLowNibbleFirst) {
   run.slots()[run.slots().size() - 2] = 3;  // y: three columns, rows four elements apart
   const size_t z = run.tensor<float>({4}, std::vector<float>(4));
   auto result = run.launch([](KernelBuilder& k) {
-    View x = k.view("x", DType::f4e2m1, 2, Access::kRead), y = k.view("y", DType::f4e2m1, 2, Access::kWrite);
+    View x = k.view("x", DType::f4e2m1, 2, Access::kRead),
+         y = k.view("y", DType::f4e2m1, 2, Access::kWrite);
     View z = k.view("z", DType::f32, 1, Access::kWrite);
     Tile tile = load(x, {0, 0}, {2, 4});
     store(y, {0, 0}, tile);
     store(z, {0}, cast(load(x, {1, 0}, {4}), DType::f32));
   });
   ASSERT_TRUE(result.ok()) << result.error().to_string();
-  EXPECT_THAT(run.read<uint8_t>(y), ElementsAre(0x21, 0xf3, 0x65, 0xf7));  // column 3 keeps its nibble
+  EXPECT_THAT(run.read<uint8_t>(y),
+              ElementsAre(0x21, 0xf3, 0x65, 0xf7));  // column 3 keeps its nibble
   EXPECT_THAT(run.read<float>(z), ElementsAre(3, 4, 6, -0.0f));
 }
 
@@ -141,17 +149,26 @@ TEST(Memory, LeavingTheBufferIsAnError) {
   EXPECT_EQ(access_error(4, 2, false), "");
   EXPECT_EQ(access_error(4, 2, true), "");
   const std::string text = access_error(100, 3, false);
-  EXPECT_THAT(text, HasSubstr("kernel 'test.kernel', program (0, 0, 0), tessera/chips/null/memory_test.cc:"));
-  EXPECT_THAT(text, EndsWith(": load: view 'x': elements 3 to 6 lie outside the buffer, which ends at element 4"));
-  EXPECT_THAT(access_error(100, 4, true),
-              EndsWith(": store: view 'x': elements 4 to 7 lie outside the buffer, which ends at element 4"));
+  EXPECT_THAT(
+      text,
+      HasSubstr("kernel 'test.kernel', program (0, 0, 0), tessera/chips/null/memory_test.cc:"));
+  EXPECT_THAT(
+      text,
+      EndsWith(
+          ": load: view 'x': elements 3 to 6 lie outside the buffer, which ends at element 4"));
+  EXPECT_THAT(
+      access_error(100, 4, true),
+      EndsWith(
+          ": store: view 'x': elements 4 to 7 lie outside the buffer, which ends at element 4"));
 }
 
 TEST(Memory, FreedMemoryIsAnError) {
   TestLaunch run;
   run.tensor<float>({4}, {0, 0, 0, 0});
   run.slots()[0] = 64;
-  EXPECT_THAT(error_of(run.launch([](KernelBuilder& k) { load(k.view("x", DType::f32, 1, Access::kRead), {0}, {4}); })),
+  EXPECT_THAT(error_of(run.launch([](KernelBuilder& k) {
+                load(k.view("x", DType::f32, 1, Access::kRead), {0}, {4});
+              })),
               EndsWith(": load: view 'x': address 0x40 lies in no buffer of the device"));
 }
 
@@ -161,7 +178,9 @@ TEST(Memory, ImportedMemoryIsReadOnly) {
   auto buffer = run.device().import_host(std::as_bytes(std::span(host))).value();
   run.scalar(buffer->address());
   run.scalar(4);
-  EXPECT_THAT(error_of(run.launch([](KernelBuilder& k) { store(k.view("x", DType::f32, 1, Access::kWrite), {0}, 1.0); })),
+  EXPECT_THAT(error_of(run.launch([](KernelBuilder& k) {
+                store(k.view("x", DType::f32, 1, Access::kWrite), {0}, 1.0);
+              })),
               EndsWith(": store: view 'x': the buffer is read-only"));
 }
 
@@ -177,14 +196,15 @@ TEST(Memory, BoundsBeyondTheViewAreAnError) {
 TEST(Memory, OddF4OffsetsAreAnError) {
   TestLaunch run;
   run.tensor<uint8_t>({8}, {0, 0, 0, 0});
-  EXPECT_THAT(error_of(run.launch([](KernelBuilder& k) {
-                load(k.view("x", DType::f4e2m1, 1, Access::kRead), {3}, {4});
-              })),
-              EndsWith(": load: view 'x': a tile of f4e2m1 starts at element 3, in the middle of a byte"));
+  EXPECT_THAT(
+      error_of(run.launch(
+          [](KernelBuilder& k) { load(k.view("x", DType::f4e2m1, 1, Access::kRead), {3}, {4}); })),
+      EndsWith(": load: view 'x': a tile of f4e2m1 starts at element 3, in the middle of a byte"));
 }
 
 TEST(Memory, BrokenPromisesAreAnError) {
-  const auto launch = [](lang::ViewTraits traits, lang::Divisor divisor, uint64_t address_offset = 0) {
+  const auto launch = [](lang::ViewTraits traits, lang::Divisor divisor,
+                         uint64_t address_offset = 0) {
     TestLaunch run;
     run.tensor<float>({4, 24}, std::vector<float>(4 * 24));
     run.slots()[0] += address_offset;
@@ -199,8 +219,10 @@ TEST(Memory, BrokenPromisesAreAnError) {
             "kernel 'test.kernel': view 'x': extent 1 is 24, promised to be a multiple of 16");
   EXPECT_EQ(launch({.stride_divisors = {128}}, 1),
             "kernel 'test.kernel': view 'x': stride 0 is 24, promised to be a multiple of 128");
-  EXPECT_EQ(launch({.extent_divisors = {0, 1}}, 1), "kernel 'test.kernel': view 'x': extent 0 is 4, promised to be 1");
-  EXPECT_EQ(launch({}, 16), "kernel 'test.kernel': scalar 'n' is 24, promised to be a multiple of 16");
+  EXPECT_EQ(launch({.extent_divisors = {0, 1}}, 1),
+            "kernel 'test.kernel': view 'x': extent 0 is 4, promised to be 1");
+  EXPECT_EQ(launch({}, 16),
+            "kernel 'test.kernel': scalar 'n' is 24, promised to be a multiple of 16");
   EXPECT_THAT(launch({}, 1, 2), HasSubstr("view 'x': address 0x"));
 }
 

@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0
-// The operations that neither touch memory nor control: from operand values to result values whose types
-// are set. Traces are type-checked before they get here.
+// The operations that neither touch memory nor control: from operand values to result values whose
+// types are set. Traces are type-checked before they get here.
 #pragma once
 
 #include <array>
@@ -32,7 +32,8 @@ std::array<uint32_t, 4> philox(std::array<uint32_t, 4> counter, std::array<uint3
 struct AxisView {
   int64_t outer = 1, extent = 1, inner = 1;
   AxisView(const lang::TileShape& shape, int axis) {
-    for (int d = 0; d < shape.rank(); ++d) (d < axis ? outer : d == axis ? extent : inner) *= shape[d];
+    for (int d = 0; d < shape.rank(); ++d)
+      (d < axis ? outer : d == axis ? extent : inner) *= shape[d];
   }
 };
 

@@ -45,7 +45,8 @@ std::vector<Out> apply(const std::vector<In>& in, TileShape shape, const Body& f
   run.tensor<In>({n}, in);
   int64_t size = 0;
   const auto body = [&](KernelBuilder& k) {
-    View x = k.view("x", dtype_of<In>(), 1, Access::kRead), y = k.view("y", dtype_of<Out>(), 1, Access::kWrite);
+    View x = k.view("x", dtype_of<In>(), 1, Access::kRead),
+         y = k.view("y", dtype_of<Out>(), 1, Access::kWrite);
     Tile result = f(k, reshape(load(x, {0}, {n}), shape));
     size = result.shape().numel();
     store(y, {0}, reshape(result, {size}));
@@ -62,19 +63,27 @@ TEST(Elementwise, Floats) {
   const auto floats = [&](const Body& f) { return apply<float>(x, {4}, f); };
   EXPECT_THAT(floats([](auto&, Tile v) { return select(v == v, (v * 2 + 1) / 4 - v, 7); }),
               ElementsAre(1.25f, 0, -1.25f, 7));
-  EXPECT_THAT(floats([](auto&, Tile v) { return select(v != v, -1, abs(-v)); }), ElementsAre(2, 0.5f, 3, -1));
-  const auto low = floats([](auto&, Tile v) { return min(v, 1); }), high = floats([](auto&, Tile v) { return max(1, v); });
+  EXPECT_THAT(floats([](auto&, Tile v) { return select(v != v, -1, abs(-v)); }),
+              ElementsAre(2, 0.5f, 3, -1));
+  const auto low = floats([](auto&, Tile v) { return min(v, 1); }),
+             high = floats([](auto&, Tile v) { return max(1, v); });
   EXPECT_THAT(std::vector(low.begin(), low.end() - 1), ElementsAre(-2, 0.5f, 1));
   EXPECT_THAT(std::vector(high.begin(), high.end() - 1), ElementsAre(1, 1, 3));
   EXPECT_TRUE(std::isnan(low[3]) && std::isnan(high[3]));
-  EXPECT_THAT(floats([](auto& k, Tile v) { return select((v > 0) & !(v >= 3), 1, select(v < 0, k.constant(DType::f32, {}, 2), 3)); }),
+  EXPECT_THAT(floats([](auto& k, Tile v) {
+                return select((v > 0) & !(v >= 3), 1,
+                              select(v < 0, k.constant(DType::f32, {}, 2), 3));
+              }),
               ElementsAre(2, 1, 3, 3));
-  EXPECT_THAT(apply<float>(std::vector<float>{1, 1 + 0x1p-12f}, {2}, [](auto&, Tile v) { return fma(v, v, -1); }),
+  EXPECT_THAT(apply<float>(std::vector<float>{1, 1 + 0x1p-12f}, {2},
+                           [](auto&, Tile v) { return fma(v, v, -1); }),
               ElementsAre(0, 0x1p-11f + 0x1p-24f));
 }
 
 TEST(Elementwise, Functions) {
-  const auto f = [](float x, const Body& body) { return apply<float>(std::vector<float>{x}, {1}, body)[0]; };
+  const auto f = [](float x, const Body& body) {
+    return apply<float>(std::vector<float>{x}, {1}, body)[0];
+  };
   EXPECT_FLOAT_EQ(f(1, [](auto&, Tile v) { return exp(v); }), 2.7182818f);
   EXPECT_FLOAT_EQ(f(-3, [](auto&, Tile v) { return exp2(v); }), 0.125f);
   EXPECT_FLOAT_EQ(f(10, [](auto&, Tile v) { return log(v); }), 2.3025851f);
@@ -89,12 +98,16 @@ TEST(Elementwise, Functions) {
 TEST(Elementwise, Integers) {
   const std::vector<int32_t> x = {-7, 6, INT32_MAX, INT32_MIN};
   const auto ints = [&](const Body& f) { return apply<int32_t>(x, {4}, f); };
-  EXPECT_THAT(ints([](auto&, Tile v) { return v + 1; }), ElementsAre(-6, 7, INT32_MIN, INT32_MIN + 1));
+  EXPECT_THAT(ints([](auto&, Tile v) { return v + 1; }),
+              ElementsAre(-6, 7, INT32_MIN, INT32_MIN + 1));
   EXPECT_THAT(ints([](auto&, Tile v) { return v * v; }), ElementsAre(49, 36, 1, 0));
-  EXPECT_THAT(ints([](auto&, Tile v) { return v / 4; }), ElementsAre(-1, 1, INT32_MAX / 4, INT32_MIN / 4));
+  EXPECT_THAT(ints([](auto&, Tile v) { return v / 4; }),
+              ElementsAre(-1, 1, INT32_MAX / 4, INT32_MIN / 4));
   EXPECT_THAT(ints([](auto&, Tile v) { return v % 4; }), ElementsAre(-3, 2, 3, 0));
-  EXPECT_THAT(ints([](auto&, Tile v) { return v / -1; }), ElementsAre(7, -6, -INT32_MAX, INT32_MIN));
-  EXPECT_THAT(ints([](auto&, Tile v) { return v >> 1; }), ElementsAre(-4, 3, INT32_MAX / 2, INT32_MIN / 2));
+  EXPECT_THAT(ints([](auto&, Tile v) { return v / -1; }),
+              ElementsAre(7, -6, -INT32_MAX, INT32_MIN));
+  EXPECT_THAT(ints([](auto&, Tile v) { return v >> 1; }),
+              ElementsAre(-4, 3, INT32_MAX / 2, INT32_MIN / 2));
   EXPECT_THAT(ints([](auto&, Tile v) { return bitcast(bitcast(v, DType::u32) >> 28, DType::i32); }),
               ElementsAre(15, 0, 7, 8));
   EXPECT_THAT(ints([](auto&, Tile v) { return ((v & 15) | 16) ^ !(v << 4); }),
@@ -105,27 +118,37 @@ TEST(Elementwise, Integers) {
 
 TEST(Cast, RoundsToNearestEvenAndSaturates) {
   const std::vector<float> x = {1 + 0x1p-8f, 1 + 0x3p-8f, 500, -0.3f};
-  const auto rounded = [&](DType to) { return apply<float>(x, {4}, [&](auto&, Tile v) { return round_to(v, to); }); };
-  EXPECT_THAT(rounded(DType::bf16), ElementsAre(1, 1 + 0x2p-7f, 500, decode_bf16(encode_bf16(-0.3f))));
+  const auto rounded = [&](DType to) {
+    return apply<float>(x, {4}, [&](auto&, Tile v) { return round_to(v, to); });
+  };
+  EXPECT_THAT(rounded(DType::bf16),
+              ElementsAre(1, 1 + 0x2p-7f, 500, decode_bf16(encode_bf16(-0.3f))));
   EXPECT_THAT(rounded(DType::f8e4m3), ElementsAre(1, 1, 448, -0.3125f));
   EXPECT_THAT(rounded(DType::f8e5m2), ElementsAre(1, 1, 512, -0.3125f));
   EXPECT_THAT(rounded(DType::f4e2m1), ElementsAre(1, 1, 6, -0.5f));
-  EXPECT_THAT(apply<float>(std::vector<float>{0.7f, 3}, {2}, [](auto&, Tile v) { return round_to(v, DType::f8e8m0); }),
+  EXPECT_THAT(apply<float>(std::vector<float>{0.7f, 3}, {2},
+                           [](auto&, Tile v) { return round_to(v, DType::f8e8m0); }),
               ElementsAre(0.5f, 2));  // half way goes to the even code
 }
 
 TEST(Cast, BetweenNumbers) {
-  EXPECT_THAT(apply<int32_t>(std::vector<float>{-1.9f, 2.9f}, {2}, [](auto&, Tile v) { return cast(v, DType::i32); }),
+  EXPECT_THAT(apply<int32_t>(std::vector<float>{-1.9f, 2.9f}, {2},
+                             [](auto&, Tile v) { return cast(v, DType::i32); }),
               ElementsAre(-1, 2));
-  EXPECT_THAT(apply<float>(std::vector<uint32_t>{0xffffffffu}, {1}, [](auto&, Tile v) { return cast(v, DType::f32); }),
+  EXPECT_THAT(apply<float>(std::vector<uint32_t>{0xffffffffu}, {1},
+                           [](auto&, Tile v) { return cast(v, DType::f32); }),
               ElementsAre(4294967296.0f));
-  EXPECT_THAT(apply<uint8_t>(std::vector<int32_t>{-1, 258}, {2}, [](auto&, Tile v) { return cast(v, DType::u8); }),
+  EXPECT_THAT(apply<uint8_t>(std::vector<int32_t>{-1, 258}, {2},
+                             [](auto&, Tile v) { return cast(v, DType::u8); }),
               ElementsAre(255, 2));
-  EXPECT_THAT(apply<int32_t>(std::vector<uint8_t>{255}, {1}, [](auto&, Tile v) { return cast(bitcast(v, DType::i8), DType::i32); }),
+  EXPECT_THAT(apply<int32_t>(std::vector<uint8_t>{255}, {1},
+                             [](auto&, Tile v) { return cast(bitcast(v, DType::i8), DType::i32); }),
               ElementsAre(-1));
-  EXPECT_THAT(apply<int64_t>(std::vector<uint8_t>{255}, {1}, [](auto&, Tile v) { return cast(v, DType::i64); }),
+  EXPECT_THAT(apply<int64_t>(std::vector<uint8_t>{255}, {1},
+                             [](auto&, Tile v) { return cast(v, DType::i64); }),
               ElementsAre(255));
-  EXPECT_THAT(apply<float>(std::vector<int32_t>{3, 4}, {2}, [](auto&, Tile v) { return cast(v > 3, DType::f32); }),
+  EXPECT_THAT(apply<float>(std::vector<int32_t>{3, 4}, {2},
+                           [](auto&, Tile v) { return cast(v > 3, DType::f32); }),
               ElementsAre(0, 1));
 }
 
@@ -133,20 +156,27 @@ const std::vector<int32_t> kCount = {0, 1, 2, 3, 4, 5, 6, 7};
 
 TEST(Shape, MovesElements) {
   const auto ints = [](TileShape shape, const Body& f) { return apply<int32_t>(kCount, shape, f); };
-  EXPECT_THAT(ints({2, 4}, [](auto&, Tile v) { return transpose(v, {1, 0}); }), ElementsAre(0, 4, 1, 5, 2, 6, 3, 7));
+  EXPECT_THAT(ints({2, 4}, [](auto&, Tile v) { return transpose(v, {1, 0}); }),
+              ElementsAre(0, 4, 1, 5, 2, 6, 3, 7));
   EXPECT_THAT(ints({2, 2, 2}, [](auto&, Tile v) { return transpose(v, {2, 0, 1}); }),
               ElementsAre(0, 2, 4, 6, 1, 3, 5, 7));
-  EXPECT_THAT(ints({2, 4}, [](auto&, Tile v) { return slice(v, 1, 1, 2); }), ElementsAre(1, 2, 5, 6));
-  EXPECT_THAT(ints({2, 4}, [](auto&, Tile v) { return concat(slice(v, 1, 3, 1), slice(v, 1, 0, 1), 1); }),
-              ElementsAre(3, 0, 7, 4));
-  EXPECT_THAT(ints({4, 2}, [](auto&, Tile v) { return concat(slice(v, 0, 3, 1), slice(v, 0, 0, 1), 0); }),
-              ElementsAre(6, 7, 0, 1));
+  EXPECT_THAT(ints({2, 4}, [](auto&, Tile v) { return slice(v, 1, 1, 2); }),
+              ElementsAre(1, 2, 5, 6));
+  EXPECT_THAT(
+      ints({2, 4}, [](auto&, Tile v) { return concat(slice(v, 1, 3, 1), slice(v, 1, 0, 1), 1); }),
+      ElementsAre(3, 0, 7, 4));
+  EXPECT_THAT(
+      ints({4, 2}, [](auto&, Tile v) { return concat(slice(v, 0, 3, 1), slice(v, 0, 0, 1), 0); }),
+      ElementsAre(6, 7, 0, 1));
   EXPECT_THAT(ints({2, 4}, [](auto&, Tile v) { return split(v).second; }), ElementsAre(1, 3, 5, 7));
   EXPECT_THAT(ints({2, 4}, [](auto&, Tile v) { return join(split(v).second, split(v).first); }),
               ElementsAre(1, 0, 3, 2, 5, 4, 7, 6));
-  EXPECT_THAT(ints({8}, [](auto&, Tile v) { return slice(v, 0, 0, 2) + reshape(slice(v, 0, 6, 2), {2, 1}); }),
-              ElementsAre(6, 7, 7, 8));
-  EXPECT_THAT(ints({8}, [](auto& k, Tile) { return k.iota({2, 2, 2}, 1); }), ElementsAre(0, 0, 1, 1, 0, 0, 1, 1));
+  EXPECT_THAT(
+      ints({8},
+           [](auto&, Tile v) { return slice(v, 0, 0, 2) + reshape(slice(v, 0, 6, 2), {2, 1}); }),
+      ElementsAre(6, 7, 7, 8));
+  EXPECT_THAT(ints({8}, [](auto& k, Tile) { return k.iota({2, 2, 2}, 1); }),
+              ElementsAre(0, 0, 1, 1, 0, 0, 1, 1));
 }
 
 TEST(Across, Reductions) {
@@ -160,7 +190,8 @@ TEST(Across, Reductions) {
   EXPECT_THAT(index([](auto&, Tile v) { return argmax(v, 1); }), ElementsAre(1, 3));
   EXPECT_THAT(index([](auto&, Tile v) { return argmin(v, 1); }), ElementsAre(3, 1));
   EXPECT_THAT(index([](auto&, Tile v) { return argmax(v, 0); }), ElementsAre(0, 0, 0, 1));
-  EXPECT_THAT(apply<int32_t>(kCount, {2, 4}, [](auto&, Tile v) { return reduce_sum(v, 0); }), ElementsAre(4, 6, 8, 10));
+  EXPECT_THAT(apply<int32_t>(kCount, {2, 4}, [](auto&, Tile v) { return reduce_sum(v, 0); }),
+              ElementsAre(4, 6, 8, 10));
   EXPECT_THAT(apply<int32_t>(kCount, {2, 4}, [](auto&, Tile v) { return scan_sum(v, 1); }),
               ElementsAre(0, 1, 3, 6, 4, 9, 15, 22));
   EXPECT_THAT(apply<int32_t>(kCount, {4, 2}, [](auto&, Tile v) { return scan_sum(v, 0); }),
@@ -168,15 +199,21 @@ TEST(Across, Reductions) {
 }
 
 TEST(Across, TakeHistogramLookup) {
-  EXPECT_THAT(apply<int32_t>(kCount, {2, 4}, [](auto& k, Tile v) { return take(v, 5 * k.iota({2, 2}, 1) - 1 + k.iota({2, 2}, 0)); }),
+  EXPECT_THAT(apply<int32_t>(kCount, {2, 4},
+                             [](auto& k, Tile v) {
+                               return take(v, 5 * k.iota({2, 2}, 1) - 1 + k.iota({2, 2}, 0));
+                             }),
               ElementsAre(0, 0, 4, 0));
-  EXPECT_THAT(apply<int32_t>(std::vector<int32_t>{3, 1, -1, 3, 9, 0, 3, 1}, {8}, [](auto&, Tile v) { return histogram(v, 4); }),
+  EXPECT_THAT(apply<int32_t>(std::vector<int32_t>{3, 1, -1, 3, 9, 0, 3, 1}, {8},
+                             [](auto&, Tile v) { return histogram(v, 4); }),
               ElementsAre(1, 2, 0, 3));
-  EXPECT_THAT(apply<int32_t>(kCount, {8}, [](auto&, Tile v) { return histogram_masked(v / 4, v > 5, 2); }),
-              ElementsAre(0, 2));
+  EXPECT_THAT(
+      apply<int32_t>(kCount, {8}, [](auto&, Tile v) { return histogram_masked(v / 4, v > 5, 2); }),
+      ElementsAre(0, 2));
   std::array<float, 16> table;
   for (size_t i = 0; i < 16; ++i) table[i] = decode_e2m1(static_cast<uint8_t>(i));
-  EXPECT_THAT(apply<float>(std::vector<uint8_t>{0x1f, 0x03}, {2}, [&](auto&, Tile v) { return lookup(table, v); }),
+  EXPECT_THAT(apply<float>(std::vector<uint8_t>{0x1f, 0x03}, {2},
+                           [&](auto&, Tile v) { return lookup(table, v); }),
               ElementsAre(-6, 1.5f));
 }
 
@@ -197,44 +234,56 @@ TEST(Across, SortIsStableByValueAndPutsNanLast) {
 
 TEST(Random, PhiloxKnownAnswers) {
   // Random123, file kat_vectors, philox4x32 with 10 rounds.
-  EXPECT_THAT(philox({0, 0, 0, 0}, {0, 0}), ElementsAre(0x6627e8d5u, 0xe169c58du, 0xbc57ac4cu, 0x9b00dbd8u));
+  EXPECT_THAT(philox({0, 0, 0, 0}, {0, 0}),
+              ElementsAre(0x6627e8d5u, 0xe169c58du, 0xbc57ac4cu, 0x9b00dbd8u));
   EXPECT_THAT(philox({~0u, ~0u, ~0u, ~0u}, {~0u, ~0u}),
               ElementsAre(0x408f276du, 0x41c83b0eu, 0xa20bc7c6u, 0x6d5451fdu));
-  EXPECT_THAT(philox({0x243f6a88u, 0x85a308d3u, 0x13198a2eu, 0x03707344u}, {0xa4093822u, 0x299f31d0u}),
-              ElementsAre(0xd16cfe09u, 0x94fdccebu, 0x5001e420u, 0x24126ea1u));
+  EXPECT_THAT(
+      philox({0x243f6a88u, 0x85a308d3u, 0x13198a2eu, 0x03707344u}, {0xa4093822u, 0x299f31d0u}),
+      ElementsAre(0xd16cfe09u, 0x94fdccebu, 0x5001e420u, 0x24126ea1u));
   const uint64_t seed = 0x123456789abcdef0;
-  EXPECT_THAT(apply<uint32_t>(std::vector<uint32_t>{0, 5}, {2}, [&](auto&, Tile v) { return random_bits(v, int64_t(seed)); }),
-              ElementsAre(philox({0, 0, 0, 0}, {0x9abcdef0u, 0x12345678u})[0], philox({5, 0, 0, 0}, {0x9abcdef0u, 0x12345678u})[0]));
+  EXPECT_THAT(apply<uint32_t>(std::vector<uint32_t>{0, 5}, {2},
+                              [&](auto&, Tile v) { return random_bits(v, int64_t(seed)); }),
+              ElementsAre(philox({0, 0, 0, 0}, {0x9abcdef0u, 0x12345678u})[0],
+                          philox({5, 0, 0, 0}, {0x9abcdef0u, 0x12345678u})[0]));
 }
 
 TEST(Dot, AddsProductsToTheAccumulator) {
   const std::vector<float> x = {1, 2, 3, 4, 5, 6, 7, 8};
   // [[1, 2], [3, 4]] times the transpose of [[5, 6], [7, 8]], and times it as it is.
-  const auto halves = [](Tile v) { return std::pair(reshape(slice(v, 0, 0, 4), {2, 2}), reshape(slice(v, 0, 4, 4), {2, 2})); };
-  EXPECT_THAT(apply<float>(x, {8}, [&](auto&, Tile v) { return dot(halves(v).first, halves(v).second, 1); }),
+  const auto halves = [](Tile v) {
+    return std::pair(reshape(slice(v, 0, 0, 4), {2, 2}), reshape(slice(v, 0, 4, 4), {2, 2}));
+  };
+  EXPECT_THAT(apply<float>(
+                  x, {8}, [&](auto&, Tile v) { return dot(halves(v).first, halves(v).second, 1); }),
               ElementsAre(18, 24, 40, 54));
-  EXPECT_THAT(apply<float>(x, {8}, [&](auto&, Tile v) { return dot_kn(halves(v).first, halves(v).second, 0); }),
-              ElementsAre(19, 22, 43, 50));
-  EXPECT_THAT(apply<float>(x, {8}, [&](auto&, Tile v) {
-                auto [a, b] = halves(cast(v, DType::bf16));
-                return dot(a, b, 0);
-              }),
+  EXPECT_THAT(
+      apply<float>(x, {8},
+                   [&](auto&, Tile v) { return dot_kn(halves(v).first, halves(v).second, 0); }),
+      ElementsAre(19, 22, 43, 50));
+  EXPECT_THAT(apply<float>(x, {8},
+                           [&](auto&, Tile v) {
+                             auto [a, b] = halves(cast(v, DType::bf16));
+                             return dot(a, b, 0);
+                           }),
               ElementsAre(17, 23, 39, 53));
-  EXPECT_THAT(apply<int32_t>(std::vector<int32_t>{-128, 127, -1, 1, 2, -2, -128, -128}, {8}, [&](auto&, Tile v) {
-                auto [a, b] = halves(cast(v, DType::i8));
-                return dot(a, b, 1);
-              }),
+  EXPECT_THAT(apply<int32_t>(std::vector<int32_t>{-128, 127, -1, 1, 2, -2, -128, -128}, {8},
+                             [&](auto&, Tile v) {
+                               auto [a, b] = halves(cast(v, DType::i8));
+                               return dot(a, b, 1);
+                             }),
               ElementsAre(-509, 129, -3, 1));
 }
 
 TEST(Dot, ScalesGroups) {
-  // a [1, 4] in e4m3 with one scale for two elements; b [2, 4] in e2m1 with one scale for two elements.
+  // a [1, 4] in e4m3 with one scale for two elements; b [2, 4] in e2m1 with one scale for two
+  // elements.
   const std::vector<float> x = {1, 2, 3, 4, 0.5f, 1, 1.5f, 2, 3, 4, 6, -6, 0, 0, 0, 0};
   const auto result = apply<float>(x, {16}, [](KernelBuilder& k, Tile v) {
     Tile a = cast(reshape(slice(v, 0, 0, 4), {1, 4}), DType::f8e4m3);
     Tile b = cast(reshape(slice(v, 0, 4, 8), {2, 4}), DType::f4e2m1);
-    Tile a_scale = cast(exp2(cast(k.iota({1, 2}, 1), DType::f32)), DType::f8e8m0);                    // 1, 2
-    Tile b_scale = exp2(cast(k.iota({2, 2}, 0) - k.iota({2, 2}, 1), DType::f32));                   // 1, 1/2; 2, 1
+    Tile a_scale = cast(exp2(cast(k.iota({1, 2}, 1), DType::f32)), DType::f8e8m0);  // 1, 2
+    Tile b_scale = exp2(cast(k.iota({2, 2}, 0) - k.iota({2, 2}, 1), DType::f32));   // 1, 1/2; 2, 1
     return lang::dot_scaled({a, a_scale}, {b, b_scale}, 100);
   });
   // row 0: (1 * .5 + 2 * 1) * 1 + (3 * 1.5 + 4 * 2) * 2 / 2 = 2.5 + 12.5

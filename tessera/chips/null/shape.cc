@@ -20,17 +20,20 @@ std::array<int64_t, 3> extents(const TileShape& shape) {
 
 /// out[i, j, k] = in[start + i * s0 + j * s1 + k * s2]
 template <class T>
-void copy_strided(std::span<const T> in, int64_t start, std::array<int64_t, 3> strides, std::span<T> out,
-                  std::array<int64_t, 3> shape) {
+void copy_strided(std::span<const T> in, int64_t start, std::array<int64_t, 3> strides,
+                  std::span<T> out, std::array<int64_t, 3> shape) {
   size_t o = 0;
   for (int64_t i = 0; i < shape[0]; ++i)
     for (int64_t j = 0; j < shape[1]; ++j) {
       const int64_t row = start + i * strides[0] + j * strides[1];
-      for (int64_t k = 0; k < shape[2]; ++k) out[o++] = in[static_cast<size_t>(row + k * strides[2])];
+      for (int64_t k = 0; k < shape[2]; ++k)
+        out[o++] = in[static_cast<size_t>(row + k * strides[2])];
     }
 }
 
-std::array<int64_t, 3> row_major(std::array<int64_t, 3> shape) { return {shape[1] * shape[2], shape[2], 1}; }
+std::array<int64_t, 3> row_major(std::array<int64_t, 3> shape) {
+  return {shape[1] * shape[2], shape[2], 1};
+}
 
 template <class T>
 void broadcast(const Value& x, Value& out) {
@@ -46,7 +49,8 @@ void transpose(const lang::Node& node, const Value& x, Value& out) {
   const auto from = row_major(extents(x.shape()));
   const size_t pad = 3 - static_cast<size_t>(out.shape().rank());
   std::array<int64_t, 3> strides = {0, 0, 0};
-  for (size_t d = 0; d < node.ints.size(); ++d) strides[pad + d] = from[pad + static_cast<size_t>(node.ints[d])];
+  for (size_t d = 0; d < node.ints.size(); ++d)
+    strides[pad + d] = from[pad + static_cast<size_t>(node.ints[d])];
   copy_strided<T>(x.as<T>(), 0, strides, out.as<T>(), extents(out.shape()));
 }
 
@@ -54,14 +58,16 @@ template <class T>
 void slice(const lang::Node& node, const Value& x, Value& out) {
   const auto strides = row_major(extents(x.shape()));
   const size_t axis = static_cast<size_t>(node.ints[0] + 3 - x.shape().rank());
-  copy_strided<T>(x.as<T>(), node.ints[1] * strides[axis], strides, out.as<T>(), extents(out.shape()));
+  copy_strided<T>(x.as<T>(), node.ints[1] * strides[axis], strides, out.as<T>(),
+                  extents(out.shape()));
 }
 
 template <class T>
 void concat(const lang::Node& node, const Value& a, const Value& b, Value& out) {
   const int axis = static_cast<int>(node.ints[0]);
   const AxisView va(a.shape(), axis), vb(b.shape(), axis);
-  const size_t from_a = static_cast<size_t>(va.extent * va.inner), from_b = static_cast<size_t>(vb.extent * vb.inner);
+  const size_t from_a = static_cast<size_t>(va.extent * va.inner),
+               from_b = static_cast<size_t>(vb.extent * vb.inner);
   auto to = out.as<T>().begin();
   for (size_t o = 0; o < static_cast<size_t>(va.outer); ++o) {
     to = std::ranges::copy(a.as<T>().subspan(o * from_a, from_a), to).out;

@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0
-// The null chip's stream, event and graph. Everything runs at once on the calling thread, so a stream is
-// always idle between calls, an event is a time stamp and a graph a list of calls.
+// The null chip's stream, event and graph. Everything runs at once on the calling thread, so a
+// stream is always idle between calls, an event is a time stamp and a graph a list of calls.
 #pragma once
 
 #include <atomic>
@@ -46,10 +46,12 @@ class NullStream final : public runtime::Stream {
   explicit NullStream(NullDevice& device) : Stream(device), live_(device.live()) {}
 
  private:
-  Result<void> do_copy_to_device(runtime::Buffer& to, size_t offset, std::span<const std::byte> from) override;
-  Result<void> do_copy_to_host(std::span<std::byte> to, const runtime::Buffer& from, size_t offset) override;
-  Result<void> do_copy(runtime::Buffer& to, size_t to_offset, const runtime::Buffer& from, size_t from_offset,
-                       size_t bytes) override;
+  Result<void> do_copy_to_device(runtime::Buffer& to, size_t offset,
+                                 std::span<const std::byte> from) override;
+  Result<void> do_copy_to_host(std::span<std::byte> to, const runtime::Buffer& from,
+                               size_t offset) override;
+  Result<void> do_copy(runtime::Buffer& to, size_t to_offset, const runtime::Buffer& from,
+                       size_t from_offset, size_t bytes) override;
   Result<void> do_fill(runtime::Buffer& buffer, size_t offset, size_t bytes, uint32_t pattern,
                        uint32_t pattern_bytes) override;
   Result<void> do_launch(runtime::Executable& executable, runtime::Grid grid,

@@ -11,11 +11,13 @@ class NullTarget final : public compiler::Target {
   std::string_view arch() const override { return kArch; }
   const runtime::Capabilities& capabilities() const override { return capabilities_; }
 
-  Result<runtime::KernelImage> compile(const lang::Trace& trace, const compiler::CompileOptions&) const override {
+  Result<runtime::KernelImage> compile(const lang::Trace& trace,
+                                       const compiler::CompileOptions&) const override {
     runtime::KernelImage image;
     image.format = kTraceFormat;
     image.entry = trace.name;
-    image.code = trace.serialize(lang::Trace::Lines::kKeep);  // errors of a launch name the author's line
+    image.code =
+        trace.serialize(lang::Trace::Lines::kKeep);  // errors of a launch name the author's line
     image.slot_count = trace.slot_count;
     return image;
   }

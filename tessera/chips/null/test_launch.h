@@ -35,7 +35,8 @@ class TestLaunch {
   void scalar(uint64_t bits) { slots_.push_back(bits); }
   std::vector<uint64_t>& slots() { return slots_; }
 
-  Result<void> launch(const std::function<void(lang::KernelBuilder&)>& body, runtime::Grid grid = {}) {
+  Result<void> launch(const std::function<void(lang::KernelBuilder&)>& body,
+                      runtime::Grid grid = {}) {
     TESSERA_ASSIGN(const lang::Trace trace, lang::trace_kernel("test.kernel", body));
     runtime::KernelImage image;
     image.format = kTraceFormat;
@@ -66,6 +67,8 @@ class TestLaunch {
 };
 
 /// The text of a failed launch.
-inline std::string error_of(const Result<void>& result) { return result.ok() ? "" : result.error().message; }
+inline std::string error_of(const Result<void>& result) {
+  return result.ok() ? "" : result.error().message;
+}
 
 }  // namespace tessera::chips::null

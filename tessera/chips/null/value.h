@@ -1,6 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
-// What a traced value holds while the interpreter runs: the elements of a tile in row-major order, each
-// in the plain C++ type of its dtype. Storage floats keep their bits; f4 takes a byte an element.
+// What a traced value holds while the interpreter runs: the elements of a tile in row-major order,
+// each in the plain C++ type of its dtype. Storage floats keep their bits; f4 takes a byte an
+// element.
 #pragma once
 
 #include <cstddef>
@@ -15,7 +16,9 @@
 namespace tessera::chips::null {
 
 /// Bytes of one element inside a Value.
-constexpr size_t element_bytes(DType dtype) { return bits(dtype) < 8 ? 1 : static_cast<size_t>(bits(dtype)) / 8; }
+constexpr size_t element_bytes(DType dtype) {
+  return bits(dtype) < 8 ? 1 : static_cast<size_t>(bits(dtype)) / 8;
+}
 
 class Value {
  public:
@@ -70,7 +73,8 @@ decltype(auto) visit_arithmetic(DType dtype, F&& f) {
   }
 }
 
-/// Calls f with an unsigned integer of the width an element has: for operations that only move bits.
+/// Calls f with an unsigned integer of the width an element has: for operations that only move
+/// bits.
 template <class F>
 decltype(auto) visit_width(DType dtype, F&& f) {
   switch (element_bytes(dtype)) {
