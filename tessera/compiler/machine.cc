@@ -53,7 +53,8 @@ void describeMachine(llvm::Module& module, const llvm::TargetMachine& target, co
     function.addFnAttr("target-cpu", machine.cpu);
     function.addFnAttr("target-features", machine.features);
     function.addFnAttr("prefer-vector-width", fmt::format("{}", machine.vectorBits));
-    function.addFnAttr("probe-stack", "inline-asm");  // large frames must not jump over the guard page
+    if (!target.getTargetTriple().isNVPTX())
+      function.addFnAttr("probe-stack", "inline-asm");  // large frames must not jump over the guard page
     function.addFnAttr(llvm::Attribute::NoUnwind);
   }
 }
@@ -95,10 +96,8 @@ Result<void> writeAssembly(const llvm::Module& module, llvm::TargetMachine& targ
   return emit(*copy, target, llvm::CodeGenFileType::AssemblyFile, out);
 }
 
-}  // namespace
-
-Result<std::vector<char>> compileToObject(mlir::ModuleOp module, const Machine& machine,
-                                          const std::string& assemblyFile, StageTimer& timer) {
+Result<std::vector<char>> compileTo(llvm::CodeGenFileType type, mlir::ModuleOp module, const Machine& machine,
+                                    const std::string& assemblyFile, StageTimer& timer) {
   TESSERA_ASSIGN(auto target, createTargetMachine(machine));
   llvm::LLVMContext context;
   std::unique_ptr<llvm::Module> code = mlir::translateModuleToLLVMIR(module, context);
@@ -110,9 +109,21 @@ Result<std::vector<char>> compileToObject(mlir::ModuleOp module, const Machine& 
   if (!assemblyFile.empty()) TESSERA_TRY(writeAssembly(*code, *target, assemblyFile));
   llvm::SmallVector<char, 0> object;
   llvm::raw_svector_ostream out(object);
-  TESSERA_TRY(emit(*code, *target, llvm::CodeGenFileType::ObjectFile, out));
+  TESSERA_TRY(emit(*code, *target, type, out));
   timer.finish("codegen");
   return std::vector<char>(object.begin(), object.end());
+}
+
+}  // namespace
+
+Result<std::vector<char>> compileToObject(mlir::ModuleOp module, const Machine& machine,
+                                          const std::string& assemblyFile, StageTimer& timer) {
+  return compileTo(llvm::CodeGenFileType::ObjectFile, module, machine, assemblyFile, timer);
+}
+
+Result<std::vector<char>> compileToAssembly(mlir::ModuleOp module, const Machine& machine,
+                                            const std::string& assemblyFile, StageTimer& timer) {
+  return compileTo(llvm::CodeGenFileType::AssemblyFile, module, machine, assemblyFile, timer);
 }
 
 }  // namespace tessera::compiler

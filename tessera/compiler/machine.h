@@ -25,6 +25,10 @@ struct Machine {
 Result<std::vector<char>> compileToObject(mlir::ModuleOp module, const Machine& machine,
                                           const std::string& assemblyFile, StageTimer& timer);
 
+/// The same as the target's assembly: for NVPTX, where it is what the driver takes.
+Result<std::vector<char>> compileToAssembly(mlir::ModuleOp module, const Machine& machine,
+                                            const std::string& assemblyFile, StageTimer& timer);
+
 /// A shared object that needs nothing but memcpy, memmove and memset; anything else it calls is a bug
 /// of the lowering and reported as `internal` with the symbol's name.
 Result<std::vector<std::byte>> linkSharedObject(const std::vector<char>& object, StageTimer& timer);

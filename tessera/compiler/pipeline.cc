@@ -7,7 +7,9 @@
 #include "mlir/IR/Diagnostics.h"
 #include "mlir/IR/MLIRContext.h"
 #include "mlir/IR/Verifier.h"
+#include "mlir/Dialect/SPIRV/IR/SPIRVOps.h"
 #include "mlir/Pass/PassManager.h"
+#include "mlir/Target/SPIRV/Serialization.h"
 #include "mlir/Target/LLVMIR/Dialect/Builtin/BuiltinToLLVMIRTranslation.h"
 #include "mlir/Target/LLVMIR/Dialect/LLVMIR/LLVMToLLVMIRTranslation.h"
 #include "mlir/Transforms/Passes.h"
@@ -24,6 +26,19 @@ void addPasses(mlir::PassManager& passes, const CpuMachine& machine) {
   passes.addPass(mlir::createCSEPass());
   passes.addPass(createMarkRootsPass());
   passes.addPass(cpu::createLowerTilePass(machine.target));
+  passes.addPass(mlir::createSCFToControlFlowPass());
+  passes.addPass(createConvertToLlvmPass());
+}
+
+void addVulkanPasses(mlir::PassManager& passes, const SimtMachine& machine) {
+  passes.addPass(mlir::createCSEPass());
+  passes.addPass(simt::createLowerToSpirvPass(machine.target));
+  passes.addPass(mlir::createCSEPass());
+}
+
+void addNvidiaPasses(mlir::PassManager& passes, const SimtMachine& machine) {
+  passes.addPass(mlir::createCSEPass());
+  passes.addPass(simt::createLowerToNvvmPass(machine.target));
   passes.addPass(mlir::createSCFToControlFlowPass());
   passes.addPass(createConvertToLlvmPass());
 }
@@ -98,6 +113,74 @@ Result<runtime::KernelImage> compileForCpu(const lang::Trace& trace, const CpuMa
   image.code = std::move(linked).value();
   image.slot_count = trace.slot_count;
   image.required_features = machine.requiredFeatures;
+  return image;
+}
+
+namespace {
+
+using AddSimtPasses = void (*)(mlir::PassManager&, const SimtMachine&);
+using EmitSimtCode = Result<std::vector<std::byte>> (*)(mlir::ModuleOp, const SimtMachine&, const CompileOptions&);
+
+Result<runtime::KernelImage> compileForSimt(const lang::Trace& trace, const SimtMachine& machine,
+                                            const CompileOptions& options, AddSimtPasses add_passes,
+                                            EmitSimtCode emit_code) {
+  mlir::MLIRContext context(dialects(), mlir::MLIRContext::Threading::DISABLED);
+  const Diagnostics diagnostics(context);
+  mlir::OwningOpRef<mlir::ModuleOp> module = tile::importTrace(context, trace);
+  if (failed(mlir::verify(*module))) return diagnostics.error(trace);
+  mlir::PassManager passes(&context);
+  passes.enableVerifier(options.print_ir);
+  instrument(passes, options);
+  add_passes(passes, machine);
+  if (failed(passes.run(*module))) return diagnostics.error(trace);
+  auto code = emit_code(*module, machine, options);
+  if (!code.ok()) return std::move(code).context(fmt::format("kernel {}", trace.name)).error();
+
+  runtime::KernelImage image;
+  image.code = std::move(code).value();
+  image.slot_count = trace.slot_count;
+  image.workgroup_size = static_cast<uint32_t>(machine.target.threads);
+  image.shared_bytes = static_cast<uint32_t>(
+      llvm::cast<mlir::IntegerAttr>((*module)->getAttr(simt::kSharedBytesAttribute)).getInt());
+  image.required_features = machine.requiredFeatures;
+  return image;
+}
+
+std::vector<std::byte> toBytes(llvm::ArrayRef<char> text) {
+  const auto* first = reinterpret_cast<const std::byte*>(text.data());
+  return {first, first + text.size()};
+}
+
+Result<std::vector<std::byte>> serializeSpirv(mlir::ModuleOp module, const SimtMachine&, const CompileOptions&) {
+  llvm::SmallVector<uint32_t, 0> words;
+  if (failed(mlir::spirv::serialize(*module.getOps<mlir::spirv::ModuleOp>().begin(), words)))
+    return internal_error("the SPIR-V module cannot be serialised");
+  return toBytes({reinterpret_cast<const char*>(words.data()), words.size() * sizeof words[0]});
+}
+
+Result<std::vector<std::byte>> emitPtx(mlir::ModuleOp module, const SimtMachine& machine,
+                                       const CompileOptions& options) {
+  StageTimer timer;
+  TESSERA_ASSIGN(const std::vector<char> text,
+                 compileToAssembly(module, machine.machine, options.dump_assembly, timer));
+  return toBytes(text);
+}
+
+}  // namespace
+
+Result<runtime::KernelImage> compileForVulkan(const lang::Trace& trace, const SimtMachine& machine,
+                                              const CompileOptions& options) {
+  TESSERA_ASSIGN(runtime::KernelImage image, compileForSimt(trace, machine, options, addVulkanPasses, serializeSpirv));
+  image.format = "spirv";
+  image.entry = trace.name;
+  return image;
+}
+
+Result<runtime::KernelImage> compileForNvidia(const lang::Trace& trace, const SimtMachine& machine,
+                                              const CompileOptions& options) {
+  TESSERA_ASSIGN(runtime::KernelImage image, compileForSimt(trace, machine, options, addNvidiaPasses, emitPtx));
+  image.format = "ptx";
+  image.entry = simt::ptxName(trace.name);
   return image;
 }
 

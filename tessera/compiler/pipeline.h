@@ -4,6 +4,7 @@
 
 #include "tessera/base/result.h"
 #include "tessera/compiler/lowering/cpu/cpu_target.h"
+#include "tessera/compiler/lowering/simt/passes.h"
 #include "tessera/compiler/machine.h"
 #include "tessera/compiler/stage_timer.h"
 #include "tessera/compiler/target.h"
@@ -22,5 +23,18 @@ struct CpuMachine {
 /// receives the milliseconds of each stage.
 Result<runtime::KernelImage> compileForCpu(const lang::Trace& trace, const CpuMachine& machine,
                                            const CompileOptions& options, StageTimer* stages = nullptr);
+
+/// A GPU that kernels are compiled for.
+struct SimtMachine {
+  Machine machine;  // of LLVM's; unused for SPIR-V
+  simt::SimtTarget target;
+  std::vector<std::string> requiredFeatures;
+};
+
+/// trace -> tile dialect -> one thread's code -> SPIR-V for Vulkan, or PTX. Thread-safe.
+Result<runtime::KernelImage> compileForVulkan(const lang::Trace& trace, const SimtMachine& machine,
+                                              const CompileOptions& options);
+Result<runtime::KernelImage> compileForNvidia(const lang::Trace& trace, const SimtMachine& machine,
+                                              const CompileOptions& options);
 
 }  // namespace tessera::compiler

@@ -14,6 +14,7 @@ namespace tessera::chips::cuda {
 struct Architecture {
   std::string_view name;  // LLVM's name of the processor: "sm_90a"
   int major, minor;       // compute capability
+  int64_t shared_bytes;   // a workgroup may use
   std::vector<DType> native_types;
   runtime::Capabilities capabilities;
 };

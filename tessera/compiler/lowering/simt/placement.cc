@@ -1,6 +1,8 @@
 // SPDX-License-Identifier: Apache-2.0
 #include "tessera/compiler/lowering/simt/placement.h"
 
+#include "tessera/compiler/lowering/cpu/elementwise.h"
+
 namespace tessera::compiler::simt {
 namespace {
 
@@ -19,7 +21,7 @@ bool isAlwaysRoot(Operation* op) {
 }
 
 bool isReadRepeatedly(Value value) {
-  return llvm::any_of(value.getUsers(), [](Operation* user) { return !isElementwise(user); });
+  return llvm::any_of(value.getUsers(), [](Operation* user) { return !keepsOrder(user); });
 }
 
 /// A load from memory that the kernel also writes must happen where it stands.
@@ -32,11 +34,7 @@ bool readsWhatIsWritten(KernelOp kernel, Operation* op) {
 
 }  // namespace
 
-bool isElementwise(Operation* op) {
-  return llvm::isa<NegOp, AbsOp, NotOp, ExpOp, Exp2Op, LogOp, Log1pOp, SqrtOp, RsqrtOp, SigmoidOp, SinOp, CosOp,
-                   CastOp, BitcastOp, AddOp, SubOp, MulOp, DivOp, RemOp, MinOp, MaxOp, AndOp, OrOp, XorOp, ShlOp,
-                   ShrOp, CompareOp, SelectOp, FmaOp, ReshapeOp, LookupOp, RandomBitsOp>(op);
-}
+bool keepsOrder(Operation* op) { return cpu::isElementwise(op) || llvm::isa<ReshapeOp>(op); }
 
 Placement::Placement(KernelOp kernel) : kernel_(kernel) {
   findRoots();
@@ -73,7 +71,7 @@ void Placement::read(Value value, bool aligned) {
   }
   Operation* op = value.getDefiningOp();
   if (!op) return;
-  const bool in_order = aligned && isElementwise(op);
+  const bool in_order = aligned && keepsOrder(op);
   if (auto gather = llvm::dyn_cast<GatherOp>(op)) return read(gather.getRows(), false);
   for (Value operand : op->getOperands())
     if (!isScalar(operand)) read(operand, in_order);
@@ -103,7 +101,7 @@ void Placement::visitUses(Operation* op) {
       if (!isScalar(value)) read(value, true);
   } else if (op->getNumResults() > 0 && isRoot(op->getResult(0))) {  // a kept elementwise value or load
     for (Value operand : op->getOperands())
-      if (!isScalar(operand)) read(operand, isElementwise(op));
+      if (!isScalar(operand)) read(operand, keepsOrder(op));
     if (auto gather = llvm::dyn_cast<GatherOp>(op)) read(gather.getRows(), false);
   } else if (op->getNumResults() > 0 && isScalar(op->getResult(0))) {  // reshape to a scalar
     for (Value operand : op->getOperands())

@@ -31,7 +31,7 @@ class Placement {
   llvm::DenseMap<mlir::Value, Space> spaces_;
 };
 
-/// Element i of the operation's result is made from elements i of its tile operands.
-bool isElementwise(mlir::Operation* op);
+/// Element i of the operation's result is made from elements i of its tile operands, in row-major order.
+bool keepsOrder(mlir::Operation* op);
 
 }  // namespace tessera::compiler::simt

@@ -1,9 +1,10 @@
 // SPDX-License-Identifier: Apache-2.0
-// What one thread of a workgroup can reach: its identity, the argument slots, and four kinds of memory.
+// What one thread of a workgroup can reach: its identity, the argument slots, and three kinds of memory.
 // The lowering is written against this; NVVM and SPIR-V implement it.
 //
 // A value of a dtype is held in a register as: f32; i1; i64; i32 for i32 and u32; i16 for bf16 and f16;
-// i8 for i8, u8, the 8-bit floats and a 4-bit code.
+// i8 for i8, u8, the 8-bit floats and a 4-bit code. In private and shared memory every element takes one
+// 32-bit word, an i64 two.
 #pragma once
 
 #include <cstdint>
@@ -22,13 +23,15 @@ enum class Space : uint8_t {
   kShared,   // of the workgroup
 };
 
-/// An array in private or shared memory.
+/// An array of `count` elements in private or shared memory.
 struct Array {
   mlir::Value base;
   DType dtype = DType::f32;
   Space space = Space::kPrivate;
   int64_t count = 0;
-  int64_t sharedOffset = 0;  // bytes, in shared memory
+
+  int64_t words() const { return count * wordsPerElement(dtype); }
+  static int64_t wordsPerElement(DType dtype) { return dtype == DType::i64 ? 2 : 1; }
 };
 
 class ThreadMemory {
@@ -53,13 +56,22 @@ class ThreadMemory {
   virtual void storeGlobal(mlir::Location loc, mlir::Value value, mlir::Value address) = 0;
   virtual void atomicAddGlobal(mlir::Location loc, mlir::Value value, mlir::Value address) = 0;
 
-  /// Shared arrays begin at `sharedOffset` bytes, chosen by the caller.
-  virtual Array allocate(mlir::Location loc, Space space, DType dtype, int64_t count, int64_t sharedOffset) = 0;
-  virtual mlir::Value load(mlir::Location loc, const Array& array, mlir::Value index) = 0;  // index i32
-  virtual void store(mlir::Location loc, mlir::Value value, const Array& array, mlir::Value index) = 0;
+  Array allocatePrivate(mlir::Location loc, DType dtype, int64_t count);
+  /// `firstWord` counts from the start of the workgroup's memory.
+  Array allocateShared(mlir::Location loc, DType dtype, int64_t count, int64_t firstWord);
+  mlir::Value load(mlir::Location loc, const Array& array, mlir::Value index);  // index i32
+  void store(mlir::Location loc, mlir::Value value, const Array& array, mlir::Value index);
 
  protected:
+  virtual mlir::Value privateWords(mlir::Location loc, int64_t count) = 0;
+  virtual mlir::Value sharedWords(mlir::Location loc, int64_t firstWord) = 0;
+  virtual mlir::Value loadWord(mlir::Location loc, const Array& array, mlir::Value word) = 0;
+  virtual void storeWord(mlir::Location loc, mlir::Value value, const Array& array, mlir::Value word) = 0;
+
   mlir::OpBuilder& builder_;
+
+ private:
+  mlir::Value constant(mlir::Location loc, mlir::Type type, int64_t value);
 };
 
 }  // namespace tessera::compiler::simt

@@ -1,0 +1,41 @@
+// SPDX-License-Identifier: Apache-2.0
+#include "tessera/compiler/target.h"
+
+#include <fmt/format.h>
+
+#include "tessera/chips/cuda/architecture.h"
+#include "tessera/compiler/pipeline.h"
+
+namespace tessera::chips::cuda {
+namespace {
+
+class CudaTarget final : public compiler::Target {
+ public:
+  explicit CudaTarget(const Architecture& architecture)
+      : architecture_(architecture), arch_(fmt::format("cuda:{}", architecture.name)) {}
+
+  std::string_view arch() const override { return arch_; }
+  const runtime::Capabilities& capabilities() const override { return architecture_.capabilities; }
+  Result<runtime::KernelImage> compile(const lang::Trace& trace,
+                                       const compiler::CompileOptions& options) const override {
+    const compiler::SimtMachine machine = {
+        .machine = {.triple = "nvptx64-nvidia-cuda", .cpu = std::string(architecture_.name), .features = ""},
+        .target = {.threads = 256, .sharedBytes = architecture_.shared_bytes},
+        .requiredFeatures = {}};
+    return compiler::compileForNvidia(trace, machine, options);
+  }
+
+ private:
+  const Architecture& architecture_;
+  std::string arch_;
+};
+
+}  // namespace
+
+std::vector<std::unique_ptr<compiler::Target>> targets() {
+  std::vector<std::unique_ptr<compiler::Target>> all;
+  for (const Architecture& architecture : architectures()) all.push_back(std::make_unique<CudaTarget>(architecture));
+  return all;
+}
+
+}  // namespace tessera::chips::cuda

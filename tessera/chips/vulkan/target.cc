@@ -1,0 +1,35 @@
+// SPDX-License-Identifier: Apache-2.0
+#include "tessera/compiler/target.h"
+
+#include "tessera/chips/vulkan/capabilities.h"
+#include "tessera/compiler/pipeline.h"
+
+namespace tessera::chips::vulkan {
+namespace {
+
+class VulkanTarget final : public compiler::Target {
+ public:
+  std::string_view arch() const override { return kArch; }
+  const runtime::Capabilities& capabilities() const override { return capabilities_; }
+  Result<runtime::KernelImage> compile(const lang::Trace& trace,
+                                       const compiler::CompileOptions& options) const override {
+    // 32 KiB of shared memory and 128 invocations are what every Vulkan device has.
+    const compiler::SimtMachine machine = {.machine = {},
+                                           .target = {.threads = 128, .sharedBytes = 32 << 10},
+                                           .requiredFeatures = {}};
+    return compiler::compileForVulkan(trace, machine, options);
+  }
+
+ private:
+  runtime::Capabilities capabilities_ = vulkan::capabilities();
+};
+
+}  // namespace
+
+std::vector<std::unique_ptr<compiler::Target>> targets() {
+  std::vector<std::unique_ptr<compiler::Target>> all;
+  all.push_back(std::make_unique<VulkanTarget>());
+  return all;
+}
+
+}  // namespace tessera::chips::vulkan

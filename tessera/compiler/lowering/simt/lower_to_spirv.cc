@@ -1,0 +1,124 @@
+// SPDX-License-Identifier: Apache-2.0
+#include "mlir/Conversion/ArithToSPIRV/ArithToSPIRV.h"
+#include "mlir/Conversion/FuncToSPIRV/FuncToSPIRV.h"
+#include "mlir/Conversion/MathToSPIRV/MathToSPIRV.h"
+#include "mlir/Conversion/SCFToSPIRV/SCFToSPIRV.h"
+#include "mlir/Conversion/UBToSPIRV/UBToSPIRV.h"
+#include "mlir/Dialect/Func/IR/FuncOps.h"
+#include "mlir/Dialect/Math/IR/Math.h"
+#include "mlir/Dialect/SCF/IR/SCF.h"
+#include "mlir/Dialect/SPIRV/IR/SPIRVDialect.h"
+#include "mlir/Dialect/SPIRV/IR/SPIRVOps.h"
+#include "mlir/Dialect/SPIRV/Transforms/SPIRVConversion.h"
+#include "mlir/Transforms/DialectConversion.h"
+#include "tessera/compiler/lowering/simt/kernel_lowering.h"
+#include "tessera/compiler/lowering/simt/passes.h"
+#include "tessera/compiler/lowering/simt/spirv_memory.h"
+
+namespace tessera::compiler::simt {
+
+namespace spirv = mlir::spirv;
+
+namespace {
+
+/// What chips/vulkan asks of a device before it offers it.
+spirv::VerCapExtAttr environment(mlir::MLIRContext* context) {
+  using spirv::Capability;
+  const Capability capabilities[] = {Capability::Shader, Capability::Int64, Capability::Int16, Capability::Int8,
+                                     Capability::StorageBuffer16BitAccess, Capability::StorageBuffer8BitAccess,
+                                     Capability::PhysicalStorageBufferAddresses};
+  return spirv::VerCapExtAttr::get(spirv::Version::V_1_5, capabilities, llvm::ArrayRef<spirv::Extension>(), context);
+}
+
+mlir::LogicalResult convertToSpirv(spirv::ModuleOp module, spirv::TargetEnvAttr env) {
+  mlir::MLIRContext* context = module.getContext();
+  mlir::SPIRVTypeConverter types(env);
+  const auto target = mlir::SPIRVConversionTarget::get(env);
+  target->addLegalOp<spirv::ModuleOp>();
+  mlir::ScfToSPIRVContext scf;
+  mlir::RewritePatternSet patterns(context);
+  mlir::arith::populateArithToSPIRVPatterns(types, patterns);
+  mlir::populateMathToSPIRVPatterns(types, patterns);
+  mlir::populateSCFToSPIRVPatterns(types, scf, patterns);
+  mlir::populateBuiltinFuncToSPIRVPatterns(types, patterns);
+  mlir::populateFuncToSPIRVPatterns(types, patterns);
+  mlir::ub::populateUBToSPIRVConversionPatterns(types, patterns);
+  llvm::SmallVector<mlir::Operation*> functions;
+  for (mlir::Operation& op : *module.getBody())
+    if (llvm::isa<mlir::func::FuncOp>(op)) functions.push_back(&op);
+  return mlir::applyFullConversion(functions, *target, std::move(patterns));
+}
+
+class LowerToSpirv final : public mlir::PassWrapper<LowerToSpirv, mlir::OperationPass<mlir::ModuleOp>> {
+ public:
+  MLIR_DEFINE_EXPLICIT_INTERNAL_INLINE_TYPE_ID(LowerToSpirv)
+  explicit LowerToSpirv(const SimtTarget& target) : target_(target) {}
+  llvm::StringRef getArgument() const override { return "lower-tile-to-spirv"; }
+  void getDependentDialects(mlir::DialectRegistry& registry) const override {
+    registry.insert<spirv::SPIRVDialect, mlir::arith::ArithDialect, mlir::math::MathDialect, mlir::scf::SCFDialect,
+                    mlir::func::FuncDialect>();
+  }
+
+  void runOnOperation() override {
+    for (tile::KernelOp kernel : llvm::make_early_inc_range(getOperation().getOps<tile::KernelOp>()))
+      if (mlir::failed(lower(kernel))) return signalPassFailure();
+  }
+
+ private:
+  mlir::LogicalResult lower(tile::KernelOp kernel) {
+    mlir::OpBuilder builder(kernel);
+    const mlir::Location loc = kernel.getLoc();
+    auto module = spirv::ModuleOp::create(builder, loc, spirv::AddressingModel::PhysicalStorageBuffer64,
+                                          spirv::MemoryModel::GLSL450);
+    builder.setInsertionPointToStart(module.getBody());
+    auto function = mlir::func::FuncOp::create(builder, loc, kernel.getSymName(), builder.getFunctionType({}, {}));
+    mlir::Block* entry = function.addEntryBlock();
+    builder.setInsertionPointToStart(entry);
+    mlir::func::ReturnOp::create(builder, loc);
+    builder.setInsertionPointToStart(entry);
+
+    SpirvMemory memory(builder, module, entry);
+    const cpu::CpuTarget scalars = {.lanes = 1, .hasFma = true};
+    Emitter emitter(builder, loc, scalars, entry);
+    KernelLowering lowering(emitter, memory, kernel, target_.threads);
+    if (mlir::failed(lowering.run())) return mlir::failure();
+    const int64_t bytes = 4 * lowering.sharedWords();
+    if (bytes > target_.sharedBytes)
+      return kernel.emitError() << "needs " << bytes << " bytes of shared memory, the chip has " << target_.sharedBytes;
+    memory.setSharedWords(lowering.sharedWords());
+
+    const spirv::VerCapExtAttr version = environment(&getContext());
+    if (mlir::failed(convertToSpirv(module, spirv::TargetEnvAttr::get(
+                                                version, spirv::getDefaultResourceLimits(&getContext()),
+                                                spirv::ClientAPI::Vulkan, spirv::Vendor::Unknown,
+                                                spirv::DeviceType::Unknown, spirv::TargetEnvAttr::kUnknownDeviceID))))
+      return kernel.emitError() << "cannot be expressed in SPIR-V";
+    finish(module, kernel, memory);
+    module->setAttr("vce_triple", version);
+    getOperation()->setAttr(kSharedBytesAttribute, builder.getI64IntegerAttr(bytes));
+    kernel.erase();
+    return mlir::success();
+  }
+
+  void finish(spirv::ModuleOp module, tile::KernelOp kernel, const SpirvMemory& memory) {
+    mlir::OpBuilder builder(&getContext());
+    builder.setInsertionPointToEnd(module.getBody());
+    auto function = *module.getOps<spirv::FuncOp>().begin();
+    llvm::SmallVector<mlir::Attribute> interface;
+    for (spirv::GlobalVariableOp variable : memory.interface())
+      interface.push_back(mlir::SymbolRefAttr::get(variable));
+    spirv::EntryPointOp::create(builder, kernel.getLoc(), spirv::ExecutionModel::GLCompute, function, interface);
+    spirv::ExecutionModeOp::create(builder, kernel.getLoc(), function, spirv::ExecutionMode::LocalSize,
+                                   {static_cast<int32_t>(target_.threads), 1, 1});
+  }
+
+  SimtTarget target_;
+};
+
+}  // namespace
+
+std::unique_ptr<mlir::Pass> createLowerToSpirvPass(const SimtTarget& target) {
+  return std::make_unique<LowerToSpirv>(target);
+}
+
+}  // namespace tessera::compiler::simt

@@ -1,0 +1,42 @@
+// SPDX-License-Identifier: Apache-2.0
+// ThreadMemory in LLVM's dialect for NVPTX: the slots are kernel parameters, followed by gridXy and
+// programs.
+#pragma once
+
+#include "mlir/Dialect/LLVMIR/LLVMDialect.h"
+#include "tessera/compiler/lowering/simt/thread_memory.h"
+
+namespace tessera::compiler::simt {
+
+class NvvmMemory final : public ThreadMemory {
+ public:
+  /// `entry` is the entry block of the kernel function in `module`; its arguments are the parameters.
+  NvvmMemory(mlir::OpBuilder& builder, mlir::ModuleOp module, mlir::Block* entry)
+      : ThreadMemory(builder), module_(module), entry_(entry) {}
+
+  mlir::Value slot(mlir::Location, uint32_t index) override { return entry_->getArgument(index); }
+  mlir::Value gridXy(mlir::Location) override { return entry_->getArgument(entry_->getNumArguments() - 2); }
+  mlir::Value programs(mlir::Location) override { return entry_->getArgument(entry_->getNumArguments() - 1); }
+  mlir::Value workgroup(mlir::Location loc) override;
+  mlir::Value workgroupCount(mlir::Location loc) override;
+  mlir::Value threadId(mlir::Location loc) override;
+  void barrier(mlir::Location loc) override;
+  mlir::Value loadGlobal(mlir::Location loc, mlir::Type type, mlir::Value address) override;
+  void storeGlobal(mlir::Location loc, mlir::Value value, mlir::Value address) override;
+  void atomicAddGlobal(mlir::Location loc, mlir::Value value, mlir::Value address) override;
+
+ private:
+  mlir::Value privateWords(mlir::Location loc, int64_t count) override;
+  mlir::Value sharedWords(mlir::Location loc, int64_t firstWord) override;
+  mlir::Value loadWord(mlir::Location loc, const Array& array, mlir::Value word) override;
+  void storeWord(mlir::Location loc, mlir::Value value, const Array& array, mlir::Value word) override;
+
+  mlir::Value special(mlir::Location loc, llvm::StringRef name);
+  mlir::Value globalPointer(mlir::Location loc, mlir::Value address);
+  mlir::Value wordPointer(mlir::Location loc, const Array& array, mlir::Value word);
+
+  mlir::ModuleOp module_;
+  mlir::Block* entry_;
+};
+
+}  // namespace tessera::compiler::simt
