@@ -1,0 +1,176 @@
+// SPDX-License-Identifier: Apache-2.0
+// The mixing numbers of hyper-connections: norm of the whole residual stream and its projection on a
+// few vectors. Split over K: the parts are summed in order by the second kernel.
+#pragma once
+
+#include <algorithm>
+#include <array>
+#include <cmath>
+#include <vector>
+
+#include "tessera/ops/frame/operator.h"
+#include "tessera/ops/tiling.h"
+
+namespace tessera::ops {
+
+struct HcMix {
+  static constexpr int64_t kCopies = 4;
+  static constexpr int64_t kMaxOutputs = 32;
+  static constexpr int64_t kLanes = 16;  // partial sums of squares of a row
+
+  static Signature signature() {
+    return {
+        .name = "hc_mix",
+        .family = "hyper_connection",
+        .rows = "44",
+        .summary = "RMS norm of the flattened residual stream projected on N vectors, in f32.",
+        .formula = "m[t, n] = (sum_k X[t, k] fn[n, k]) * rsqrt(sum_k X[t, k]^2 / K + eps), X = x[t] flattened, "
+                   "K = 4 D\n"
+                   "x [T, 4, D] bf16, fn [N, K] f32 (N = 24, at most 32), m [T, N] f32; all f32, no TF32",
+        .source = "model.py:678",
+        .tensors = {in("x", "T,4,D", {DType::bf16, DType::f32}), weight("fn", "N,D*4", {DType::f32}),
+                    out("m", "T,N", {DType::f32})},
+        .attributes = {{"eps", 1e-6}},
+    };
+  }
+
+  /// Parts of K: a function of K alone.
+  static int64_t parts_of(int64_t k) { return std::clamp<int64_t>(k / 2048, 1, 16); }
+
+  struct Parts {
+    Arg dots;     // f32 [parts, T, N]
+    Arg squares;  // f32 [parts, T]
+    int64_t count = 0;
+  };
+  /// The kernel that sums products and squares of each part of K into workspace.
+  static Parts plan_parts(PlanBuilder& b, int64_t outputs) {
+    const int64_t k_total = kCopies * b.dim("D"), rows = b.dim("T");
+    const runtime::DotTile tile = b.caps().dot(b.m_class("T"));
+    const int64_t m = std::min<int64_t>(tile.m, 16), n = std::min<int64_t>(pow2_ceil(outputs), 8);
+    const int64_t kt = std::clamp<int64_t>(tile.k, kLanes, m == 1 ? 1024 : 256);
+    Parts parts;
+    parts.count = parts_of(k_total);
+    const int64_t part = round_up(programs_for(k_total, parts.count), kt);
+    parts.dots = b.workspace("dots", DType::f32, {parts.count, rows, outputs}, {false, true, false});
+    parts.squares = b.workspace("squares", DType::f32, {parts.count, rows}, {false, true});
+    const Arg x = b.tensor("x").reshaped({rows, k_total});
+    const auto body = [m, n, kt, part](KernelBuilder& k, View x, View fn, View dots, View squares, auto tiles) {
+      constexpr size_t kTiles = decltype(tiles)::value;
+      const Tile row = k.program_id(0) * m, which = k.program_id(1), first = which * part;
+      std::array<Tile, kTiles + 1> sums;
+      for (size_t i = 0; i < kTiles; ++i) sums[i] = k.zeros(DType::f32, {m, n});
+      sums[kTiles] = k.zeros(DType::f32, {m, kLanes});
+      const Tile end = min(first + part, x.extent(1));
+      sums = k.for_range(first, end, kt, sums, [&](Tile c, auto... carried) {
+        std::array<Tile, kTiles + 1> next = {carried...};
+        const Tile v = to_f32(load(x, {row, c}, {m, kt}));
+        for (size_t i = 0; i < kTiles; ++i)
+          next[i] = dot(v, load(fn, {static_cast<int64_t>(i) * n, c}, {n, kt}), next[i]);
+        const Tile lanes = reduce_sum(reshape(v * v, {m, kt / kLanes, kLanes}), 1);
+        next[kTiles] = next[kTiles] + reshape(lanes, {m, kLanes});
+        return next;
+      });
+      for (size_t i = 0; i < kTiles; ++i)
+        store(dots, {which, row, static_cast<int64_t>(i) * n}, reshape(sums[i], {1, m, n}));
+      store(squares, {which, row}, reshape(reduce_sum(sums[kTiles], 1), {1, m}));
+    };
+    // As many tiles of n outputs as it takes.
+    const std::vector<int64_t> grid = {programs_for(rows, m), parts.count};
+    const std::vector<Arg> args = {x, b.tensor("fn"), parts.dots.with_access(Access::kWrite),
+                                   parts.squares.with_access(Access::kWrite)};
+    const auto kernel = [&](auto tiles) {
+      b.kernel("parts", grid, args, [body, tiles](KernelBuilder& k, View x, View fn, View d, View s) {
+        body(k, x, fn, d, s, tiles);
+      });
+    };
+    switch (programs_for(outputs, n)) {
+      case 1: kernel(std::integral_constant<size_t, 1>{}); break;
+      case 2: kernel(std::integral_constant<size_t, 2>{}); break;
+      case 3: kernel(std::integral_constant<size_t, 3>{}); break;
+      default: kernel(std::integral_constant<size_t, 4>{}); break;
+    }
+    parts.dots = parts.dots.with_access(Access::kRead);
+    parts.squares = parts.squares.with_access(Access::kRead);
+    return parts;
+  }
+  /// The mixing numbers [rows, cols] from row `row` on, summed over the parts; `width`: 1 / K follows.
+  static Tile finish(KernelBuilder& k, const View& dots, const View& squares, Tile row, int64_t rows,
+                     int64_t cols, Operand width, double eps) {
+    const auto [m, q] = k.for_range(
+        0, dots.extent(0), 1, lang::carry(k.zeros(DType::f32, {rows, cols}), k.zeros(DType::f32, {rows})),
+        [&](Tile part, Tile m, Tile q) {
+          return lang::carry(m + load(dots, {part, row, 0}, {rows, cols}), q + load(squares, {part, row}, {rows}));
+        });
+    return m * reshape(rsqrt(q / width + eps), {rows, 1});
+  }
+
+  static void plan(PlanBuilder& b) {
+    const Parts parts = plan_parts(b, b.dim("N"));
+    const int64_t cols = pow2_ceil(b.dim("N"));
+    const int64_t rows = std::clamp<int64_t>(b.caps().vector_tile / cols, 1, b.m_class("T"));
+    const double eps = b.attribute("eps");
+    b.kernel("sum", {programs_for(b.dim("T"), rows)}, {parts.dots, parts.squares, b.tensor("fn"), b.tensor("m")},
+             [=](KernelBuilder& k, View dots, View squares, View fn, View m) {
+               const Tile row = k.program_id(0) * rows;
+               store(m, {row, 0}, finish(k, dots, squares, row, rows, cols, to_f32(fn.extent(1)), eps));
+             });
+  }
+
+  static void reference(const Reference& r) {
+    const int64_t width = r.dim("D"), outputs = r.dim("N");
+    for (int64_t t = 0; t < r.dim("T"); ++t) {
+      double squares = 0;
+      for (int64_t j = 0; j < 4; ++j)
+        for (int64_t d = 0; d < width; ++d) squares += std::pow(r.in("x").at({t, j, d}), 2);
+      const double scale = 1 / std::sqrt(squares / static_cast<double>(4 * width) + r.attribute("eps"));
+      for (int64_t n = 0; n < outputs; ++n) {
+        double sum = 0, magnitude = 0;
+        for (int64_t j = 0; j < 4; ++j)
+          for (int64_t d = 0; d < width; ++d) {
+            const double product = r.in("x").at({t, j, d}) * r.in("fn").at({n, j * width + d});
+            sum += product;
+            magnitude += std::abs(product);
+          }
+        r.out("m").set({t, n}, sum * scale, magnitude * scale);
+      }
+    }
+  }
+
+  static std::vector<Case> cases() {
+    const std::map<std::string, DType> bf16 = {{"x", DType::bf16}}, f32 = {{"x", DType::f32}};
+    return {
+        {{{"T", 1}, {"D", 4096}, {"N", 24}}, bf16, {}, false, true, "Flash"},
+        {{{"T", 3}, {"D", 7168}, {"N", 24}}, bf16, {}, false, true, "Pro"},
+        {{{"T", 17}, {"D", 512}, {"N", 24}}, bf16},
+        {{{"T", 70}, {"D", 100}, {"N", 4}}, f32},
+        {{{"T", 2}, {"D", 1000}, {"N", 31}}, bf16},
+        {{{"T", 9}, {"D", 33}, {"N", 9}}, f32, {{"eps", 0.5}}, false, true, "odd, eps that matters"},
+        {{{"T", 4}, {"D", 256}, {"N", 24}}, bf16, {}, false, true, "zero row"},
+        {{{"T", 0}, {"D", 4096}, {"N", 24}}, bf16},
+        bench_case({{"T", 1}, {"D", 4096}, {"N", 24}}, bf16),
+        bench_case({{"T", 64}, {"D", 4096}, {"N", 24}}, bf16),
+        bench_case({{"T", 8192}, {"D", 4096}, {"N", 24}}, bf16, {}, "256 MB"),
+    };
+  }
+
+  static void fill(Inputs& in) {
+    if (in.test_case().note != "zero row") return;
+    HostTensor& x = in.tensor("x");
+    for (int64_t j = 0; j < kCopies; ++j)
+      for (int64_t d = 0; d < x.extent(2); ++d) x.set({1, j, d}, 0);
+  }
+
+  /// f32 sums of K products in at least 16 partial sums: in units of sum |x||fn|, random signs make the
+  /// error near 2^-24; 1e-6 leaves room for any order. The norm adds a relative error.
+  static Tolerance tolerance(const Problem&) { return {.relative = 1e-5, .scaled = 1e-6}; }
+
+  static Cost cost(const Problem& p) {
+    const double k = static_cast<double>(kCopies * p.dim("D")), rows = static_cast<double>(p.dim("T"));
+    const double outputs = static_cast<double>(p.dim("N"));
+    return {.bytes_read = rows * k * bits(p.dtype("x")) / 8 + outputs * k * 4,
+            .bytes_written = rows * outputs * 4,
+            .flops = rows * k * 2 * (outputs + 1)};
+  }
+};
+
+}  // namespace tessera::ops

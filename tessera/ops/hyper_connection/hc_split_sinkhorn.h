@@ -1,0 +1,149 @@
+// SPDX-License-Identifier: Apache-2.0
+// Mixing numbers of hyper-connections to weights: gates by sigmoid, a doubly stochastic 4 x 4 matrix by
+// Sinkhorn iterations.
+#pragma once
+
+#include <array>
+#include <cmath>
+#include <vector>
+
+#include "tessera/ops/frame/operator.h"
+#include "tessera/ops/tiling.h"
+
+namespace tessera::ops {
+
+struct HcSplitSinkhorn {
+  static constexpr int64_t kCopies = 4, kNumbers = 24;
+  using Matrix = std::array<Tile, 16>;  // element [4 j + k] of every token
+
+  static Signature signature() {
+    return {
+        .name = "hc_split_sinkhorn",
+        .family = "hyper_connection",
+        .rows = "45",
+        .summary = "Splits the 24 mixing numbers of a token into pre and post gates and a Sinkhorn matrix.",
+        .formula = "pre[j] = sigmoid(m[j] scale[0] + base[j]) + eps; post[j] = 2 sigmoid(m[4+j] scale[1] + "
+                   "base[4+j])\n"
+                   "C[j, k] = m[8+4j+k] scale[2] + base[8+4j+k]; C <- softmax over k of C + eps; C <- C / (sum "
+                   "over j of C + eps); then iterations - 1 times: C <- C / (sum over k + eps), C <- C / (sum over "
+                   "j + eps)\n"
+                   "m [T, 24], scale [3], base [24] -> pre [T, 4], post [T, 4], comb [T, 4, 4], all f32",
+        .source = "kernel.py:372",
+        .tensors = {in("m", "T,24", {DType::f32}), in("scale", "3", {DType::f32}), in("base", "24", {DType::f32}),
+                    out("pre", "T,4", {DType::f32}), out("post", "T,4", {DType::f32}),
+                    out("comb", "T,4,4", {DType::f32})},
+        .attributes = {{"eps", 1e-6}, {"iterations", 20}},
+    };
+  }
+
+  /// Divides each element by the sum of its line plus eps; lines are rows (fixed j) or columns (fixed k).
+  static Matrix divide_by_lines(Matrix c, bool rows, double eps) {
+    const size_t line = rows ? 4 : 1, step = rows ? 1 : 4;
+    for (size_t i = 0; i < 4; ++i) {
+      const size_t first = i * line;
+      const Tile sum = (c[first] + c[first + step]) + (c[first + 2 * step] + c[first + 3 * step]);
+      const Tile inverse = 1.0f / (sum + eps);
+      for (size_t e = 0; e < 4; ++e) c[first + e * step] = c[first + e * step] * inverse;
+    }
+    return c;
+  }
+  /// Softmax over k, plus eps; then the first division by columns.
+  static Matrix start(Matrix c, double eps) {
+    for (size_t first = 0; first < 16; first += 4) {
+      const Tile top = max(max(c[first], c[first + 1]), max(c[first + 2], c[first + 3]));
+      for (size_t k = 0; k < 4; ++k) c[first + k] = exp(c[first + k] - top);
+      const Tile inverse = 1.0f / ((c[first] + c[first + 1]) + (c[first + 2] + c[first + 3]));
+      for (size_t k = 0; k < 4; ++k) c[first + k] = c[first + k] * inverse + eps;
+    }
+    return divide_by_lines(c, /*rows=*/false, eps);
+  }
+
+  static void plan(PlanBuilder& b) {
+    // A tile holds one number of many tokens, so that nothing crosses lanes.
+    const int64_t tokens = std::clamp<int64_t>(b.caps().vector_tile / 4, 1, b.m_class("T"));
+    const double eps = b.attribute("eps");
+    const auto iterations = static_cast<int64_t>(b.attribute("iterations"));
+    b.kernel("tokens", {programs_for(b.dim("T"), tokens)},
+             {b.tensor("m"), b.tensor("scale"), b.tensor("base"), b.tensor("pre"), b.tensor("post"), b.tensor("comb")},
+             [=](KernelBuilder& k, View m, View scale, View base, View pre, View post, View comb) {
+               const Tile row = k.program_id(0) * tokens;
+               const auto number = [&](int64_t n, int64_t group) {
+                 const Tile v = reshape(load(m, {row, n}, {tokens, 1}), {tokens});
+                 return v * load_scalar(scale, {group}) + load_scalar(base, {n});
+               };
+               for (int64_t j = 0; j < kCopies; ++j) {
+                 store(pre, {row, j}, reshape(sigmoid(number(j, 0)) + eps, {tokens, 1}));
+                 store(post, {row, j}, reshape(sigmoid(number(4 + j, 1)) * 2, {tokens, 1}));
+               }
+               Matrix c;
+               for (size_t i = 0; i < 16; ++i) c[i] = number(8 + static_cast<int64_t>(i), 2);
+               c = k.for_range(1, iterations, 1, start(c, eps), [&](Tile, auto... elements) {
+                 return divide_by_lines(divide_by_lines({elements...}, true, eps), false, eps);
+               });
+               for (int64_t i = 0; i < 16; ++i)
+                 store(comb, {row, i / 4, i % 4}, reshape(c[static_cast<size_t>(i)], {tokens, 1, 1}));
+             });
+  }
+
+  static void reference(const Reference& r) {
+    const double eps = r.attribute("eps");
+    for (int64_t t = 0; t < r.dim("T"); ++t) {
+      const auto number = [&](int64_t n, int64_t group) {
+        return r.in("m").at({t, n}) * r.in("scale").at({group}) + r.in("base").at({n});
+      };
+      const auto sigmoid = [](double x) { return 1 / (1 + std::exp(-x)); };
+      for (int64_t j = 0; j < 4; ++j) {
+        r.out("pre").set({t, j}, sigmoid(number(j, 0)) + eps);
+        r.out("post").set({t, j}, 2 * sigmoid(number(4 + j, 1)));
+      }
+      double c[4][4];
+      for (int64_t j = 0; j < 4; ++j) {
+        double sum = 0;
+        for (int64_t k = 0; k < 4; ++k) sum += std::exp(number(8 + 4 * j + k, 2));
+        for (int64_t k = 0; k < 4; ++k) c[j][k] = std::exp(number(8 + 4 * j + k, 2)) / sum + eps;
+      }
+      for (int pass = 1; pass < 2 * static_cast<int>(r.attribute("iterations")); ++pass)
+        for (int64_t line = 0; line < 4; ++line) {
+          const bool columns = pass % 2 == 1;
+          double sum = 0;
+          for (int64_t i = 0; i < 4; ++i) sum += columns ? c[i][line] : c[line][i];
+          for (int64_t i = 0; i < 4; ++i) (columns ? c[i][line] : c[line][i]) /= sum + eps;
+        }
+      for (int64_t j = 0; j < 4; ++j)
+        for (int64_t k = 0; k < 4; ++k) r.out("comb").set({t, j, k}, c[j][k]);
+    }
+  }
+
+  static std::vector<Case> cases() {
+    return {
+        {{{"T", 1}}},
+        {{{"T", 3}}, {}, {}, false, true, "numbers of order 10"},
+        {{{"T", 17}}},
+        {{{"T", 75}}, {}, {}, false, true, "numbers of order 10"},
+        {{{"T", 5}}, {}, {{"iterations", 1}, {"eps", 0.01}}},
+        {{{"T", 33}}, {}, {{"iterations", 2}, {"eps", 0.01}}, false, true, "numbers of order 10"},
+        {{{"T", 0}}},
+        bench_case({{"T", 1}}),
+        bench_case({{"T", 4096}}),
+    };
+  }
+
+  static void fill(Inputs& in) {
+    const double order = in.test_case().note == "numbers of order 10" ? 10 : 1;
+    HostTensor &m = in.tensor("m"), &scale = in.tensor("scale"), &base = in.tensor("base");
+    for (int64_t i = 0; i < m.numel(); ++i) m.set_flat(i, in.normal(order));
+    for (int64_t i = 0; i < 3; ++i) scale.set({i}, in.uniform(0.5, 1.5));
+    for (int64_t i = 0; i < kNumbers; ++i) base.set({i}, in.normal(0.5));
+  }
+
+  /// Arguments up to 50 in f32 give exp a relative error of 50 * 2^-24 = 3e-6; forty divisions add
+  /// 2^-23 each at most.
+  static Tolerance tolerance(const Problem&) { return {.relative = 3e-5}; }
+
+  static Cost cost(const Problem& p) {
+    const double rows = static_cast<double>(p.dim("T"));
+    return {.bytes_read = rows * 96, .bytes_written = rows * 96, .flops = rows * (100 + 56 * p.attribute("iterations"))};
+  }
+};
+
+}  // namespace tessera::ops
