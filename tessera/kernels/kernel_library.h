@@ -1,7 +1,8 @@
 // SPDX-License-Identifier: Apache-2.0
 // The loaded kernels of one device. A kernel is identified by the hash of its trace: every
 // specialisation (dtypes, divisibility, M class, hints) is in there. Looks in memory, then in the packs,
-// then in the disk cache, then asks the provider, each image once however many threads ask.
+// then in the disk cache, then asks the provider, each image once however many threads ask. A kernel that
+// failed is not tried again.
 #pragma once
 
 #include <atomic>
@@ -19,10 +20,10 @@
 namespace tessera::kernels {
 
 struct LibraryOptions {
-  std::vector<std::shared_ptr<const Pack>> packs;
-  std::shared_ptr<DiskCache> cache;    // may be empty: nothing is kept
-  std::shared_ptr<Provider> provider;  // may be empty: packs and cache only
-  int compile_threads = 0;             // 0 = all cores
+  std::vector<std::shared_ptr<const Pack>> packs = {};
+  std::shared_ptr<DiskCache> cache = {};    // may be empty: nothing is kept
+  std::shared_ptr<Provider> provider = {};  // may be empty: packs only
+  int compile_threads = 0;                  // 0 = all cores
 };
 
 struct LibraryStats {

@@ -1,0 +1,165 @@
+// SPDX-License-Identifier: Apache-2.0
+#include "tessera/kernels/kernel_library.h"
+
+#include <gtest/gtest.h>
+
+#include <array>
+#include <thread>
+
+#include "tessera/kernels/testing/sample_kernels.h"
+#include "tessera/kernels/testing/temporary_folder.h"
+#include "tessera/runtime/chip_registry.h"
+
+namespace tessera::kernels {
+namespace {
+
+using testing::scale_trace;
+
+class KernelLibraryTest : public ::testing::Test {
+ protected:
+  void SetUp() override {
+    auto device = runtime::open_device("null");
+    ASSERT_TRUE(device.ok());
+    device_ = std::move(*device);
+  }
+
+  KernelLibrary library(LibraryOptions options = {}) {
+    options.provider = provider_;
+    return KernelLibrary(*device_, std::move(options));
+  }
+  std::shared_ptr<const Pack> pack_of(std::span<const lang::Trace> traces) {
+    PackWriter writer("test-1");
+    for (const lang::Trace& trace : traces)
+      writer.add(device_->info().arch, trace.hash(), trace.name, testing::image_of(trace));
+    EXPECT_TRUE(writer.write(pack_file_).ok());
+    return Pack::open(pack_file_).value();
+  }
+
+  testing::TemporaryFolder folder_;
+  std::filesystem::path pack_file_ = folder_ / "a.pack";
+  std::unique_ptr<runtime::Device> device_;
+  std::shared_ptr<testing::TraceProvider> provider_ = std::make_shared<testing::TraceProvider>();
+};
+
+TEST_F(KernelLibraryTest, CompilesLoadsAndRuns) {
+  KernelLibrary all = library();
+  const lang::Trace trace = scale_trace(3);
+  const auto kernel = all.get(trace);
+  ASSERT_TRUE(kernel.ok());
+  auto x = device_->allocate(20 * sizeof(float)).value(), y = device_->allocate(20 * sizeof(float)).value();
+  auto stream = device_->create_stream().value();
+  std::array<float, 20> numbers;
+  for (size_t i = 0; i < numbers.size(); ++i) numbers[i] = static_cast<float>(i);
+  ASSERT_TRUE(stream->copy_to_device(*x, 0, std::as_bytes(std::span(numbers))).ok());
+  const std::array<uint64_t, 4> slots = {x->address(), 20, y->address(), 20};
+  ASSERT_TRUE(stream->launch(**kernel, {2}, slots).ok());
+  ASSERT_TRUE(stream->copy_to_host(std::as_writable_bytes(std::span(numbers)), *y, 0).ok());
+  ASSERT_TRUE(stream->synchronize().ok());
+  EXPECT_EQ(numbers[19], 57);
+}
+
+TEST_F(KernelLibraryTest, CompilesOnceHoweverManyThreadsAsk) {
+  provider_->delay = std::chrono::milliseconds(20);
+  KernelLibrary all = library();
+  const lang::Trace trace = scale_trace(2);
+  std::vector<std::thread> threads;
+  std::array<runtime::Executable*, 8> got{};
+  for (size_t i = 0; i < got.size(); ++i)
+    threads.emplace_back([&, i] { got[i] = all.get(trace).value().get(); });
+  for (std::thread& thread : threads) thread.join();
+  EXPECT_EQ(provider_->calls, 1);
+  EXPECT_EQ(all.stats().compiled, 1);
+  EXPECT_GE(all.stats().compile_microseconds, 20000);
+  for (runtime::Executable* executable : got) EXPECT_EQ(executable, got[0]);
+}
+
+TEST_F(KernelLibraryTest, GetAllKeepsTheOrderAndCompilesInParallel) {
+  provider_->delay = std::chrono::milliseconds(30);
+  KernelLibrary all = library({.compile_threads = 8});
+  std::vector<lang::Trace> traces;
+  for (int i = 0; i < 8; ++i) traces.push_back(scale_trace(i));
+  traces.push_back(scale_trace(0));
+  const auto start = std::chrono::steady_clock::now();
+  const auto kernels = all.get_all(traces);
+  const auto elapsed = std::chrono::steady_clock::now() - start;
+  ASSERT_TRUE(kernels.ok());
+  EXPECT_EQ(provider_->calls, 8);
+  EXPECT_LT(elapsed, std::chrono::milliseconds(8 * 30));
+  EXPECT_EQ((*kernels)[0], (*kernels)[8]);
+  for (size_t i = 0; i < traces.size(); ++i) EXPECT_EQ((*kernels)[i], *all.get(traces[i]));
+}
+
+TEST_F(KernelLibraryTest, GetAllFetchesTheRestDespiteAFailure) {
+  provider_->failing = "test.bad";
+  KernelLibrary all = library();
+  const std::vector<lang::Trace> traces = {scale_trace(1, "test.bad"), scale_trace(2)};
+  const auto kernels = all.get_all(traces);
+  ASSERT_FALSE(kernels.ok());
+  EXPECT_EQ(kernels.error().message, "the compiler gave up");
+  EXPECT_EQ(kernels.error().context, std::vector<std::string>{"kernel test.bad"});
+  EXPECT_TRUE(all.get(traces[1]).ok());
+  EXPECT_FALSE(all.get(traces[0]).ok());
+  EXPECT_EQ(provider_->calls, 2) << "a failed kernel is not compiled again";
+}
+
+TEST_F(KernelLibraryTest, TakesFromThePackFirst) {
+  const std::vector<lang::Trace> traces = {scale_trace(1), scale_trace(2)};
+  KernelLibrary all = library({.packs = {pack_of(std::span(traces).first(1))}});
+  ASSERT_TRUE(all.get_all(traces).ok());
+  EXPECT_EQ(all.stats().from_pack, 1);
+  EXPECT_EQ(all.stats().compiled, 1);
+}
+
+TEST_F(KernelLibraryTest, TakesFromTheDiskCacheOfAnEarlierRun) {
+  const lang::Trace trace = scale_trace(2);
+  for (int run = 0; run < 2; ++run) {
+    KernelLibrary all = library({.cache = std::make_shared<DiskCache>(folder_.path())});
+    ASSERT_TRUE(all.get(trace).ok());
+    EXPECT_EQ(all.stats().from_cache, run);
+  }
+  EXPECT_EQ(provider_->calls, 1);
+  provider_->version_ = "test-2";
+  KernelLibrary newer = library({.cache = std::make_shared<DiskCache>(folder_.path())});
+  ASSERT_TRUE(newer.get(trace).ok());
+  EXPECT_EQ(provider_->calls, 2) << "another compiler version does not reuse images";
+}
+
+TEST_F(KernelLibraryTest, CompilesAnewWhenACachedImageCannotBeLoaded) {
+  const lang::Trace trace = scale_trace(2);
+  auto cache = std::make_shared<DiskCache>(folder_.path());
+  runtime::KernelImage foreign = testing::image_of(trace);
+  foreign.format = "elf.other";
+  cache->store(DiskCache::key(trace, device_->info().arch, "test-1"), foreign);
+  KernelLibrary all = library({.cache = cache});
+  ::testing::internal::CaptureStderr();
+  EXPECT_TRUE(all.get(trace).ok());
+  EXPECT_NE(::testing::internal::GetCapturedStderr().find("cannot be loaded"), std::string::npos);
+  EXPECT_EQ(all.stats().compiled, 1);
+}
+
+TEST_F(KernelLibraryTest, WithoutCompilerSaysWhatIsMissing) {
+  KernelLibrary none(*device_, {});
+  const auto kernel = none.get(scale_trace(2));
+  ASSERT_FALSE(kernel.ok());
+  EXPECT_EQ(kernel.error().code, ErrorCode::not_found);
+  const std::string expected = "no kernel test.scale (" + scale_trace(2).hash().hex() +
+                               ") for null:trace in a pack: none was given, and this program has no compiler; make "
+                               "a pack that holds it with `tessera pack --chip null:trace`";
+  EXPECT_EQ(kernel.error().message, expected);
+}
+
+TEST_F(KernelLibraryTest, ADamagedPackIsAnErrorEvenWithACompiler) {
+  const std::vector<lang::Trace> traces = {scale_trace(1)};
+  const auto pack = pack_of(traces);
+  std::string bytes = testing::read_file(pack_file_);
+  bytes[pack->entries()[0].offset + 30] ^= 1;
+  testing::write_file(pack_file_, bytes);
+  KernelLibrary all = library({.packs = {Pack::open(pack_file_).value()}});
+  const auto kernel = all.get(traces[0]);
+  ASSERT_FALSE(kernel.ok());
+  EXPECT_EQ(kernel.error().code, ErrorCode::corrupt);
+  EXPECT_NE(kernel.error().message.find(pack_file_.string()), std::string::npos);
+}
+
+}  // namespace
+}  // namespace tessera::kernels
