@@ -52,7 +52,7 @@ TEST(Mistakes, AllAreToldWithTheirLines) {
     View x = k.view("x", DType::f32, 2, Access::kRead);
     Tile tile = load(x, {0, 0}, {4, 3});
     Tile sum = tile + load(x, {0}, {64});  // poison on one side, a new mistake on the other
-    store(x, {0, 0},  //
+    store(x, {0, 0},                       //
           k.iota({64}, 0) + 0.5);
     store(x, {0, 0}, sum);
   });
