@@ -2,10 +2,16 @@
 // Records a kernel: declares arguments, holds control flow, checks every use.
 //
 //   Result<Trace> t = trace_kernel("scale.rows", [&](KernelBuilder& k) {
-//     View x = k.view("x", DType::f32, 2, Access::kRead), y = k.view("y", DType::f32, 2,
-//     Access::kWrite); Tile row = k.program_id(0); k.for_range(0, x.extent(1), 64, [&](Tile c) {
-//     store(y, {row, c}, load(x, {row, c}, {1, 64}) * 2); });
+//     View x = k.view("x", DType::f32, 2, Access::kRead);
+//     View y = k.view("y", DType::f32, 2, Access::kWrite);
+//     Tile row = k.program_id(0);
+//     k.for_range(0, x.extent(1), 64, [&](Tile c) {
+//       store(y, {row, c}, load(x, {row, c}, {1, 64}) * 2);
+//     });
 //   });
+//
+// The order of nodes is the order in which the C++ compiler evaluates arguments: name intermediate
+// tiles where traces of two compilers must be equal.
 #pragma once
 
 #include <array>
