@@ -100,9 +100,8 @@ class CaseRun {
         const double x = a.flat(e), y = b.flat(e);
         if (std::memcmp(&x, &y, sizeof x) == 0) continue;
         return fmt::format(
-            "{} is not written or not reproducible: {:.9g} when launched, {:.9g} in a replay after other "
-            "garbage",
-            element_name(specs()[i].name, a.desc().shape, e), x, y);
+            "{} is not written or not reproducible: {} when launched, {} in a replay after other garbage",
+            element_name(specs()[i].name, a.desc().shape, e), number_text(x), number_text(y));
       }
     }
     return {};

@@ -66,7 +66,7 @@ class TensorComparison {
     const double rounded_want = rounded(dtype, want);
     if (got == rounded_want || (std::isnan(got) && std::isnan(rounded_want))) return;
     const auto values = [&](std::string_view rest) {
-      return fmt::format("got {:.9g}, want {:.9g}{}", got, want, rest);
+      return fmt::format("got {}, want {}{}", number_text(got), number_text(want), rest);
     };
     if (!std::isfinite(got) || !std::isfinite(rounded_want)) {
       result_.worst = std::numeric_limits<double>::infinity();
@@ -83,15 +83,17 @@ class TensorComparison {
     const double allowed = tolerance_.absolute + tolerance_.relative * std::abs(want) +
                            tolerance_.scaled * magnitude;
     const double target = std::clamp(want, -limits_of(dtype).saturation, limits_of(dtype).saturation);
-    // The final rounding is no error.
-    const double error = std::max(0.0, std::abs(got - target) - step / 2);
+    // The final rounding, half the distance between `got` and its neighbour towards the target, is no error.
+    const double inner = std::abs(target) > std::abs(got) ? std::abs(got) : std::nextafter(std::abs(got), 0.0);
+    const double rounding = step_at(dtype, inner) / 2;
+    const double error = std::max(0.0, std::abs(got - target) - rounding);
     const double units = error == 0 ? 0 : error / allowed;
     if (units > 1 && tolerance_.one_step_share > 0 && std::abs(got - rounded_want) <= step)
       return report(one_step_off_, first_one_step_, e, values(""));
     result_.worst = std::max(result_.worst, units);
     if (units > 1)
       report(wrong_, first_wrong_, e,
-             values(fmt::format(", off by {:.3g} where {:.3g} is allowed", std::abs(got - target), allowed + step / 2)));
+             values(fmt::format(", off by {:.3g} where {:.3g} is allowed", std::abs(got - target), allowed + rounding)));
   }
 
   void report(int64_t& count, std::string& first, int64_t e, const std::string& what) {
@@ -116,6 +118,10 @@ double step_at(DType dtype, double value) {
   int exponent = limits.min_exponent;
   if (value != 0) exponent = std::max(exponent, std::ilogb(value));
   return std::ldexp(1.0, exponent - limits.mantissa_bits);
+}
+
+std::string number_text(double value) {
+  return std::isnan(value) ? std::string("nan") : fmt::format("{:.9g}", value);  // never "-nan"
 }
 
 std::string element_name(std::string_view tensor, const Shape& shape, int64_t element) {

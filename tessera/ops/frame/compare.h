@@ -20,6 +20,9 @@ Comparison compare_outputs(const Operator& op, const Problem& problem, const std
 /// Distance between the neighbours of `value` in a float format; 1 for integers.
 double step_at(DType dtype, double value);
 
+/// Nine digits, which tell any two f32 apart.
+std::string number_text(double value);
+
 /// "y[3, 17]"
 std::string element_name(std::string_view tensor, const Shape& shape, int64_t element);
 

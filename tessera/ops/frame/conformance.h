@@ -18,14 +18,14 @@
 namespace tessera::ops {
 
 struct ConformanceOptions {
-  std::optional<DType> dtype;  // only cases with a tensor of this type
-  std::string case_filter;     // only cases whose text contains this
-  int threads = 0;             // cases at once; 0 = all cores
-  bool deterministic = false;  // PlanOptions::deterministic
+  std::optional<DType> dtype = {};  // only cases with a tensor of this type
+  std::string case_filter = {};     // only cases whose text contains this
+  int threads = 0;                  // cases at once; 0 = all cores
+  bool deterministic = false;       // PlanOptions::deterministic
   /// Of the chip: entries "Op.<name>" ('*' ends a pattern).
-  std::span<const runtime::KnownFailure> known_failures;
+  std::span<const runtime::KnownFailure> known_failures = {};
   /// Called between cases, never by two threads at once.
-  std::function<void(std::string_view what, size_t done, size_t total)> progress;
+  std::function<void(std::string_view what, size_t done, size_t total)> progress = {};
 };
 
 struct CaseReport {
