@@ -59,14 +59,21 @@ Form chooseForm(Emitter& e, const DotTask& task) {
 /// Decodes b block by block into scratch and multiplies blocks of registers.
 void emitBlocked(Emitter& e, const DotTask& task, Decoder& decoder, const DotRows& a) {
   const int64_t block = std::min(task.k, kBlock);
-  const bool ready = isReady(task.b, task.bScale.has_value(), decoder);
+  const bool ready = isReady(task, task.b, task.bScale.has_value(), decoder);
   const DotRows scratch = ready ? DotRows{} : scratchRows(e, decoder.form(), task.n, block);
   const auto fast = [&] {
     for (int64_t first = 0; first < task.k; first += block) {
       const DotRows b = prepareB(e, task, decoder, first, block, scratch);
       const DotRows aBlock = {e.offset(a.base, first * bytesOf(decoder.form())), a.stride};
+      // The block of b that is wanted next, most likely: the same rows further along K.
+      llvm::SmallVector<DotAhead> ahead;
+      if (task.b.inView) {
+        const int64_t bytes = size_in_bytes(task.b.dtype, block);
+        const Value next = e.offset(task.b.pointer, size_in_bytes(task.b.dtype, first + block));
+        ahead.push_back({{next, task.b.rowStride}, task.n, bytes});
+      }
       emitTile(e, decoder.form(), decoder.lanes(), task.m, task.n, block, aBlock, b,
-               task.accumulator);
+               task.accumulator, ahead);
     }
     return Values();
   };

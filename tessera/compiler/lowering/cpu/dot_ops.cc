@@ -78,12 +78,12 @@ Value divide(Emitter& e, Value x, int64_t divisor) {
 }
 
 Value scaleOfBytes(Emitter& e, Value bytes) {
+  const auto constant = [&](int64_t value) { return e.integer(bytes.getType(), value); };
   // 2^-127 is subnormal: its bits are half of those of 2^-126.
-  const Value bits = maxUnsigned(e, e.shl(bytes, 23), e.integer(bytes.getType(), 0x00400000));
-  const Value nan = e.integer(bytes.getType(), 0x7fc00000);
-  const Value isNan = e.compare(mlir::arith::CmpIPredicate::eq, bytes,
-                                e.integer(bytes.getType(), 255));
-  return e.bitcast(e.select(isNan, nan, bits), e.f32());
+  const Value bits = maxUnsigned(e, e.shl(bytes, 23), constant(0x00400000));
+  // 255 would be infinity: one bit of the mantissa makes it NaN.
+  const Value isNan = e.andi(e.add(bytes, constant(1)), int64_t{256});
+  return e.bitcast(e.ori(bits, e.shl(isNan, 14)), e.f32());
 }
 
 Value loadScale(Emitter& e, DType dtype, Value pointer) {

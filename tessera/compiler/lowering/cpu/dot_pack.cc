@@ -14,8 +14,9 @@ namespace {
 using mlir::Value;
 using mlir::arith::CmpIPredicate;
 
-constexpr int64_t kReuseBytes = int64_t{1} << 20;  // packed tiles kept for later calls
+constexpr int64_t kReuseBytes = 9 << 17;  // packed tiles kept for later calls
 constexpr int64_t kReuseSlots = 64;
+constexpr int64_t kCopyRows = 32;
 
 /// f32 values of `lanes` stored elements, in memory order.
 Value loadFloats(Emitter& e, DType dtype, Value pointer, int64_t lanes) {
@@ -62,8 +63,9 @@ Value loadPart(Emitter& e, const Decoder& decoder, const DotOperand& operand,
 
 }  // namespace
 
-bool isReady(const DotOperand& operand, bool scaled, const Decoder& decoder) {
+bool isReady(const DotTask& task, const DotOperand& operand, bool scaled, const Decoder& decoder) {
   if (scaled || !decoder.isNatural()) return false;
+  if (std::min(task.m, task.n) >= kCopyRows) return false;
   return (operand.dtype == DType::f32 && decoder.form() == DotForm::kF32) ||
          (operand.dtype == DType::bf16 && decoder.form() == DotForm::kBf16);
 }
@@ -114,8 +116,7 @@ struct ReuseTable {
 
   static ReuseTable create(Emitter& e, int64_t tileBytes, size_t keys) {
     ReuseTable table;
-    const int64_t fit = std::clamp<int64_t>(kReuseBytes / tileBytes, 1, kReuseSlots);
-    table.slots = std::bit_floor(static_cast<uint64_t>(fit));
+    table.slots = std::clamp<int64_t>(kReuseBytes / tileBytes, 1, kReuseSlots);
     table.tileBytes = tileBytes;
     table.keyBytes = 8 * (static_cast<int64_t>(keys) + 1);  // a flag, then the key
     table.tiles = e.scratch(table.slots * tileBytes);
@@ -131,7 +132,7 @@ struct ReuseTable {
 }  // namespace
 
 DotRows packA(Emitter& e, DotTask& task, const Decoder& decoder) {
-  if (isReady(task.a, task.aScale.has_value(), decoder)) {
+  if (isReady(task, task.a, task.aScale.has_value(), decoder)) {
     if (task.reuse) task.reuse->load(task);
     return {task.a.pointer, task.a.rowStride};
   }
@@ -144,7 +145,8 @@ DotRows packA(Emitter& e, DotTask& task, const Decoder& decoder) {
   const Values key(task.reuse->key);
   const ReuseTable table = ReuseTable::create(e, task.m * stride, key.size());
   const Value index = divide(e, task.reuse->position, task.k);
-  const Value slot = e.andi(index, table.slots - 1);
+  const Value slot =
+      mlir::arith::RemUIOp::create(e.builder, e.loc, index, e.i64(table.slots)).getResult();
   const DotRows rows = {e.offset(table.tiles, e.mul(slot, e.i64(table.tileBytes))), e.i64(stride)};
   const Value keys = e.offset(table.keys, e.mul(slot, e.i64(table.keyBytes)));
   // One difference of all parts: a branch for each would cost more than the loads.

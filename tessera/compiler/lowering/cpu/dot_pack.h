@@ -22,8 +22,10 @@ struct DotRows {
   mlir::Value row(Emitter& e, int64_t index) const { return row(e, e.i64(index)); }
 };
 
-/// Whether the memory of an operand already is what decode() of this decoder gives.
-bool isReady(const DotOperand& operand, bool scaled, const Decoder& decoder);
+/// Whether products can read an operand where it is: its memory holds what decode() of this decoder
+/// gives. Tiles large enough to pay for it are copied all the same: rows of a matrix are often a
+/// multiple of 4096 bytes apart, and then share a few sets of the caches.
+bool isReady(const DotTask& task, const DotOperand& operand, bool scaled, const Decoder& decoder);
 
 /// Whether packRows() handles these scales: groups of k at least as long as the vectors it works on.
 bool canPack(const std::optional<DotScale>& scale, int64_t k, int64_t lanes);

@@ -54,7 +54,7 @@ class RowBlock {
       for (int64_t i = 0; i < unroll; ++i) {
         const size_t chain = i % chains * pairs;
         Values part(llvm::ArrayRef(values).slice(chain, pairs));
-        unitProducts(first, i * unit_, unroll == units && i + 1 < units, part);
+        unitProducts(first, i * unit_, i + 1 < unroll, part);
         std::copy(part.begin(), part.end(), values.begin() + chain);
       }
       return values;
@@ -217,7 +217,10 @@ Value scalesOutside(Emitter& e, const DotTask& task, Value row, int64_t rows, in
       const int64_t count = std::min<int64_t>(64, scale.groups - group);
       const Value address =
           scaleAddress(e, scale, e.add(row, e.i64(r)), task.n, e.i64(group));
-      const Value bytes = e.load(e.type(e.i8(), count), address);
+      // Volatile, or LLVM takes the scales out of this vector again: lookups by permutation, which
+      // are what the products are short of, in place of loads.
+      const Value bytes = mlir::LLVM::LoadOp::create(e.builder, e.loc, e.type(e.i8(), count), address,
+                                                     /*alignment=*/1, /*isVolatile=*/true);
       const Value excess = e.sub(bytes, e.integer(bytes.getType(), low));
       const Value bad = e.compare(CmpIPredicate::ugt, excess,
                                   e.integer(bytes.getType(), high - low));

@@ -38,10 +38,25 @@ void addTotals(Emitter& e, const RegisterTile& tile, llvm::ArrayRef<Value> accum
   }
 }
 
+/// Part `index` of `parts` equal ones.
+void prefetchPart(Emitter& e, const DotAhead& ahead, Value index, int64_t parts) {
+  const int64_t lines = std::max<int64_t>(1, ahead.bytes / 64);
+  const int64_t each = std::max<int64_t>(1, ahead.count * lines / parts);
+  const int64_t inRow = std::min(each, lines);
+  const Value first = e.mul(index, e.i64(each));
+  for (int64_t done = 0; done < each; done += inRow) {
+    const Value line = e.add(first, e.i64(done));
+    const Value row = ahead.rows.row(e, divide(e, line, lines));
+    const Value from = e.offset(row, e.shl(e.andi(line, lines - 1), 6));
+    for (int64_t i = 0; i < inRow; ++i) e.prefetch(e.offset(from, 64 * i), 2);
+  }
+}
+
 }  // namespace
 
 void emitTile(Emitter& e, DotForm form, int64_t lanes, int64_t m, int64_t n, int64_t k,
-              const DotRows& a, const DotRows& b, Value accumulator) {
+              const DotRows& a, const DotRows& b, Value accumulator,
+              llvm::ArrayRef<DotAhead> ahead) {
   const RegisterTile tile = registerTile(e, m, n);
   const int64_t width = widthOf(form, lanes), vectorBytes = width * bytesOf(form);
   TESSERA_CHECK(k % width == 0);
@@ -52,6 +67,9 @@ void emitTile(Emitter& e, DotForm form, int64_t lanes, int64_t m, int64_t n, int
     Values aRows, bRows;
     for (int64_t i = 0; i < tile.m; ++i) aRows.push_back(a.row(e, e.add(row, e.i64(i))));
     for (int64_t i = 0; i < tile.n; ++i) bRows.push_back(b.row(e, e.add(column, e.i64(i))));
+    const int64_t perColumn = m / tile.m;
+    const Value index = e.add(divide(e, e.mul(column, e.i64(perColumn)), tile.n), divide(e, row, tile.m));
+    for (const DotAhead& next : ahead) prefetchPart(e, next, index, perColumn * n / tile.n);
     const Values zeros(tile.m * tile.n, e.constant(sums, 0));
     const auto body = [&](Value first, mlir::ValueRange carried) {
       Values values(carried);
@@ -216,7 +234,7 @@ class BDecoder {
 
 DotRows prepareB(Emitter& e, const DotTask& task, Decoder& decoder, int64_t first, int64_t k,
                  const DotRows& scratch) {
-  if (isReady(task.b, task.bScale.has_value(), decoder))
+  if (isReady(task, task.b, task.bScale.has_value(), decoder))
     return {e.offset(task.b.pointer, size_in_bytes(task.b.dtype, first)), task.b.rowStride};
   BDecoder(e, task, decoder, first, scratch).all(k);
   return scratch;
