@@ -78,6 +78,9 @@ struct KvRingWrite {
       if (note == "batch") {  // a row a sequence, some of them idle
         positions.set({t}, t % 4 == 3 ? -1.0 : static_cast<double>(in.integer(0, 5 * window)));
         in.tensor("base").set({t}, static_cast<double>(t * window));
+      } else if (note == "staggered") {  // no row replaces that of another sequence
+        positions.set({t}, static_cast<double>(t));
+        in.tensor("base").set({t}, static_cast<double>(t * window));
       } else if (note == "two prompts") {
         const int64_t half = (p.dim("T") + 1) / 2;
         positions.set({t}, static_cast<double>(t < half ? t : t - half));
@@ -109,6 +112,10 @@ struct KvRingWrite {
                     .dtypes = based,
                     .attributes = {{"window", 8}},
                     .note = "two prompts"});
+    list.push_back(Case{.dims = {{"T", 21}, {"D", 40}, {"R", 21 * 8}},
+                        .dtypes = based,
+                        .attributes = {{"window", 8}},
+                        .note = "staggered"});
     list.push_back(bench_case({{"T", 1}, {"D", 512}, {"R", 128}}, plain, {}, "decode"));
     list.push_back(bench_case({{"T", 512}, {"D", 512}, {"R", 128}}, plain, {}, "prompt"));
     return list;

@@ -42,8 +42,9 @@ struct WindowIndex {
                const Tile j = k.iota({1, kColumns}, 1) + cast(column, DType::i32);
                const Tile p = reshape(load(positions, {t}, {kRows}), {kRows, 1});
                const Tile row = max(p - (window - 1), 0) + j;
-               const Tile used = (row <= p) & (j < window);
-               store(indices, {t, column}, select(used, ring ? row % window : row, -1));
+               // At most `window` of them: row <= p means j < window.
+
+               store(indices, {t, column}, select(row <= p, ring ? row % window : row, -1));
              });
   }
 

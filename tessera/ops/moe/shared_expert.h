@@ -188,6 +188,11 @@ struct SharedExpert {
                     .dtypes = {{"y", DType::bf16}},
                     .attributes = {{"limit", 0}},
                     .note = "clamped"});
+    // A low limit shows that the gate is clamped on one side only.
+    list.push_back({.dims = {{"T", 2}, {"D", 256}, {"I", 128}},
+                    .dtypes = {{"y", DType::f32}},
+                    .attributes = {{"limit", 1}},
+                    .note = "clamped"});
     for (int64_t T : {1, 2, 4, 8, 64, 512})
       list.push_back(bench_case({{"T", T}, {"D", 4096}, {"I", 2048}}, {{"y", DType::bf16}}));
     return list;
