@@ -1,0 +1,180 @@
+// SPDX-License-Identifier: Apache-2.0
+#include "tessera/compiler/lowering/cpu/conversions.h"
+
+#include <cmath>
+
+#include "tessera/base/check.h"
+#include "tessera/compiler/lowering/cpu/memory_format.h"
+
+namespace tessera::compiler::cpu {
+
+namespace arith = mlir::arith;
+using arith::CmpIPredicate;
+using mlir::Value;
+
+namespace {
+
+/// A format with sign, exponent and mantissa.
+struct Layout {
+  int exponentBits, mantissaBits;
+  int64_t maxFinite;  // magnitude code of the largest finite number
+  int64_t overflow;   // what larger numbers become
+  int64_t nan;
+  bool keepsPayload, signedNan;
+
+  int bias() const { return (1 << (exponentBits - 1)) - 1; }
+  int signShift() const { return exponentBits + mantissaBits; }
+};
+
+Layout layoutOf(DType dtype) {
+  switch (dtype) {
+    case DType::f16: return {5, 10, 0x7bff, 0x7c00, 0x7e00, true, true};
+    case DType::f8e4m3: return {4, 3, 0x7e, 0x7e, 0x7f, false, false};
+    case DType::f8e5m2: return {5, 2, 0x7b, 0x7b, 0x7f, false, false};
+    case DType::f4e2m1: return {2, 1, 7, 7, 7, false, true};
+    default: TESSERA_UNREACHABLE("{} has no such layout", name(dtype));
+  }
+}
+
+Value toFloat(Emitter& e, Value bits) { return e.bitcast(bits, e.f32()); }
+Value toBits(Emitter& e, Value number) { return e.bitcast(number, e.i32()); }
+Value constant32(Emitter& e, Value like, int64_t value) { return e.integer(e.withElement(like, e.i32()), value); }
+Value constantF(Emitter& e, Value like, double value) { return e.constant(e.withElement(like, e.f32()), value); }
+
+Value decodeBf16(Emitter& e, Value code) { return toFloat(e, e.shl(e.zeroExtend(code, e.i32()), 16)); }
+
+/// Powers of two; 0 is 2^-127, a subnormal, and 255 is NaN: both have bit 22 set.
+Value decodeScale(Emitter& e, Value code) {
+  const Value wide = e.zeroExtend(code, e.i32());
+  const Value ends = e.ori(e.compare(CmpIPredicate::eq, wide, constant32(e, wide, 0)),
+                           e.compare(CmpIPredicate::eq, wide, constant32(e, wide, 255)));
+  const Value extra = e.select(ends, constant32(e, wide, 0x400000), constant32(e, wide, 0));
+  return toFloat(e, e.ori(e.shl(wide, 23), extra));
+}
+
+Value decodeSmall(Emitter& e, const Layout& layout, Value code) {
+  const Value wide = e.zeroExtend(code, e.i32());
+  const Value magnitude = e.andi(wide, (int64_t{1} << layout.signShift()) - 1);
+  const Value shifted = e.shl(magnitude, 23 - layout.mantissaBits);
+  const Value normal = e.add(shifted, constant32(e, wide, int64_t{127 - layout.bias()} << 23));
+  // Subnormals: put the mantissa behind an implicit one of the smallest exponent, subtract that one.
+  const Value one = e.add(shifted, constant32(e, wide, int64_t{128 - layout.bias()} << 23));
+  const Value subnormal = toBits(e, e.sub(toFloat(e, one), constantF(e, wide, std::ldexp(1.0, 1 - layout.bias()))));
+  const Value isNormal = e.compare(CmpIPredicate::sge, magnitude, constant32(e, wide, int64_t{1} << layout.mantissaBits));
+  Value bits = e.select(isNormal, normal, subnormal);
+  if (layout.nan > layout.maxFinite) {
+    const Value special = e.compare(CmpIPredicate::sgt, magnitude, constant32(e, wide, layout.maxFinite));
+    const Value payload = e.andi(shifted, 0x7fffff);
+    Value value = e.ori(payload, 0x7fc00000);
+    // A mantissa of zero is infinity, in formats that have one.
+    if (layout.exponentBits == 5)
+      value = e.select(e.compare(CmpIPredicate::eq, payload, constant32(e, wide, 0)), constant32(e, wide, 0x7f800000), value);
+    bits = e.select(special, value, bits);
+  }
+  const Value sign = e.shl(e.shr(wide, layout.signShift()), 31);
+  return toFloat(e, e.ori(bits, sign));
+}
+
+/// Widening and narrowing of f16 in hardware: exact, subnormals kept, NaN quieted, as ours.
+bool hasF16(const Emitter& e) { return e.target.hasAvx2; }
+
+Value encodeBf16(Emitter& e, Value value) {
+  const Value bits = toBits(e, value);
+  const Value odd = e.andi(e.shr(bits, 16), 1);
+  const Value rounded = e.shr(e.add(bits, e.add(odd, constant32(e, bits, 0x7fff))), 16);
+  const Value isNan = e.compare(arith::CmpFPredicate::UNO, value, value);
+  return e.truncate(e.select(isNan, e.ori(e.shr(bits, 16), 0x40), rounded), e.i16());
+}
+
+Value encodeScale(Emitter& e, Value value) {
+  const Value bits = toBits(e, value);
+  const Value field = e.shr(bits, 23), mantissa = e.andi(bits, 0x7fffff);
+  const Value half = e.sub(constant32(e, bits, 0x400000), e.andi(field, 1));  // ties go to the even code
+  const Value up = e.zeroExtend(e.compare(CmpIPredicate::sgt, mantissa, half), e.i32());
+  const Value normal = e.minSigned(e.add(field, up), constant32(e, bits, 254));
+  const Value tiny = e.zeroExtend(e.compare(CmpIPredicate::sgt, mantissa, constant32(e, bits, 0x600000)), e.i32());
+  Value code = e.select(e.compare(CmpIPredicate::eq, field, constant32(e, bits, 0)), tiny, normal);
+  code = e.select(e.compare(CmpIPredicate::slt, bits, constant32(e, bits, 0)), constant32(e, bits, 0), code);
+  const Value isNan = e.compare(arith::CmpFPredicate::UNO, value, value);
+  return e.truncate(e.select(isNan, constant32(e, bits, 255), code), e.i8());
+}
+
+Value encodeSmall(Emitter& e, const Layout& layout, Value value) {
+  const Value bits = toBits(e, value);
+  const Value magnitude = e.andi(bits, 0x7fffffff);
+  const int drop = 23 - layout.mantissaBits;
+  const Value odd = e.andi(e.shr(magnitude, drop), 1);
+  const Value bumped = e.add(magnitude, e.add(odd, constant32(e, bits, (int64_t{1} << (drop - 1)) - 1)));
+  const Value normal = e.sub(e.shr(bumped, drop), constant32(e, bits, int64_t{127 - layout.bias()} << layout.mantissaBits));
+  // Subnormals: adding a power of two whose last place is the smallest subnormal rounds there.
+  const double anchor = std::ldexp(1.0, 23 + 1 - layout.bias() - layout.mantissaBits);
+  const Value anchored = toBits(e, e.add(toFloat(e, magnitude), constantF(e, bits, anchor)));
+  const Value subnormal = e.sub(anchored, toBits(e, constantF(e, bits, anchor)));
+  const Value smallest = constant32(e, bits, int64_t{128 - layout.bias()} << 23);
+  Value code = e.select(e.compare(CmpIPredicate::slt, magnitude, smallest), subnormal, normal);
+  if (layout.overflow == layout.maxFinite) {
+    code = e.minSigned(code, constant32(e, bits, layout.maxFinite));
+  } else {
+    const Value over = e.compare(CmpIPredicate::sgt, code, constant32(e, bits, layout.maxFinite));
+    code = e.select(over, constant32(e, bits, layout.overflow), code);
+  }
+  const Value sign = e.shl(e.shr(bits, 31), layout.signShift());
+  Value nan = constant32(e, bits, layout.nan);
+  if (layout.keepsPayload) nan = e.ori(nan, e.shr(e.andi(bits, 0x7fffff), drop));
+  if (layout.signedNan) nan = e.ori(nan, sign);
+  const Value isNan = e.compare(CmpIPredicate::sgt, magnitude, constant32(e, bits, 0x7f800000));
+  code = e.select(isNan, nan, e.ori(code, sign));
+  return e.truncate(code, layout.signShift() > 8 ? e.i16() : e.i8());
+}
+
+}  // namespace
+
+Value decodeFloat(Emitter& e, DType from, Value code) {
+  switch (from) {
+    case DType::bf16: return decodeBf16(e, code);
+    case DType::f8e8m0: return decodeScale(e, code);
+    case DType::f16:
+      if (hasF16(e)) {
+        const Value half = e.bitcast(code, e.builder.getF16Type());
+        return arith::ExtFOp::create(e.builder, e.loc, e.withElement(code, e.f32()), half);
+      }
+      [[fallthrough]];
+    default: return decodeSmall(e, layoutOf(from), code);
+  }
+}
+
+Value encodeFloat(Emitter& e, DType to, Value value) {
+  switch (to) {
+    case DType::bf16: return encodeBf16(e, value);
+    case DType::f8e8m0: return encodeScale(e, value);
+    case DType::f16:
+      if (hasF16(e)) {
+        const Value half = arith::TruncFOp::create(e.builder, e.loc, e.withElement(value, e.builder.getF16Type()), value);
+        return e.bitcast(half, e.i16());
+      }
+      [[fallthrough]];
+    default: return encodeSmall(e, layoutOf(to), value);
+  }
+}
+
+Value convert(Emitter& e, DType from, DType to, Value value) {
+  const mlir::Type element = laneType(e, to);
+  const mlir::Type result = e.withElement(value, element);
+  if (from == to) return value;
+  if (from == DType::f32 && is_float(to)) return encodeFloat(e, to, value);
+  if (to == DType::f32 && is_float(from)) return decodeFloat(e, from, value);
+  if (from == DType::f32) {
+    if (to == DType::u32) return arith::FPToUIOp::create(e.builder, e.loc, result, value);
+    return arith::FPToSIOp::create(e.builder, e.loc, result, value);
+  }
+  const bool isUnsigned = from == DType::u8 || from == DType::u32 || from == DType::i1;
+  if (to == DType::f32) {
+    if (isUnsigned) return arith::UIToFPOp::create(e.builder, e.loc, result, value);
+    return arith::SIToFPOp::create(e.builder, e.loc, result, value);
+  }
+  const unsigned before = Emitter::elementOf(value).getIntOrFloatBitWidth(), after = element.getIntOrFloatBitWidth();
+  if (after < before) return e.truncate(value, element);
+  return isUnsigned ? e.zeroExtend(value, element) : e.signExtend(value, element);
+}
+
+}  // namespace tessera::compiler::cpu

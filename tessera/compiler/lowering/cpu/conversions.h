@@ -1,0 +1,18 @@
+// SPDX-License-Identifier: Apache-2.0
+// Conversions between f32 and the small formats on vectors, bit for bit those of
+// tessera/base/float_formats.h, in integer code unless the target has an instruction that agrees.
+#pragma once
+
+#include "tessera/base/dtype.h"
+#include "tessera/compiler/lowering/cpu/emitter.h"
+
+namespace tessera::compiler::cpu {
+
+/// `code` holds register lanes (memory_format.h) of a storage float.
+mlir::Value decodeFloat(Emitter& e, DType from, mlir::Value code);
+mlir::Value encodeFloat(Emitter& e, DType to, mlir::Value value);
+
+/// Opcode cast.
+mlir::Value convert(Emitter& e, DType from, DType to, mlir::Value value);
+
+}  // namespace tessera::compiler::cpu

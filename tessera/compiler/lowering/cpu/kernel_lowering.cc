@@ -1,0 +1,324 @@
+// SPDX-License-Identifier: Apache-2.0
+#include "tessera/compiler/lowering/cpu/kernel_lowering.h"
+
+#include "llvm/ADT/TypeSwitch.h"
+#include "mlir/Dialect/SCF/IR/SCF.h"
+#include "tessera/base/check.h"
+#include "tessera/compiler/lowering/cpu/elementwise.h"
+#include "tessera/compiler/passes/passes.h"
+
+namespace tessera::compiler::cpu {
+
+namespace scf = mlir::scf;
+using llvm::SmallVector;
+using mlir::failure;
+using mlir::LogicalResult;
+using mlir::success;
+using mlir::Value;
+using mlir::ValueRange;
+
+KernelLowering::KernelLowering(Emitter& emitter, tile::KernelOp kernel, Value slots)
+    : e(emitter), evaluator(emitter), views(evaluator, kernel, slots), kernel_(kernel) {}
+
+LogicalResult KernelLowering::lowerBody(std::array<Value, 3> ids, std::array<Value, 3> grid) {
+  ids_ = ids;
+  grid_ = grid;
+  return lowerBlock(kernel_.getBody().front());
+}
+
+LogicalResult KernelLowering::lowerBlock(mlir::Block& block) {
+  for (mlir::Operation& op : block.without_terminator()) {
+    e.loc = op.getLoc();
+    if (failed(lower(&op))) return failure();
+  }
+  return success();
+}
+
+// ---- places ----
+
+void KernelLowering::storeTo(const Place& place, Value tile, bool nonTemporal) {
+  const auto shape = tile::typeOf(tile).getShape();
+  if (shape.empty()) {
+    evaluator.write(place, evaluator.eval(tile, {}), {}, nonTemporal);
+    return;
+  }
+  const int dim = Evaluator::vectorDim(shape);
+  evaluator.forEachChunk(shape, dim, evaluator.chunkOf(shape[dim]), [&](const Lanes& lanes) {
+    evaluator.write(place, evaluator.eval(tile, lanes), lanes, nonTemporal);
+  });
+  evaluator.forget();
+}
+
+Place KernelLowering::placeOf(Value tile) {
+  if (const auto known = evaluator.places.find(tile); known != evaluator.places.end()) return known->second;
+  const Place place = newPlace(tile);
+  storeTo(place, tile);
+  return place;
+}
+
+// ---- one operation ----
+
+LogicalResult KernelLowering::lower(mlir::Operation* op) {
+  if (lowerScalarSource(op)) return success();
+  bool handled = true;
+  LogicalResult result = success();
+  llvm::TypeSwitch<mlir::Operation*>(op)
+      .Case([&](tile::LoadOp o) { lowerLoad(o); })
+      .Case([&](tile::StoreOp o) { lowerStore(o); })
+      .Case([&](tile::ForOp o) { result = lowerFor(o); })
+      .Case([&](tile::IfOp o) { result = lowerIf(o); })
+      .Case([&](tile::ReduceOp o) { lowerReduce(*this, o); })
+      .Case([&](tile::ScanOp o) { lowerScan(*this, o); })
+      .Case([&](tile::ConcatOp o) { lowerConcat(*this, o); })
+      .Case([&](tile::TakeOp o) { lowerTake(*this, o); })
+      .Case([&](tile::HistogramOp o) { lowerHistogram(*this, o); })
+      .Case([&](tile::SortOp o) { lowerSort(*this, o); })
+      .Case([&](tile::GatherOp o) { lowerGather(*this, o); })
+      .Case([&](tile::ScatterOp o) { lowerScatter(*this, o); })
+      .Case([&](tile::AtomicAddOp o) { lowerAtomicAdd(*this, o); })
+      .Case([&](tile::DotOp o) { lowerDot(*this, o); })
+      .Case([&](tile::DotScaledOp o) { lowerDotScaled(*this, o); })
+      .Default([&](mlir::Operation*) { handled = false; });
+  if (handled) return result;
+  // What is left is evaluated point by point: scalars and roots now, the rest in its consumers.
+  const bool isRoot = op->hasAttr(kRootAttribute);
+  for (Value value : op->getResults()) {
+    if (tile::isScalar(value)) {
+      evaluator.scalars[value] = evaluator.eval(value, {});
+    } else if (isRoot) {
+      evaluator.places[value] = placeOf(value);
+      evaluator.forget();
+    }
+  }
+  return success();
+}
+
+bool KernelLowering::lowerScalarSource(mlir::Operation* op) {
+  const Value value = llvm::TypeSwitch<mlir::Operation*, Value>(op)
+                          .Case([&](tile::ProgramIdOp o) { return ids_[o.getAxis()]; })
+                          .Case([&](tile::NumProgramsOp o) { return grid_[o.getAxis()]; })
+                          .Case([&](tile::ExtentOp o) { return views.extent(o.getView(), o.getDim()); })
+                          .Case([&](tile::ScalarArgOp o) { return views.scalarArgument(o.getIndex()); })
+                          .Default(Value());
+  if (value) evaluator.scalars[op->getResult(0)] = value;
+  return static_cast<bool>(value);
+}
+
+// ---- memory ----
+
+void KernelLowering::lowerLoad(tile::LoadOp op) {
+  const Value tile = op.getResult();
+  const Region region = views.region(op.getView(), op.getOverridden(), op.getOffsets(), op.getOverrides(),
+                                     tile::typeOf(tile).getShape());
+  const Place place = views.readable(region, static_cast<int64_t>(op.getFill()));
+  if (tile::isScalar(tile)) {
+    evaluator.scalars[tile] = evaluator.read(place, {});
+    return;
+  }
+  evaluator.places[tile] = place;
+  if (!op->hasAttr(kRootAttribute)) return;
+  const Place copy = newPlace(tile);
+  storeTo(copy, tile);
+  evaluator.places[tile] = copy;
+  evaluator.forget();
+}
+
+void KernelLowering::lowerStore(tile::StoreOp op) {
+  const Value tile = op.getTile();
+  const Region region = views.region(op.getView(), op.getOverridden(), op.getOffsets(), op.getOverrides(),
+                                     tile::typeOf(tile).getShape());
+  if (op.getMask()) return storeMaskedTile(op, region);
+  if (tile::isScalar(tile)) {
+    const auto write = [&] {
+      evaluator.write({region.base, region.dtype, {}}, evaluator.scalars.at(tile), {});
+    };
+    if (region.full)
+      e.ifThen(region.full, write);
+    else
+      write();
+    return;
+  }
+  const Place place = views.writable(region);
+  storeTo(place, tile);
+  views.finishWrite(region, place);
+}
+
+void KernelLowering::storeMaskedTile(tile::StoreOp op, const Region& region) {
+  const Value tile = op.getTile();
+  const auto shape = tile::typeOf(tile).getShape();
+  const Place place{region.base, region.dtype, region.strides};
+  const int dim = Evaluator::vectorDim(shape);
+  const bool contiguous = shape.empty() || region.strides[dim] == Index(1);
+  const auto writeLanes = [&](const Lanes& lanes) {
+    Value mask = evaluator.eval(op.getMask(), lanes);
+    if (const Value inside = views.insideMask(region, lanes)) mask = e.andi(mask, inside);
+    Index first = 0;
+    for (auto [index, stride] : llvm::zip_equal(lanes.at, place.strides))
+      first = add(e, first, stride.isConstant() ? scale(e, index, stride.constant)
+                                                : Index(e.mul(materialize(e, index), materialize(e, stride))));
+    storeMasked(e, place.dtype, evaluator.eval(tile, lanes), mask, place.pointer, first);
+  };
+  if (shape.empty())
+    writeLanes({});
+  else
+    evaluator.forEachChunk(shape, dim, contiguous ? evaluator.chunkOf(shape[dim]) : 1, writeLanes);
+  evaluator.forget();
+}
+
+// ---- control ----
+
+namespace {
+
+/// Copies rows of equal shape.
+void copyTile(KernelLowering& k, const Place& to, const Place& from, llvm::ArrayRef<int64_t> shape) {
+  const int dim = Evaluator::vectorDim(shape);
+  k.evaluator.forEachChunk(shape, dim, k.evaluator.chunkOf(shape[dim]), [&](const Lanes& lanes) {
+    k.evaluator.write(to, k.evaluator.read(from, lanes), lanes);
+  });
+}
+
+}  // namespace
+
+LogicalResult KernelLowering::lowerFor(tile::ForOp op) {
+  mlir::Block& body = op.getBody().front();
+  SmallVector<Value> scalarInits;
+  for (auto [init, param, result] : llvm::zip_equal(op.getInits(), body.getArguments().drop_front(), op.getResults())) {
+    if (tile::isScalar(init)) {
+      scalarInits.push_back(evaluator.scalars.at(init));
+      continue;
+    }
+    // A stored value that nothing else looks at gives its place to the loop.
+    const auto stored = evaluator.places.find(init);
+    const bool owned = stored != evaluator.places.end() && init.hasOneUse() && !init.getDefiningOp<tile::LoadOp>();
+    const Place place = owned ? stored->second : newPlace(init);
+    if (!owned) storeTo(place, init);
+    evaluator.places[param] = place;
+    evaluator.places[result] = place;
+  }
+  const auto bound = [&](Value value) { return evaluator.scalars.at(value); };
+  LogicalResult status = success();
+  evaluator.forget();
+  const SmallVector<Value> last = e.loop(
+      bound(op.getLo()), bound(op.getHi()), bound(op.getStep()), scalarInits, [&](Value i, ValueRange carried) {
+        evaluator.scalars[op.induction()] = i;
+        size_t next = 0;
+        for (Value param : body.getArguments().drop_front())
+          if (tile::isScalar(param)) evaluator.scalars[param] = carried[next++];
+        status = lowerBlock(body);
+        e.loc = op.getLoc();
+        if (succeeded(status)) storeCarried(op);
+        SmallVector<Value> yields;
+        for (Value value : op.yielded())
+          if (tile::isScalar(value)) yields.push_back(evaluator.scalars.lookup(value));
+        return yields;
+      });
+  evaluator.forget();
+  size_t next = 0;
+  for (Value result : op.getResults())
+    if (tile::isScalar(result)) evaluator.scalars[result] = last[next++];
+  return status;
+}
+
+namespace {
+
+/// How evaluating `tile` reads the stored value `place`, without the detours over other stored values.
+enum class Reads { kNot, kInPlace, kElsewhere };
+
+Reads readsOf(KernelLowering& k, Value tile, Value stored) {
+  if (tile == stored) return Reads::kInPlace;
+  if (tile::isScalar(tile)) return Reads::kNot;
+  const auto mine = k.evaluator.places.find(tile);
+  if (mine != k.evaluator.places.end())
+    return mine->second.pointer == k.evaluator.places.at(stored).pointer ? Reads::kElsewhere : Reads::kNot;
+  mlir::Operation* op = tile.getDefiningOp();
+  if (op == nullptr) return Reads::kNot;
+  Reads most = Reads::kNot;
+  for (Value operand : op->getOperands()) most = std::max(most, readsOf(k, operand, stored));
+  return most == Reads::kInPlace && !isElementwise(op) ? Reads::kElsewhere : most;
+}
+
+struct Carried {
+  Value param, yielded;
+  Place to;
+};
+
+/// Whether `candidate` may be overwritten now: no other pending value still reads it.
+bool mayOverwrite(KernelLowering& k, const Carried& candidate, llvm::ArrayRef<Carried> pending) {
+  return llvm::all_of(pending, [&](const Carried& other) {
+    const Reads reads = readsOf(k, other.yielded, candidate.param);
+    return reads == Reads::kNot || (reads == Reads::kInPlace && other.param == candidate.param);
+  });
+}
+
+}  // namespace
+
+/// Writes the yielded tiles over the carried ones, each when nothing else needs the old value any more;
+/// where there is no such order, by way of scratch memory.
+void KernelLowering::storeCarried(tile::ForOp op) {
+  SmallVector<Carried> pending;
+  for (auto [param, yielded] : llvm::zip_equal(op.getBody().getArguments().drop_front(), op.yielded())) {
+    if (tile::isScalar(param)) continue;
+    const Place to = evaluator.places.at(param);
+    const auto stored = evaluator.places.find(yielded);
+    if (stored == evaluator.places.end() || stored->second.pointer != to.pointer)
+      pending.push_back({param, yielded, to});
+  }
+  for (bool progress = true; progress && !pending.empty();) {
+    progress = false;
+    for (size_t i = 0; i < pending.size(); ++i) {
+      if (!mayOverwrite(*this, pending[i], pending)) continue;
+      storeTo(pending[i].to, pending[i].yielded);
+      pending.erase(pending.begin() + static_cast<ptrdiff_t>(i));
+      progress = true;
+      break;
+    }
+  }
+  SmallVector<Place> copies;
+  for (const Carried& p : pending) {
+    copies.push_back(newPlace(p.yielded));
+    storeTo(copies.back(), p.yielded);
+  }
+  for (auto [p, copy] : llvm::zip_equal(pending, copies))
+    copyTile(*this, p.to, copy, tile::typeOf(p.param).getShape());
+  evaluator.forget();
+}
+
+LogicalResult KernelLowering::lowerIf(tile::IfOp op) {
+  SmallVector<mlir::Type> types;
+  for (Value result : op.getResults()) {
+    if (tile::isScalar(result))
+      types.push_back(laneType(e, tile::dtypeOf(result)));
+    else
+      evaluator.places[result] = newPlace(result);
+  }
+  const Value condition = evaluator.scalars.at(op.getCondition());
+  auto branch = scf::IfOp::create(e.builder, e.loc, types, condition, /*withElseRegion=*/true);
+  LogicalResult status = success();
+  const auto fill = [&](mlir::Block* to, mlir::Region& from, mlir::OperandRange yielded) {
+    mlir::OpBuilder::InsertionGuard guard(e.builder);
+    if (!to->empty()) to->back().erase();
+    e.builder.setInsertionPointToEnd(to);
+    evaluator.scoped([&] {
+      if (failed(lowerBlock(from.front()))) status = failure();
+      e.loc = op.getLoc();
+      SmallVector<Value> scalars;
+      for (auto [result, value] : llvm::zip_equal(op.getResults(), yielded)) {
+        if (failed(status)) continue;
+        if (tile::isScalar(result))
+          scalars.push_back(evaluator.scalars.at(value));
+        else
+          storeTo(evaluator.places.at(result), value);
+      }
+      scf::YieldOp::create(e.builder, e.loc, scalars);
+    });
+  };
+  fill(branch.thenBlock(), op.getThen(), op.thenYielded());
+  fill(branch.elseBlock(), op.getOtherwise(), op.elseYielded());
+  evaluator.forget();
+  size_t next = 0;
+  for (Value result : op.getResults())
+    if (tile::isScalar(result)) evaluator.scalars[result] = branch.getResult(static_cast<unsigned>(next++));
+  return status;
+}
+
+}  // namespace tessera::compiler::cpu

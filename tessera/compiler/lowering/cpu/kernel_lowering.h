@@ -1,0 +1,61 @@
+// SPDX-License-Identifier: Apache-2.0
+// One kernel: walks its operations in order. Scalars are computed at once, roots are stored at once,
+// everything else waits until a consumer evaluates it (evaluator.h).
+#pragma once
+
+#include "tessera/compiler/ir/tile_dialect.h"
+#include "tessera/compiler/lowering/cpu/view_access.h"
+
+namespace tessera::compiler::cpu {
+
+class KernelLowering {
+ public:
+  /// `ids`: the program's position in the grid, `grid`: its extents; i64.
+  KernelLowering(Emitter& emitter, tile::KernelOp kernel, mlir::Value slots);
+
+  mlir::LogicalResult lowerBody(std::array<mlir::Value, 3> ids, std::array<mlir::Value, 3> grid);
+  int64_t scratchBytes() const { return views.scratchBytes(); }
+
+  // ---- for the files that lower one family of operations each ----
+  Emitter& e;
+  Evaluator evaluator;
+  ViewAccess views;
+
+  /// Where the tile lies in memory; stores it in scratch memory unless it is somewhere already.
+  Place placeOf(mlir::Value tile);
+  /// Evaluates the tile into a place of its shape.
+  void storeTo(const Place& place, mlir::Value tile, bool nonTemporal = false);
+  Place newPlace(mlir::Value tile) { return views.scratch(tile::dtypeOf(tile), tile::typeOf(tile).getShape()); }
+
+ private:
+  mlir::LogicalResult lowerBlock(mlir::Block& block);
+  mlir::LogicalResult lower(mlir::Operation* op);
+  bool lowerScalarSource(mlir::Operation* op);
+  void lowerLoad(tile::LoadOp op);
+  void lowerStore(tile::StoreOp op);
+  void storeMaskedTile(tile::StoreOp op, const Region& region);
+  mlir::LogicalResult lowerFor(tile::ForOp op);
+  mlir::LogicalResult lowerIf(tile::IfOp op);
+  void storeCarried(tile::ForOp op);
+
+  tile::KernelOp kernel_;
+  std::array<mlir::Value, 3> ids_, grid_;
+};
+
+// ---- across.cc, sort.cc, rows.cc, dot_lowering.cc ----
+void lowerReduce(KernelLowering& k, tile::ReduceOp op);
+void lowerScan(KernelLowering& k, tile::ScanOp op);
+void lowerConcat(KernelLowering& k, tile::ConcatOp op);
+void lowerTake(KernelLowering& k, tile::TakeOp op);
+void lowerHistogram(KernelLowering& k, tile::HistogramOp op);
+void lowerSort(KernelLowering& k, tile::SortOp op);
+void lowerGather(KernelLowering& k, tile::GatherOp op);
+void lowerScatter(KernelLowering& k, tile::ScatterOp op);
+void lowerAtomicAdd(KernelLowering& k, tile::AtomicAddOp op);
+void lowerDot(KernelLowering& k, tile::DotOp op);
+void lowerDotScaled(KernelLowering& k, tile::DotScaledOp op);
+
+/// Carried values kept as partial sums around a loop (dot.h); see dot_lowering.cc.
+bool carriesPartialSums(KernelLowering& k, tile::ForOp loop, unsigned carried);
+
+}  // namespace tessera::compiler::cpu

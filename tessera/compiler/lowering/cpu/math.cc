@@ -1,0 +1,191 @@
+// SPDX-License-Identifier: Apache-2.0
+#include "tessera/compiler/lowering/cpu/math.h"
+
+#include <cmath>
+#include <limits>
+#include <numbers>
+
+#include "mlir/Dialect/Math/IR/Math.h"
+
+namespace tessera::compiler::cpu {
+
+namespace arith = mlir::arith;
+using arith::CmpFPredicate;
+using arith::CmpIPredicate;
+using mlir::Value;
+
+namespace {
+
+constexpr double kInfinity = std::numeric_limits<double>::infinity();
+/// Added and subtracted again, it rounds numbers below 2^22 to the nearest integer, which then stands
+/// in the low bits.
+constexpr double kRound = 12582912.0;
+
+Value number(Emitter& e, Value like, double value) { return e.constant(e.withElement(like, e.f32()), value); }
+Value integer(Emitter& e, Value like, int64_t value) { return e.integer(e.withElement(like, e.i32()), value); }
+Value bitsOf(Emitter& e, Value x) { return e.bitcast(x, e.i32()); }
+Value floatOf(Emitter& e, Value bits) { return e.bitcast(bits, e.f32()); }
+
+/// c[0] + x (c[1] + x (c[2] + ..))
+Value polynomial(Emitter& e, Value x, std::initializer_list<double> coefficients) {
+  Value sum;
+  for (auto c = std::rbegin(coefficients); c != std::rend(coefficients); ++c)
+    sum = sum ? e.fma(sum, x, number(e, x, *c)) : number(e, x, *c);
+  return sum;
+}
+
+/// Keeps NaN.
+Value clamp(Emitter& e, Value x, double low, double high) {
+  const Value lo = number(e, x, low), hi = number(e, x, high);
+  x = e.select(e.compare(CmpFPredicate::OGT, x, hi), hi, x);
+  return e.select(e.compare(CmpFPredicate::OLT, x, lo), lo, x);
+}
+
+struct Rounded {
+  Value number, integer;  // f32 and i32
+};
+Rounded roundToInteger(Emitter& e, Value x) {
+  const Value anchor = number(e, x, kRound);
+  const Value shifted = e.add(x, anchor);
+  return {e.sub(shifted, anchor), e.sub(bitsOf(e, shifted), bitsOf(e, anchor))};
+}
+
+/// x * 2^n for n in [-252, 254], rounded once: the first factor stays in the range of normal numbers.
+Value scaleByPower(Emitter& e, Value x, Value n) {
+  const Value half = e.sar(n, 1);
+  const auto power = [&](Value exponent) { return floatOf(e, e.shl(e.add(exponent, integer(e, n, 127)), 23)); };
+  return e.mul(e.mul(x, power(half)), power(e.sub(n, half)));
+}
+
+/// exp(r) for |r| <= ln(2) / 2.
+Value expSmall(Emitter& e, Value r) {
+  const Value tail = polynomial(e, r, {0.5, 1.6666665459e-1, 4.1665795894e-2, 8.3334519073e-3, 1.3981999507e-3,
+                                       1.9875691500e-4});
+  return e.add(e.fma(e.mul(r, r), tail, r), number(e, r, 1.0));
+}
+
+/// exp(x) times 2^0; shared by exp and sigmoid.
+Value expClamped(Emitter& e, Value x) {
+  const Rounded n = roundToInteger(e, e.mul(x, number(e, x, std::numbers::log2e)));
+  // ln 2 in two parts, the first of 9 bits: its product with n is exact, with and without FMA.
+  Value r = e.fma(n.number, number(e, x, -0.693359375), x);
+  r = e.fma(n.number, number(e, x, 2.12194440e-4), r);
+  return scaleByPower(e, expSmall(e, r), n.integer);
+}
+
+/// sqrt(x) / 2^k .. splits a positive x into m in [sqrt(1/2), sqrt(2)) and an exponent.
+struct Split {
+  Value mantissa, exponent;  // f32, f32
+};
+Split splitPowers(Emitter& e, Value x) {
+  const Value isTiny = e.compare(CmpFPredicate::OLT, x, number(e, x, std::ldexp(1.0, -126)));
+  const Value scaled = e.select(isTiny, e.mul(x, number(e, x, 8388608.0)), x);
+  const Value offset = e.select(isTiny, integer(e, x, 23), integer(e, x, 0));
+  constexpr int64_t kSqrtHalf = 0x3f3504f3;
+  const Value shifted = e.sub(bitsOf(e, scaled), integer(e, x, kSqrtHalf));
+  const Value exponent = e.sub(e.sar(shifted, 23), offset);
+  const Value mantissa = floatOf(e, e.add(e.andi(shifted, 0x7fffff), integer(e, x, kSqrtHalf)));
+  return {mantissa, arith::SIToFPOp::create(e.builder, e.loc, x.getType(), exponent)};
+}
+
+/// log(x) for a positive finite x.
+Value logPositive(Emitter& e, Value x) {
+  const Split parts = splitPowers(e, x);
+  const Value f = e.sub(parts.mantissa, number(e, x, 1.0));
+  const Value tail = polynomial(
+      e, f, {3.3333331174e-1, -2.4999993993e-1, 2.0000714765e-1, -1.6668057665e-1, 1.4249322787e-1, -1.2420140846e-1,
+             1.1676998740e-1, -1.1514610310e-1, 7.0376836292e-2});
+  const Value square = e.mul(f, f);
+  Value y = e.mul(e.mul(f, square), tail);
+  y = e.fma(parts.exponent, number(e, x, -2.12194440e-4), y);
+  y = e.fma(square, number(e, x, -0.5), y);
+  return e.fma(parts.exponent, number(e, x, 0.693359375), e.add(f, y));
+}
+
+/// What log gives for 0, negative numbers, infinity and NaN.
+Value fixLog(Emitter& e, Value x, Value y) {
+  y = e.select(e.compare(CmpFPredicate::OEQ, x, number(e, x, kInfinity)), x, y);
+  y = e.select(e.compare(CmpFPredicate::OEQ, x, number(e, x, 0)), number(e, x, -kInfinity), y);
+  const Value isBad = e.compare(CmpFPredicate::ULT, x, number(e, x, 0));
+  return e.select(isBad, number(e, x, std::numeric_limits<double>::quiet_NaN()), y);
+}
+
+/// sin(x + quarter * pi / 2). The reduction is done in f64: exact enough up to 2^20 without FMA too.
+Value sinShifted(Emitter& e, Value x, int64_t quarter) {
+  const mlir::Type f64 = e.builder.getF64Type();
+  const mlir::Type wideType = e.withElement(x, f64);
+  const auto wideNumber = [&](double value) { return e.constant(wideType, value); };
+  const Value wide = arith::ExtFOp::create(e.builder, e.loc, wideType, x);
+  constexpr double kRoundWide = 6755399441055744.0;
+  const Value shifted = e.add(e.mul(wide, wideNumber(2 / std::numbers::pi)), wideNumber(kRoundWide));
+  const Value n = e.sub(shifted, wideNumber(kRoundWide));
+  // pi / 2 in two parts, the first of 33 bits.
+  constexpr double kHigh = 0x1.921fb544p+0, kLow = 0x1.0b4611a626331p-34;
+  Value wideRest = e.sub(wide, e.mul(n, wideNumber(kHigh)));
+  wideRest = e.sub(wideRest, e.mul(n, wideNumber(kLow)));
+  const Value r = arith::TruncFOp::create(e.builder, e.loc, x.getType(), wideRest);
+  const Value turns = e.truncate(e.bitcast(shifted, e.i64()), e.i32());
+  const Value quadrant = e.add(turns, integer(e, x, quarter));
+
+  const Value square = e.mul(r, r);
+  const Value sinTail = polynomial(e, square, {-1.6666654611e-1, 8.3321608736e-3, -1.9515295891e-4});
+  const Value sine = e.fma(e.mul(square, r), sinTail, r);
+  const Value cosTail = polynomial(e, square, {4.166664568298827e-2, -1.388731625493765e-3, 2.443315711809948e-5});
+  const Value cosine = e.fma(e.mul(square, square), cosTail, e.fma(square, number(e, x, -0.5), number(e, x, 1.0)));
+
+  const Value isOdd = e.compare(CmpIPredicate::ne, e.andi(quadrant, 1), integer(e, x, 0));
+  const Value sign = e.shl(e.andi(quadrant, 2), 30);
+  return floatOf(e, e.xori(bitsOf(e, e.select(isOdd, cosine, sine)), sign));
+}
+
+}  // namespace
+
+Value divide(Emitter& e, Value a, Value b) { return e.builder.createOrFold<arith::DivFOp>(e.loc, a, b); }
+
+Value emitSqrt(Emitter& e, Value x) { return mlir::math::SqrtOp::create(e.builder, e.loc, x); }
+
+Value emitExp(Emitter& e, Value x) { return expClamped(e, clamp(e, x, -104.0, 89.0)); }
+
+Value emitExp2(Emitter& e, Value x) {
+  const Value clamped = clamp(e, x, -151.0, 129.0);
+  const Rounded n = roundToInteger(e, clamped);
+  const Value r = e.mul(e.sub(clamped, n.number), number(e, x, std::numbers::ln2));
+  return scaleByPower(e, expSmall(e, r), n.integer);
+}
+
+Value emitLog(Emitter& e, Value x) { return fixLog(e, x, logPositive(e, x)); }
+
+/// log(u) x / (u - 1) with u = 1 + x rounded: the quotient makes up for the rounding.
+Value emitLog1p(Emitter& e, Value x) {
+  const Value one = number(e, x, 1.0);
+  const Value u = e.add(x, one);
+  const Value isTiny = e.compare(CmpFPredicate::OEQ, u, one);
+  const Value distance = e.select(isTiny, one, e.sub(u, one));
+  const Value corrected = e.mul(logPositive(e, u), divide(e, x, distance));
+  return e.select(isTiny, x, fixLog(e, u, corrected));
+}
+
+/// 1 / (1 + exp(-x)), for negative x as exp(x) / (1 + exp(x)): no overflow, and small results keep
+/// their precision.
+Value emitSigmoid(Emitter& e, Value x) {
+  const Value one = number(e, x, 1.0);
+  const Value negative = floatOf(e, e.ori(bitsOf(e, x), integer(e, x, INT32_MIN)));
+  const Value power = expClamped(e, clamp(e, negative, -104.0, 89.0));
+  const Value isNegative = e.compare(CmpFPredicate::OLT, x, number(e, x, 0));
+  return divide(e, e.select(isNegative, power, one), e.add(one, power));
+}
+
+Value emitSin(Emitter& e, Value x) { return sinShifted(e, x, 0); }
+Value emitCos(Emitter& e, Value x) { return sinShifted(e, x, 1); }
+
+Value minFloat(Emitter& e, Value a, Value b) {
+  const Value smaller = e.select(e.compare(CmpFPredicate::OLT, a, b), a, b);
+  return e.select(e.compare(CmpFPredicate::UNO, a, a), a, smaller);
+}
+
+Value maxFloat(Emitter& e, Value a, Value b) {
+  const Value larger = e.select(e.compare(CmpFPredicate::OGT, a, b), a, b);
+  return e.select(e.compare(CmpFPredicate::UNO, a, a), a, larger);
+}
+
+}  // namespace tessera::compiler::cpu
