@@ -35,9 +35,11 @@ class RowBlock {
       b_.push_back(e.offset(task.b.pointer, e.mul(e.add(row, e.i64(r)), task.b.rowStride)));
   }
 
-  /// `accumulators` [m][count] with the products added.
-  Values run(Values accumulators, Scaling scaling) {
+  /// `accumulators` [m][count] with the products of the first `used` rows of a added. The order of
+  /// summation does not depend on `used`.
+  Values run(Values accumulators, Scaling scaling, int64_t used) {
     scaling_ = scaling;
+    used_ = used;
     unit_ = decoder_.step();
     if (scaling == Scaling::kGroups)
       unit_ = std::max(unit_, std::min<int64_t>(groupOf(*task_.bScale, task_.k), 128));
@@ -89,7 +91,7 @@ class RowBlock {
     const Value bBytes = bytesOfB(first);
     const Value aBytes = e_.mul(first, e_.i64(bytesOf(decoder_.form())));
     llvm::SmallVector<Value> a;
-    for (Value row : a_)
+    for (Value row : llvm::ArrayRef(a_).take_front(used_))
       a.push_back(e_.offset(e_.offset(row, aBytes), sub * bytesOf(decoder_.form())));
     for (int64_t r = 0; r < count_; ++r) {
       const Value b = e_.offset(e_.offset(b_[r], bBytes), bytesOfB(sub));
@@ -114,7 +116,7 @@ class RowBlock {
         weights.append(decoder_.decode(e_.offset(b, bytesOfB(at)), readsOn || at + step < unit_));
       scale = scaleVector(r, first, sub);
     }
-    for (int64_t m = 0; m < task_.m; ++m) {
+    for (int64_t m = 0; m < used_; ++m) {
       Value& accumulator = accumulators[m * count_ + r];
       const mlir::Type sums = accumulator.getType();
       Value sum = scale ? e_.constant(sums, 0) : accumulator;
@@ -162,7 +164,7 @@ class RowBlock {
   int64_t count_;
   Values a_, b_;
   Scaling scaling_ = Scaling::kNone;
-  int64_t unit_ = 0;
+  int64_t unit_ = 0, used_ = 0;
 };
 
 Scaling scalingOf(const DotTask& task, const Decoder& decoder) {
@@ -178,19 +180,32 @@ Scaling fastScaling(const Emitter& e, const DotTask& task, const Decoder& decode
   return task.m >= 4 && decoder.folds(32) ? Scaling::kFolded : Scaling::kLanesFast;
 }
 
-/// Accumulators of `count` rows from `row`, over all of k.
-Values blockProducts(Emitter& e, const DotTask& task, Decoder& decoder, const DotRows& a, Value row,
-                     int64_t count, Values accumulators) {
+/// Accumulators of `count` rows from `row`, over all of k, for the first `used` rows of a.
+Values productsOfUsed(Emitter& e, const DotTask& task, Decoder& decoder, const DotRows& a, Value row,
+                      int64_t count, const Values& accumulators, int64_t used) {
   RowBlock block(e, task, decoder, a, row, count);
   const Scaling exact = scalingOf(task, decoder);
-  if (exact != Scaling::kLanes) return block.run(accumulators, exact);
+  if (exact != Scaling::kLanes) return block.run(accumulators, exact, used);
   const Scaling fast = fastScaling(e, task, decoder);
-  if (fast == Scaling::kLanes) return block.run(accumulators, exact);
+  if (fast == Scaling::kLanes) return block.run(accumulators, exact, used);
   const bool folded = fast == Scaling::kFolded;
   const Value outside = scalesOutside(e, task, row, count, folded ? decoder.foldLow() : 1,
                                       folded ? decoder.foldHigh() : 254);
-  return branch(e, outside, [&] { return block.run(accumulators, exact); },
-                [&] { return block.run(accumulators, fast); });
+  return branch(e, outside, [&] { return block.run(accumulators, exact, used); },
+                [&] { return block.run(accumulators, fast, used); });
+}
+
+/// The same for all rows of a, with code for fewer where it is known at run time that they are unused.
+Values blockProducts(Emitter& e, const DotTask& task, Decoder& decoder, const DotRows& a, Value row,
+                     int64_t count, const Values& accumulators, int64_t least = 2) {
+  const auto products = [&](int64_t used) {
+    return productsOfUsed(e, task, decoder, a, row, count, accumulators, used);
+  };
+  if (!task.usedRows || least >= task.m) return products(task.m);
+  const Value fewer = e.compare(CmpIPredicate::sle, task.usedRows, e.i64(least));
+  return branch(e, fewer, [&] { return products(least); }, [&] {
+    return blockProducts(e, task, decoder, a, row, count, accumulators, 2 * least);
+  });
 }
 
 /// Rows of b worked on side by side: enough to use each loaded activation several times.
