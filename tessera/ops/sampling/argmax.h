@@ -52,6 +52,11 @@ struct Argmax {
     return {top, reduce_min(select(value == top, index, kNoIndex), 0)};
   }
 
+  /// A part without any number has found a fill behind the row, if anything.
+  static Tile index_in(const Best& best, Tile extent) {
+    return select(cast(best.index, DType::i64) < extent, best.index, kNoIndex);
+  }
+
   struct Parts {
     Arg values, indices;  // [T, parts]
     int64_t cols = 1, elements = 1, count = 1;
@@ -94,7 +99,7 @@ struct Argmax {
                  return std::pair(to_f32(load(x, {row, c}, {cols}, kNone)), lanes + cast(c, DType::i32));
                });
                store(values, {row, part}, best.value);
-               store(indices, {row, part}, best.index);
+               store(indices, {row, part}, index_in(best, x.extent(1)));
              });
     plan_choice(b, p, b.tensor("index"));
   }

@@ -49,7 +49,7 @@ struct SampleExponentialRace {
         return std::pair(select(greedy, chance, chance / -log1p(-u)), index);
       });
       store(values, {row, part}, best.value);
-      store(indices, {row, part}, best.index);
+      store(indices, {row, part}, Argmax::index_in(best, p.extent(1)));
     };
     std::vector<Arg> args = {b.tensor("p"), b.tensor("seed"), b.tensor("step"), p.values.with_access(Access::kWrite),
                              p.indices.with_access(Access::kWrite)};
