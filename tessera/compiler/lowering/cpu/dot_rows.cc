@@ -93,43 +93,81 @@ class RowBlock {
     llvm::SmallVector<Value> a;
     for (Value row : llvm::ArrayRef(a_).take_front(used_))
       a.push_back(e_.offset(e_.offset(row, aBytes), sub * bytesOf(decoder_.form())));
+    llvm::SmallVector<Weights> weights;
     for (int64_t r = 0; r < count_; ++r) {
       const Value b = e_.offset(e_.offset(b_[r], bBytes), bytesOfB(sub));
       if (task_.b.inView)
         for (int64_t line = (kLine - bytesOfB(sub) % kLine) % kLine; line < bytesOfB(unit_);
              line += kLine)
           e_.prefetch(e_.offset(b, kPrefetchAhead + line), 2);
-      rowProducts(r, first, sub, b, readsOn, a, accumulators);
+      weights.push_back(weightsOf(r, first, sub, b, readsOn));
     }
+    if (!weights[0].scale) {
+      directProducts(a, weights, accumulators);
+      return;
+    }
+    for (int64_t m = 0; m < used_; ++m)
+      rowProducts(a[m], weights, llvm::MutableArrayRef(accumulators).slice(m * count_, count_));
   }
 
-  void rowProducts(int64_t r, Value first, int64_t sub, Value b, bool readsOn,
-                   llvm::ArrayRef<Value> a, Values& accumulators) {
-    const int64_t step = decoder_.step();
-    Values weights;
+  /// One row's decoded weights of a unit, and their scale in the lanes of the sums; null: none, or
+  /// folded in.
+  struct Weights {
+    Values vectors;
     Value scale;
+  };
+
+  Weights weightsOf(int64_t r, Value first, int64_t sub, Value b, bool readsOn) {
+    const int64_t step = decoder_.step();
     if (scaling_ == Scaling::kFolded) {
       const mlir::Type bytes = e_.type(e_.i8(), step / 32);
-      weights = decoder_.decodeFp4Folded(b, e_.load(bytes, scaleAt(r, first, sub)));
-    } else {
-      for (int64_t at = 0; at < unit_; at += step)
-        weights.append(decoder_.decode(e_.offset(b, bytesOfB(at)), readsOn || at + step < unit_));
-      scale = scaleVector(r, first, sub);
+      return {decoder_.decodeFp4Folded(b, e_.load(bytes, scaleAt(r, first, sub))), {}};
     }
-    for (int64_t m = 0; m < used_; ++m) {
-      Value& accumulator = accumulators[m * count_ + r];
-      const mlir::Type sums = accumulator.getType();
-      Value sum = scale ? e_.constant(sums, 0) : accumulator;
-      for (size_t v = 0; v < weights.size(); ++v) {
-        const int64_t bytes = v * decoder_.width() * bytesOf(decoder_.form());
-        const Value x = e_.load(e_.type(elementOf(e_, decoder_.form()), decoder_.width()),
-                                e_.offset(a[m], bytes));
-        const bool isFirst = scale && v == 0 && decoder_.form() == DotForm::kF32;
-        sum = isFirst ? e_.mul(weights[v], x)
-                      : multiplyAdd(e_, decoder_.form(), sum, weights[v], x);
+    Weights weights;
+    for (int64_t at = 0; at < unit_; at += step)
+      weights.vectors.append(
+          decoder_.decode(e_.offset(b, bytesOfB(at)), readsOn || at + step < unit_));
+    weights.scale = scaleVector(r, first, sub);
+    return weights;
+  }
+
+  Value activations(Value a, size_t v) {
+    const DotForm form = decoder_.form();
+    return e_.load(e_.type(elementOf(e_, form), decoder_.width()),
+                   e_.offset(a, static_cast<int64_t>(v) * decoder_.width() * bytesOf(form)));
+  }
+
+  /// Without scales: each vector of weights is used up before the next is needed.
+  void directProducts(llvm::ArrayRef<Value> a, llvm::ArrayRef<Weights> weights,
+                      Values& accumulators) {
+    for (size_t v = 0; v < weights[0].vectors.size(); ++v)
+      for (int64_t m = 0; m < used_; ++m) {
+        const Value x = activations(a[m], v);
+        for (int64_t r = 0; r < count_; ++r) {
+          Value& sum = accumulators[m * count_ + r];
+          sum = multiplyAdd(e_, decoder_.form(), sum, weights[r].vectors[v], x);
+        }
       }
-      accumulator = scale ? e_.fma(sum, scale, accumulator) : sum;
+  }
+
+  /// One row of a, with scales: sums of a unit, times the scale.
+  void rowProducts(Value a, llvm::ArrayRef<Weights> weights,
+                   llvm::MutableArrayRef<Value> accumulators) {
+    Values sums;
+    for (size_t v = 0; v < weights[0].vectors.size(); ++v) {
+      const Value x = activations(a, v);
+      for (int64_t r = 0; r < count_; ++r) {
+        const Value w = weights[r].vectors[v];
+        if (v == 0 && decoder_.form() == DotForm::kF32) {
+          sums.push_back(e_.mul(w, x));
+          continue;
+        }
+        if (v == 0) sums.push_back(e_.constant(accumulators[r].getType(), 0));
+        sums[r] = multiplyAdd(e_, decoder_.form(), sums[r], w, x);
+      }
     }
+    for (int64_t r = 0; r < count_; ++r)
+      accumulators[r] = e_.fma(sums[r], weights[r].scale, accumulators[r]);
   }
 
   /// Scales of the unit, one for each lane of an accumulator; null without scales.
