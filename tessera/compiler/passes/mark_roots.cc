@@ -13,10 +13,10 @@
 // Operations with regions and constants are never marked.
 #include <algorithm>
 
-#include "llvm/ADT/SmallPtrSet.h"
 #include "llvm/ADT/TypeSwitch.h"
 #include "tessera/compiler/ir/node_form.h"
 #include "tessera/compiler/ir/tile_dialect.h"
+#include "tessera/compiler/passes/consumers.h"
 #include "tessera/compiler/passes/passes.h"
 
 namespace tessera::compiler {
@@ -26,16 +26,8 @@ using lang::Opcode;
 using mlir::Operation;
 using mlir::Value;
 
-using Consumers = llvm::SmallPtrSet<Operation*, 4>;
-
 /// Cost of one element above which a tile is rather stored than evaluated twice.
 constexpr int64_t kDear = 6;
-
-bool isPointwise(Opcode op) {
-  if (op >= Opcode::kConstant && op <= Opcode::kLoad) return true;
-  if (op >= Opcode::kNeg && op <= Opcode::kJoin) return op != Opcode::kConcat;
-  return op == Opcode::kLookup || op == Opcode::kRandomBits;
-}
 
 int64_t castCost(DType from, DType to) {
   for (DType type : {from, to}) {
@@ -124,17 +116,9 @@ class RootMarker {
     return repeated && (cost >= kDear || llvm::any_of(consumers, [&](Operation* c) { return inInnerLoop(op, c); }));
   }
 
-  /// The operations that will evaluate op's results.
   Consumers consumersOf(Operation* op) {
     Consumers found;
-    for (Operation* user : op->getUsers()) {
-      const auto opcode = tile::opcodeOf(user);
-      if (opcode && isPointwise(*opcode) && user->getNumResults() > 0 && !user->hasAttr(kRootAttribute) &&
-          !tile::isScalar(user->getResult(0)))
-        found.insert_range(consumersOf(user));
-      else
-        found.insert(user);
-    }
+    for (Value result : op->getResults()) found.insert_range(compiler::consumersOf(result));
     return found;
   }
 
@@ -203,6 +187,27 @@ struct MarkRootsPass : mlir::PassWrapper<MarkRootsPass, mlir::OperationPass<mlir
 };
 
 }  // namespace
+
+bool isPointwise(Opcode op) {
+  if (op >= Opcode::kConstant && op <= Opcode::kLoad) return true;
+  if (op >= Opcode::kNeg && op <= Opcode::kJoin) return op != Opcode::kConcat;
+  return op == Opcode::kLookup || op == Opcode::kRandomBits;
+}
+
+Consumers consumersOf(Value tile) {
+  Consumers found;
+  for (Operation* user : tile.getUsers()) {
+    const auto opcode = tile::opcodeOf(user);
+    const bool late = opcode && isPointwise(*opcode) && user->getNumResults() > 0 &&
+                      !user->hasAttr(kRootAttribute) && !tile::isScalar(user->getResult(0));
+    if (!late) {
+      found.insert(user);
+      continue;
+    }
+    for (Value result : user->getResults()) found.insert_range(consumersOf(result));
+  }
+  return found;
+}
 
 std::unique_ptr<mlir::Pass> createMarkRootsPass() { return std::make_unique<MarkRootsPass>(); }
 

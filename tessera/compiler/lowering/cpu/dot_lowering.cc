@@ -3,8 +3,149 @@
 #include "tessera/base/check.h"
 #include "tessera/compiler/lowering/cpu/dot.h"
 #include "tessera/compiler/lowering/cpu/kernel_lowering.h"
+#include "tessera/compiler/passes/consumers.h"
 
 namespace tessera::compiler::cpu {
-void lowerDot(KernelLowering&, tile::DotOp) { TESSERA_UNREACHABLE("dot"); }
-void lowerDotScaled(KernelLowering&, tile::DotScaledOp) { TESSERA_UNREACHABLE("dot"); }
+
+using llvm::ArrayRef;
+using llvm::SmallVector;
+using mlir::Value;
+
+namespace {
+
+Value byteStride(Emitter& e, const Place& place) {
+  const Index stride = place.strides[0];
+  return materialize(e, place.dtype == DType::f4e2m1 ? divide(e, stride, 2) : scale(e, stride, bits(place.dtype) / 8));
+}
+
+DotOperand operandOf(KernelLowering& k, Value tile) {
+  const Place place = k.placeOf(tile);
+  auto load = tile.getDefiningOp<tile::LoadOp>();
+  return {place.pointer, byteStride(k.e, place), place.dtype, load && !load->hasAttr(kRootAttribute)};
+}
+
+DotScale scaleOf(KernelLowering& k, Value tile) {
+  const Place place = k.placeOf(tile);
+  const ArrayRef<int64_t> shape = tile::typeOf(tile).getShape();
+  return {place.pointer, byteStride(k.e, place), place.dtype, shape[0], shape[1]};
+}
+
+/// Shapes and dtypes of a product; no addresses yet.
+DotTask describe(mlir::Operation* op) {
+  DotTask task;
+  const Value a = op->getOperand(0), b = op->getOperand(1);
+  const ArrayRef<int64_t> aShape = tile::typeOf(a).getShape(), bShape = tile::typeOf(b).getShape();
+  auto plain = llvm::dyn_cast<tile::DotOp>(op);
+  task.bIsKn = plain && plain.getBIsKn() != 0;
+  task.m = aShape[0];
+  task.k = aShape[1];
+  task.n = bShape[task.bIsKn ? 1 : 0];
+  task.a.dtype = tile::dtypeOf(a);
+  task.b.dtype = tile::dtypeOf(b);
+  const auto describeScale = [](Value tile) -> std::optional<DotScale> {
+    if (!tile) return std::nullopt;
+    const ArrayRef<int64_t> shape = tile::typeOf(tile).getShape();
+    return DotScale{{}, {}, tile::dtypeOf(tile), shape[0], shape[1]};
+  };
+  if (auto scaled = llvm::dyn_cast<tile::DotScaledOp>(op)) {
+    task.aScale = describeScale(scaled.getAScale());
+    task.bScale = describeScale(scaled.getBScale());
+  }
+  return task;
+}
+
+Value accumulatorOf(mlir::Operation* op) { return op->getOperand(2); }
+
+/// The carried tile that `acc` rescales in place, if nothing but this product looks at it.
+Value rescaledTile(KernelLowering& k, mlir::Operation* op, Value acc) {
+  if (!acc.hasOneUse()) return {};
+  for (Value param : op->getBlock()->getArguments()) {
+    if (tile::isScalar(param) || param.getType() != acc.getType() || !k.evaluator.places.count(param)) continue;
+    if (k.readsOf(acc, param) != Reads::kInPlace) continue;
+    const Consumers consumers = consumersOf(param);
+    if (consumers.size() == 1 && consumers.contains(op)) return param;
+  }
+  return {};
+}
+
+/// Where the product adds to; its result lies there as well.
+Place accumulatorPlace(KernelLowering& k, mlir::Operation* op) {
+  const Value acc = accumulatorOf(op);
+  if (k.ownsPlace(acc, op->getBlock())) return k.evaluator.places.at(acc);
+  if (const Value param = rescaledTile(k, op, acc)) {
+    const Place place = k.evaluator.places.at(param);
+    k.storeTo(place, acc);
+    return place;
+  }
+  const Place place = k.newPlace(acc);
+  k.storeTo(place, acc);
+  return place;
+}
+
+void lowerProduct(KernelLowering& k, mlir::Operation* op) {
+  DotTask task = describe(op);
+  task.a = operandOf(k, op->getOperand(0));
+  task.b = operandOf(k, op->getOperand(1));
+  if (auto scaled = llvm::dyn_cast<tile::DotScaledOp>(op)) {
+    if (scaled.getAScale()) task.aScale = scaleOf(k, scaled.getAScale());
+    if (scaled.getBScale()) task.bScale = scaleOf(k, scaled.getBScale());
+  }
+  const Value result = op->getResult(0);
+  if (const auto partial = k.partialSums.find(accumulatorOf(op)); partial != k.partialSums.end()) {
+    task.layout = DotTask::Accumulator::kPartial;
+    task.accumulator = partial->second;
+    k.partialSums[result] = task.accumulator;
+  } else {
+    const Place place = accumulatorPlace(k, op);
+    task.accumulator = place.pointer;
+    k.evaluator.places[result] = place;
+  }
+  emitDot(k.e, task);
+  k.evaluator.forget();
+}
+
+}  // namespace
+
+void lowerDot(KernelLowering& k, tile::DotOp op) { lowerProduct(k, op); }
+void lowerDotScaled(KernelLowering& k, tile::DotScaledOp op) { lowerProduct(k, op); }
+
+/// The carried tile goes through products only, from its parameter to its own yield.
+bool carriesPartialSums(const CpuTarget& target, tile::ForOp loop, unsigned carried) {
+  Value value = loop.getBody().getArgument(carried + 1);
+  if (tile::isScalar(value)) return false;
+  for (bool any = false;; any = true) {
+    if (!value.hasOneUse()) return false;
+    mlir::OpOperand& use = *value.getUses().begin();
+    mlir::Operation* user = use.getOwner();
+    if (user->getBlock() != &loop.getBody().front()) return false;
+    if (llvm::isa<tile::YieldOp>(user)) return any && use.getOperandNumber() == carried;
+    if (!llvm::isa<tile::DotOp, tile::DotScaledOp>(user) || use.getOperandNumber() != 2) return false;
+    if (!wantsPartialSums(target, describe(user))) return false;
+    value = user->getResult(0);
+  }
+}
+
+Value beginPartialSums(KernelLowering& k, Value tile) {
+  Emitter& e = k.e;
+  const int64_t elements = tile::typeOf(tile).getNumElements(), lanes = e.target.lanes;
+  const Value memory = k.views.scratch(DType::f32, {elements, lanes}).pointer;
+  for (int64_t i = 0; i < elements; ++i)
+    e.store(e.constant(e.type(e.f32(), lanes), 0), e.offset(memory, 4 * lanes * i), static_cast<unsigned>(4 * lanes));
+  return memory;
+}
+
+void endPartialSums(KernelLowering& k, Value memory, Value init, const Place& result) {
+  Emitter& e = k.e;
+  const int64_t lanes = e.target.lanes;
+  const auto shape = tile::typeOf(init).getShape();
+  for (int64_t i = 0; i < tile::typeOf(init).getNumElements(); ++i) {
+    const Value partial = e.load(e.type(e.f32(), lanes), e.offset(memory, 4 * lanes * i), static_cast<unsigned>(4 * lanes));
+    const Value sum = e.reduceHalves(partial, [&](Value a, Value b) { return e.add(a, b); });
+    Lanes at;
+    at.at = {Index(i / shape[1]), Index(i % shape[1])};
+    k.evaluator.write(result, e.add(k.evaluator.eval(init, at), sum), at);
+  }
+  k.evaluator.forget();
+}
+
 }  // namespace tessera::compiler::cpu

@@ -56,6 +56,24 @@ Place KernelLowering::placeOf(Value tile) {
   return place;
 }
 
+bool KernelLowering::ownsPlace(Value tile, mlir::Block* block) const {
+  return evaluator.places.count(tile) && tile.hasOneUse() && tile.getParentBlock() == block &&
+         !tile.getDefiningOp<tile::LoadOp>();
+}
+
+Reads KernelLowering::readsOf(Value tile, Value stored) {
+  if (tile == stored) return Reads::kInPlace;
+  if (tile::isScalar(tile)) return Reads::kNot;
+  const auto mine = evaluator.places.find(tile);
+  if (mine != evaluator.places.end())
+    return mine->second.pointer == evaluator.places.at(stored).pointer ? Reads::kElsewhere : Reads::kNot;
+  mlir::Operation* op = tile.getDefiningOp();
+  if (op == nullptr) return Reads::kNot;
+  Reads most = Reads::kNot;
+  for (Value operand : op->getOperands()) most = std::max(most, readsOf(operand, stored));
+  return most == Reads::kInPlace && !isElementwise(op) ? Reads::kElsewhere : most;
+}
+
 // ---- one operation ----
 
 LogicalResult KernelLowering::lower(mlir::Operation* op) {
@@ -182,15 +200,17 @@ void copyTile(KernelLowering& k, const Place& to, const Place& from, llvm::Array
 LogicalResult KernelLowering::lowerFor(tile::ForOp op) {
   mlir::Block& body = op.getBody().front();
   SmallVector<Value> scalarInits;
-  for (auto [init, param, result] : llvm::zip_equal(op.getInits(), body.getArguments().drop_front(), op.getResults())) {
+  for (auto [init, param, result] : llvm::zip_equal(op.getInits(), body.getArguments().drop_front(), op->getOpResults())) {
     if (tile::isScalar(init)) {
       scalarInits.push_back(evaluator.scalars.at(init));
       continue;
     }
-    // A stored value that nothing else looks at gives its place to the loop.
-    const auto stored = evaluator.places.find(init);
-    const bool owned = stored != evaluator.places.end() && init.hasOneUse() && !init.getDefiningOp<tile::LoadOp>();
-    const Place place = owned ? stored->second : newPlace(init);
+    if (carriesPartialSums(e.target, op, result.getResultNumber())) {
+      partialSums[param] = beginPartialSums(*this, init);
+      continue;
+    }
+    const bool owned = ownsPlace(init, op->getBlock());
+    const Place place = owned ? evaluator.places.at(init) : newPlace(init);
     if (!owned) storeTo(place, init);
     evaluator.places[param] = place;
     evaluator.places[result] = place;
@@ -214,28 +234,18 @@ LogicalResult KernelLowering::lowerFor(tile::ForOp op) {
       });
   evaluator.forget();
   size_t next = 0;
-  for (Value result : op.getResults())
+  for (auto [init, param, result] : llvm::zip_equal(op.getInits(), body.getArguments().drop_front(), op.getResults())) {
     if (tile::isScalar(result)) evaluator.scalars[result] = last[next++];
+    if (const auto partial = partialSums.find(param); partial != partialSums.end()) {
+      const Place place = newPlace(result);
+      endPartialSums(*this, partial->second, init, place);
+      evaluator.places[result] = place;
+    }
+  }
   return status;
 }
 
 namespace {
-
-/// How evaluating `tile` reads the stored value `place`, without the detours over other stored values.
-enum class Reads { kNot, kInPlace, kElsewhere };
-
-Reads readsOf(KernelLowering& k, Value tile, Value stored) {
-  if (tile == stored) return Reads::kInPlace;
-  if (tile::isScalar(tile)) return Reads::kNot;
-  const auto mine = k.evaluator.places.find(tile);
-  if (mine != k.evaluator.places.end())
-    return mine->second.pointer == k.evaluator.places.at(stored).pointer ? Reads::kElsewhere : Reads::kNot;
-  mlir::Operation* op = tile.getDefiningOp();
-  if (op == nullptr) return Reads::kNot;
-  Reads most = Reads::kNot;
-  for (Value operand : op->getOperands()) most = std::max(most, readsOf(k, operand, stored));
-  return most == Reads::kInPlace && !isElementwise(op) ? Reads::kElsewhere : most;
-}
 
 struct Carried {
   Value param, yielded;
@@ -245,7 +255,7 @@ struct Carried {
 /// Whether `candidate` may be overwritten now: no other pending value still reads it.
 bool mayOverwrite(KernelLowering& k, const Carried& candidate, llvm::ArrayRef<Carried> pending) {
   return llvm::all_of(pending, [&](const Carried& other) {
-    const Reads reads = readsOf(k, other.yielded, candidate.param);
+    const Reads reads = k.readsOf(other.yielded, candidate.param);
     return reads == Reads::kNot || (reads == Reads::kInPlace && other.param == candidate.param);
   });
 }
@@ -257,7 +267,7 @@ bool mayOverwrite(KernelLowering& k, const Carried& candidate, llvm::ArrayRef<Ca
 void KernelLowering::storeCarried(tile::ForOp op) {
   SmallVector<Carried> pending;
   for (auto [param, yielded] : llvm::zip_equal(op.getBody().getArguments().drop_front(), op.yielded())) {
-    if (tile::isScalar(param)) continue;
+    if (tile::isScalar(param) || partialSums.count(param)) continue;
     const Place to = evaluator.places.at(param);
     const auto stored = evaluator.places.find(yielded);
     if (stored == evaluator.places.end() || stored->second.pointer != to.pointer)

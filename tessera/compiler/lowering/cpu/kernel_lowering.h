@@ -8,6 +8,9 @@
 
 namespace tessera::compiler::cpu {
 
+/// How evaluating a tile reads a stored one, without the detours over other stored ones.
+enum class Reads { kNot, kInPlace, kElsewhere };
+
 class KernelLowering {
  public:
   /// `ids`: the program's position in the grid, `grid`: its extents; i64.
@@ -25,6 +28,12 @@ class KernelLowering {
   Place placeOf(mlir::Value tile);
   /// Evaluates the tile into a place of its shape.
   void storeTo(const Place& place, mlir::Value tile, bool nonTemporal = false);
+  /// A stored tile that nothing else looks at, defined in `block`, may be overwritten by its one user
+  /// there.
+  bool ownsPlace(mlir::Value tile, mlir::Block* block) const;
+  Reads readsOf(mlir::Value tile, mlir::Value stored);
+  /// Carried accumulators kept as partial sums (dot.h), by parameter and result of each product.
+  llvm::DenseMap<mlir::Value, mlir::Value> partialSums;
   Place newPlace(mlir::Value tile) { return views.scratch(tile::dtypeOf(tile), tile::typeOf(tile).getShape()); }
 
  private:
@@ -55,7 +64,11 @@ void lowerAtomicAdd(KernelLowering& k, tile::AtomicAddOp op);
 void lowerDot(KernelLowering& k, tile::DotOp op);
 void lowerDotScaled(KernelLowering& k, tile::DotScaledOp op);
 
-/// Carried values kept as partial sums around a loop (dot.h); see dot_lowering.cc.
-bool carriesPartialSums(KernelLowering& k, tile::ForOp loop, unsigned carried);
+/// Carried tile number `carried` of the loop is best kept as partial sums (dot.h) inside it.
+bool carriesPartialSums(const CpuTarget& target, tile::ForOp loop, unsigned carried);
+/// Memory of zero partial sums for a tile.
+mlir::Value beginPartialSums(KernelLowering& k, mlir::Value tile);
+/// result = init + the lanes' sums.
+void endPartialSums(KernelLowering& k, mlir::Value memory, mlir::Value init, const Place& result);
 
 }  // namespace tessera::compiler::cpu
