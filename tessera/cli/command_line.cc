@@ -25,26 +25,24 @@ std::string long_name(std::string_view names) {
 class Parser {
  public:
   Parser(std::string_view program, std::string_view version, std::span<const CommandSpec> commands)
-      : app_(fmt::format("Tessera: one source, every chip. {} {}", program, version), std::string(program)),
-        version_(fmt::format("{} {}", program, version)) {
+      : app_("", std::string(program)), version_(fmt::format("{} {}", program, version)), commands_(commands) {
     app_.require_subcommand(0, 1);
     app_.set_version_flag("--version", version_);
-    app_.get_formatter()->column_width(34);
+    app_.get_formatter()->column_width(32);
     for (const CommandSpec& command : commands) add(command);
-    app_.footer(fmt::format("`{} COMMAND --help` explains a command. Start with: {} tour", program, program));
   }
 
   ParsedCommand run(int argc, const char* const* argv) {
     ParsedCommand parsed;
     try {
       if (argc <= 1) {
-        parsed.text = app_.help();
+        parsed.text = help(&app_);
         return parsed;
       }
       app_.parse(argc, argv);
       take(parsed);
     } catch (const CLI::CallForHelp&) {
-      parsed.text = deepest(&app_)->help();
+      parsed.text = help(deepest(&app_));
     } catch (const CLI::CallForVersion&) {
       parsed.text = version_ + "\n";
     } catch (const CLI::ParseError& error) {
@@ -68,7 +66,7 @@ class Parser {
     for (size_t space; (space = path.find(' ')) != path.npos; path.remove_prefix(space + 1)) {
       const std::string group(path.substr(0, space));
       CLI::App* found = child(parent, group);
-      parent = found != nullptr ? found : parent->add_subcommand(group, "List, show, test and time operators");
+      parent = found != nullptr ? found : parent->add_subcommand(group);
       parent->require_subcommand(1);
     }
     CLI::App* app = parent->add_subcommand(std::string(path), std::string(command.summary));
@@ -115,7 +113,22 @@ class Parser {
         if (option->count() > 0) parsed.arguments.add(name, option->results());
       return;
     }
-    parsed.text = app_.help();
+    parsed.text = help(&app_);
+  }
+
+  /// Of a command: its options. Of a group of commands: the commands in it.
+  std::string help(CLI::App* app) const {
+    const std::string path = path_of(app);
+    if (app->get_subcommands([](CLI::App*) { return true; }).empty())
+      return app->help(path_of(app->get_parent())) + "\n";
+    std::string text = fmt::format("Tessera: one source, every chip. {}\n\nUsage: {} COMMAND [OPTIONS]\n\nCommands:\n",
+                                   version_, path);
+    const std::string prefix = app == &app_ ? "" : path.substr(app_.get_name().size() + 1) + " ";
+    for (const CommandSpec& command : commands_)
+      if (command.path.starts_with(prefix)) text += fmt::format("  {:<12} {}\n", command.path, command.summary);
+    text += "\nOptions:\n  --help       Explain a command: COMMAND --help\n"
+            "  --json       Print JSON instead of text (all commands)\n  --version    Print the version\n";
+    return text + fmt::format("\nStart with: {} tour\n", app_.get_name());
   }
 
   static CLI::App* deepest(CLI::App* app) {
@@ -146,6 +159,7 @@ class Parser {
 
   CLI::App app_;
   std::string version_;
+  std::span<const CommandSpec> commands_;
   std::vector<Leaf> leaves_;
   // What CLI11 parses into; read through Option::results().
   std::deque<std::string> texts_;

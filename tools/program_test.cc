@@ -1,0 +1,212 @@
+// SPDX-License-Identifier: Apache-2.0
+// Runs the real programs: output, error texts and exit codes.
+#include <gtest/gtest.h>
+#include <stdlib.h>
+#include <sys/wait.h>
+
+#include <array>
+#include <cstdio>
+#include <filesystem>
+#include <fstream>
+#include <nlohmann/json.hpp>
+#include <string>
+
+namespace {
+
+namespace fs = std::filesystem;
+
+struct Output {
+  int exit_code = -1;
+  std::string text;  // stdout and stderr
+};
+
+/// Runs a shell command line.
+Output shell(const std::string& command) {
+  Output output;
+  FILE* pipe = ::popen(("( " + command + " ) 2>&1").c_str(), "r");
+  if (pipe == nullptr) return output;
+  std::array<char, 4096> part;
+  for (size_t n; (n = std::fread(part.data(), 1, part.size(), pipe)) > 0;) output.text.append(part.data(), n);
+  const int status = ::pclose(pipe);
+  output.exit_code = WIFEXITED(status) ? WEXITSTATUS(status) : -1;
+  return output;
+}
+
+class ProgramTest : public ::testing::Test {
+ protected:
+  static void SetUpTestSuite() {
+    std::string name = (fs::temp_directory_path() / "tessera-cli-XXXXXX").string();
+    ASSERT_NE(::mkdtemp(name.data()), nullptr);
+    folder_ = name;
+    ::setenv("TESSERA_CACHE_DIR", (folder_ / "cache").c_str(), 1);
+  }
+  static void TearDownTestSuite() { fs::remove_all(folder_); }
+
+  static Output tessera(const std::string& arguments) {
+    return shell(std::string(std::getenv("TESSERA_PROGRAM")) + " " + arguments);
+  }
+  static Output tessera_rt(const std::string& arguments) {
+    return shell(std::string(std::getenv("TESSERA_RT_PROGRAM")) + " " + arguments);
+  }
+  /// A wrong use: exit code 2 and this one line.
+  static void expect_usage(const std::string& arguments, const std::string& text) {
+    const Output output = tessera(arguments);
+    EXPECT_EQ(output.exit_code, 2) << arguments;
+    EXPECT_EQ(output.text, text + "\n") << arguments;
+  }
+  static std::string path(const std::string& name) { return (folder_ / name).string(); }
+
+  static fs::path folder_;
+};
+fs::path ProgramTest::folder_;
+
+bool contains(const Output& output, const std::string& text) { return output.text.find(text) != std::string::npos; }
+
+TEST_F(ProgramTest, HelpNamesEveryCommand) {
+  for (const char* arguments : {"", "--help"}) {
+    const Output output = tessera(arguments);
+    EXPECT_EQ(output.exit_code, 0);
+    for (const char* command : {"chips", "ops list", "ops show", "ops test", "ops bench", "pack", "doctor", "tour"})
+      EXPECT_TRUE(contains(output, std::string("  ") + command)) << command << "\n" << output.text;
+  }
+  const Output help = tessera("ops test --help");
+  EXPECT_TRUE(contains(help, "Usage: tessera ops test")) << help.text;
+  EXPECT_TRUE(contains(help, "--chip"));
+  EXPECT_TRUE(contains(tessera("--version"), "tessera 0."));
+}
+
+TEST_F(ProgramTest, WrongUseSaysWhatAndWhatNext) {
+  expect_usage("chps", "tessera: no command \"chps\"; did you mean: chips; see `tessera --help`");
+  expect_usage("ops tst", "tessera: no command \"tst\"; did you mean: test; see `tessera ops --help`");
+  expect_usage("ops", "tessera: which one: list, show, test, bench?; see `tessera ops --help`");
+  const Output output = tessera("ops test --chp null");
+  EXPECT_EQ(output.exit_code, 2);
+  EXPECT_TRUE(contains(output, "--chp; see `tessera ops test --help`")) << output.text;
+  EXPECT_EQ(tessera("ops bench --min-time soon").exit_code, 2);
+}
+
+TEST_F(ProgramTest, UnknownNamesAreWrongUse) {
+  const Output chip = tessera("ops test --chip nul");
+  EXPECT_EQ(chip.exit_code, 2);
+  EXPECT_TRUE(contains(chip, "tessera: no chip \"nul\"; this build has: ")) << chip.text;
+  expect_usage("ops test --chip null --op rms_nrm", "tessera: no operator \"rms_nrm\"; did you mean rms_norm?");
+  expect_usage("ops show rms_nrm", "tessera: no operator \"rms_nrm\"; did you mean rms_norm?");
+  expect_usage("ops test --op 'zz*'", "tessera: no operator matches \"zz*\"; `tessera ops list` shows all");
+  expect_usage("ops test --chip null --op rms_norm --dtype f4e2m1",
+               "tessera: no case of \"rms_norm\" has a tensor of dtype f4e2m1; these operators use: bf16, f32");
+  const Output dtype = tessera("ops test --dtype float");
+  EXPECT_EQ(dtype.exit_code, 2);
+  EXPECT_TRUE(contains(dtype, "no dtype \"float\"; there are: i1, i8")) << dtype.text;
+}
+
+TEST_F(ProgramTest, ListsAndShowsOperators) {
+  const Output list = tessera("ops list");
+  EXPECT_EQ(list.exit_code, 0);
+  EXPECT_TRUE(contains(list, "rms_norm"));
+  EXPECT_TRUE(contains(list, " operators. `tessera ops show NAME` explains one."));
+  const auto json = nlohmann::json::parse(tessera("ops list --json --op rms_norm").text);
+  EXPECT_EQ(json.at(0).at("name"), "rms_norm");
+  const Output show = tessera("ops show rms_norm");
+  EXPECT_TRUE(contains(show, "rms_norm (norm):")) << show.text;
+  EXPECT_TRUE(contains(show, "cases:"));
+  const Output trace = tessera("ops show rms_norm --trace --chip null");
+  EXPECT_TRUE(contains(trace, "kernel rms_norm.")) << trace.text;
+}
+
+TEST_F(ProgramTest, ChipsAndDoctorDescribeTheMachine) {
+  const Output chips = tessera("chips");
+  EXPECT_EQ(chips.exit_code, 0);
+  EXPECT_TRUE(contains(chips, "arch null:trace")) << chips.text;
+  EXPECT_TRUE(nlohmann::json::parse(tessera("chips --json").text).is_array());
+  const Output doctor = tessera("doctor");
+  EXPECT_TRUE(contains(doctor, "kernel cache")) << doctor.text;
+  EXPECT_TRUE(contains(doctor, "compiler"));
+  const Output blocked = shell("TESSERA_CACHE_DIR=/proc/none " + std::string(std::getenv("TESSERA_PROGRAM")) + " doctor");
+  EXPECT_EQ(blocked.exit_code, 1);
+  EXPECT_TRUE(contains(blocked, "set TESSERA_CACHE_DIR to a writable folder")) << blocked.text;
+}
+
+TEST_F(ProgramTest, TestsAndTimesOperatorsOnTheNullChip) {
+  const Output test = tessera("ops test --chip null --op rms_norm");
+  EXPECT_EQ(test.exit_code, 0) << test.text;
+  EXPECT_TRUE(contains(test, "ok       norm/rms_norm")) << test.text;
+  const auto json = nlohmann::json::parse(tessera("ops test --chip null --op rms_norm --json").text);
+  EXPECT_EQ(json.at("status"), "ok");
+  EXPECT_GT(json.at("cases").size(), 3u);
+  const Output again = tessera("ops test --chip null --op rms_norm");
+  EXPECT_TRUE(contains(again, " 0 kernels compiled, 0 from packs")) << again.text;
+}
+
+TEST_F(ProgramTest, APackRunsWithoutCompiler) {
+  const std::string pack = path("rms.pack");
+  const Output made = tessera("pack --chip null:trace --op rms_norm -o " + pack);
+  EXPECT_EQ(made.exit_code, 0) << made.text;
+  EXPECT_TRUE(contains(made, " kernels for null:trace, ")) << made.text;
+  const Output list = tessera_rt("pack --list " + pack);
+  EXPECT_TRUE(contains(list, "rms_norm.")) << list.text;
+  const Output test = tessera_rt("ops test --chip null --op rms_norm --pack " + pack);
+  EXPECT_EQ(test.exit_code, 0) << test.text;
+  EXPECT_TRUE(contains(test, " 0 kernels compiled, ")) << test.text;
+  EXPECT_FALSE(contains(test, ", 0 from packs"));
+  const Output without = tessera_rt("ops test --chip null --op rms_norm");
+  EXPECT_EQ(without.exit_code, 1);
+  EXPECT_TRUE(contains(without, "for null:trace in a pack: none was given, and this program has no compiler; make a "
+                                "pack that holds it with `tessera pack --chip null:trace`"))
+      << without.text;
+  const Output cannot = tessera_rt("pack --chip null");
+  EXPECT_EQ(cannot.exit_code, 2);
+  EXPECT_EQ(cannot.text, "tessera-rt: tessera-rt has no compiler; make packs with the program `tessera`\n");
+}
+
+TEST_F(ProgramTest, DamagedAndMissingPacksAreReported) {
+  const std::string pack = path("damaged.pack");
+  ASSERT_EQ(tessera("pack --chip null --op rms_norm -o " + pack).exit_code, 0);
+  std::string bytes;
+  {
+    std::ifstream file(pack, std::ios::binary);
+    bytes.assign(std::istreambuf_iterator<char>(file), {});
+  }
+  const auto write = [&](const std::string& content) { std::ofstream(pack, std::ios::binary) << content; };
+  const std::string use = "ops test --chip null --op rms_norm --pack ";
+  write(bytes.substr(0, bytes.size() / 2));
+  Output output = tessera_rt(use + pack);
+  EXPECT_EQ(output.exit_code, 1);
+  EXPECT_TRUE(contains(output, "tessera-rt: pack " + pack + ": truncated: the index ends at byte")) << output.text;
+  EXPECT_TRUE(contains(output, "make it again with `tessera pack`"));
+  std::string changed = bytes;
+  for (size_t i = 64; i < bytes.size() / 2; i += 16) changed[i] ^= 1;
+  write(changed);
+  output = tessera_rt(use + pack);
+  EXPECT_EQ(output.exit_code, 1);
+  EXPECT_TRUE(contains(output, "the checksum of the image of rms_norm.")) << output.text;
+  output = tessera_rt(use + path("none.pack"));
+  EXPECT_EQ(output.exit_code, 1);
+  EXPECT_TRUE(contains(output, "tessera-rt: opening the pack: ")) << output.text;
+  EXPECT_TRUE(contains(output, "none.pack: No such file or directory"));
+}
+
+TEST_F(ProgramTest, APackForAnotherArchitectureIsRefused) {
+  const std::string pack = path("null.pack");
+  ASSERT_EQ(tessera("pack --chip null --op rms_norm -o " + pack).exit_code, 0);
+  const Output output = tessera("ops test --chip cpu --op rms_norm --pack " + pack);
+  EXPECT_EQ(output.exit_code, 1);
+  EXPECT_TRUE(contains(output, "holds kernels for null:trace, none for cpu")) << output.text;
+  const Output unknown = tessera("pack --chip tpu -o " + pack);
+  EXPECT_EQ(unknown.exit_code, 2);
+  EXPECT_TRUE(contains(unknown, "tessera: \"tpu\" is neither an architecture (")) << unknown.text;
+}
+
+TEST_F(ProgramTest, MissingDevicesCanBeSkipped) {
+  const Output output = tessera("ops test --chip null:7 --op rms_norm --skip-missing");
+  EXPECT_EQ(output.exit_code, 77);
+  EXPECT_TRUE(contains(output, "skipped: ")) << output.text;
+}
+
+TEST_F(ProgramTest, TheRuntimeProgramLinksNoCompiler) {
+  const Output libraries = shell("ldd " + std::string(std::getenv("TESSERA_RT_PROGRAM")));
+  ASSERT_EQ(libraries.exit_code, 0);
+  EXPECT_FALSE(contains(libraries, "LLVM")) << libraries.text;
+  EXPECT_FALSE(contains(libraries, "MLIR")) << libraries.text;
+}
+
+}  // namespace
