@@ -47,10 +47,13 @@ AddedTokens::AddedTokens(std::span<const AddedToken> tokens)
 
 void AddedTokens::split(std::string_view text, std::span<const TextRange> literal,
                         const Visit& visit) const {
-  const auto part = [&](TextRange range) { return text.substr(range.begin, range.end - range.begin); };
+  const auto part = [&](TextRange range) {
+    return text.substr(range.begin, range.end - range.begin);
+  };
   const auto token = [&](TextRange range, TokenId id) { visit(part(range), id); };
   const auto plain = [&](TextRange range) { visit(part(range), -1); };
-  cut(raw_, text, {0, text.size()}, literal,
+  cut(
+      raw_, text, {0, text.size()}, literal,
       [&](TextRange range) { cut(normalized_, text, range, literal, plain, token); }, token);
 }
 

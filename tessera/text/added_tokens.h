@@ -31,7 +31,8 @@ class AddedTokens {
   explicit AddedTokens(std::span<const AddedToken> tokens);
 
   /// Visits the parts of `text` in order: plain text with id -1, and tokens. Where several tokens
-  /// start the longest is taken. A token that touches a range of `literal` (sorted, disjoint) is text.
+  /// start the longest is taken. A token that touches a range of `literal` (sorted, disjoint) is
+  /// text.
   using Visit = std::function<void(std::string_view part, TokenId id)>;
   void split(std::string_view text, std::span<const TextRange> literal, const Visit& visit) const;
 

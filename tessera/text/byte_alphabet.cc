@@ -52,7 +52,8 @@ std::optional<std::string> bytes_of_spelling(std::string_view spelling) {
 
 std::string spelling_of_bytes(std::string_view bytes) {
   std::string spelling;
-  for (const char byte : bytes) append_utf8(kAlphabet.character[static_cast<uint8_t>(byte)], spelling);
+  for (const char byte : bytes)
+    append_utf8(kAlphabet.character[static_cast<uint8_t>(byte)], spelling);
   return spelling;
 }
 

@@ -9,8 +9,8 @@
 
 namespace tessera::text {
 
-/// The bytes that `spelling` stands for; nullopt when a character is not of the alphabet (as in most
-/// control tokens) or `spelling` is not UTF-8.
+/// The bytes that `spelling` stands for; nullopt when a character is not of the alphabet (as in
+/// most control tokens) or `spelling` is not UTF-8.
 std::optional<std::string> bytes_of_spelling(std::string_view spelling);
 
 /// The inverse.

@@ -15,7 +15,12 @@ namespace {
 constexpr size_t kLongestSymbol = 64 * 1024;
 constexpr uint64_t kEmpty = ~0ull;
 
-uint64_t slot_hash(uint64_t key) { return key * 0x9E3779B97F4A7C15ull; }
+constexpr int kFilterBits = 21;  // 256 KiB, which stays in a core's cache
+
+uint64_t hash(uint64_t key) {
+  key *= 0x9E3779B97F4A7C15ull;
+  return (key ^ key >> 32) * 0xD6E8FEB86659FD93ull;
+}
 
 }  // namespace
 
@@ -28,11 +33,12 @@ Result<BytePairEncoder> BytePairEncoder::create(
   const int slot_bits = std::bit_width(2 * merges.size() + 1);
   encoder.pairs_.assign(size_t{1} << slot_bits, kEmpty);
   encoder.pair_shift_ = 64 - slot_bits;
+  encoder.filter_.assign((size_t{1} << kFilterBits) / 64, 0);
   encoder.bytes_.reserve(256 + merges.size());
-  encoder.origins_.reserve(256 + merges.size());
+  encoder.parts_.reserve(256 + merges.size());
   for (Symbol byte = 0; byte < 256; ++byte) {
     encoder.bytes_.emplace_back(1, static_cast<char>(byte));
-    encoder.origins_.push_back({byte, byte, kNone, 1});
+    encoder.parts_.push_back({byte, byte});
   }
   for (const auto& [left, right] : merges) {
     const auto merged = static_cast<Symbol>(encoder.bytes_.size());
@@ -43,7 +49,7 @@ Result<BytePairEncoder> BytePairEncoder::create(
       return unsupported(
           fmt::format("merge {} makes a token above {} bytes", merged - 256, kLongestSymbol));
     TESSERA_TRY(encoder.add_pair(left, right, merged));
-    encoder.origins_.push_back({left, right, kNone, static_cast<uint32_t>(bytes.size())});
+    encoder.parts_.push_back({left, right});
     encoder.bytes_.push_back(std::move(bytes));
   }
   TESSERA_TRY(encoder.index_symbols());
@@ -52,7 +58,10 @@ Result<BytePairEncoder> BytePairEncoder::create(
 
 Result<> BytePairEncoder::add_pair(Symbol left, Symbol right, Symbol merged) {
   const uint64_t key = uint64_t{left} << kSymbolBits | right;
-  size_t slot = slot_hash(key) >> pair_shift_;
+  const uint64_t hashed = hash(key);
+  const uint64_t bit = hashed & ((1u << kFilterBits) - 1);
+  filter_[bit / 64] |= uint64_t{1} << bit % 64;
+  size_t slot = hashed >> pair_shift_;
   while (pairs_[slot] != kEmpty) {
     if (pairs_[slot] >> kSymbolBits == key) {
       const uint64_t first = (pairs_[slot] & ((1u << kSymbolBits) - 1)) - 256;
@@ -66,7 +75,10 @@ Result<> BytePairEncoder::add_pair(Symbol left, Symbol right, Symbol merged) {
 
 BytePairEncoder::Symbol BytePairEncoder::merge_of(Symbol left, Symbol right) const {
   const uint64_t key = uint64_t{left} << kSymbolBits | right;
-  size_t slot = slot_hash(key) >> pair_shift_;
+  const uint64_t hashed = hash(key);
+  const uint64_t bit = hashed & ((1u << kFilterBits) - 1);
+  if (!(filter_[bit / 64] >> bit % 64 & 1)) return kNone;
+  size_t slot = hashed >> pair_shift_;
   while (pairs_[slot] != kEmpty) {
     if (pairs_[slot] >> kSymbolBits == key)
       return static_cast<Symbol>(pairs_[slot] & ((1u << kSymbolBits) - 1));
@@ -78,17 +90,18 @@ BytePairEncoder::Symbol BytePairEncoder::merge_of(Symbol left, Symbol right) con
 bool BytePairEncoder::stay_apart(Symbol left, Symbol right, Symbol limit) const {
   // Time runs backwards: the side that was merged last is taken apart first. At each moment the two
   // symbols that touch the border existed together, and a merge of them would have won if it ranks
-  // below the merge that the border saw next. Of equals the left one wins, hence the + 1 at the right.
+  // below the merge that the border saw next. Of equals the left one wins, hence the + 1 at the
+  // right.
   while (true) {
     const Symbol merged = merge_of(left, right);
     if (merged != kNone && merged < limit) return false;
     if (left < 256 && right < 256) return true;
     if (left > right) {
       limit = left;
-      left = origins_[left].right;
+      left = parts_[left].right;
     } else {
       limit = right + 1;
-      right = origins_[right].left;
+      right = parts_[right].left;
     }
   }
 }
@@ -96,8 +109,14 @@ bool BytePairEncoder::stay_apart(Symbol left, Symbol right, Symbol limit) const 
 Result<> BytePairEncoder::index_symbols() {
   std::vector<std::pair<std::string_view, uint32_t>> entries;
   entries.reserve(bytes_.size());
-  for (Symbol symbol = 0; symbol < bytes_.size(); ++symbol)
+  size_t total_bytes = 0;
+  for (Symbol symbol = 0; symbol < bytes_.size(); ++symbol) {
     entries.emplace_back(bytes_[symbol], symbol);
+    total_bytes += bytes_[symbol].size();
+  }
+  if (total_bytes > ByteTrie::kMostBytes)
+    return unsupported(
+        fmt::format("tokens of {} bytes in all, at most {}", total_bytes, ByteTrie::kMostBytes));
   std::ranges::sort(entries);
   const auto twice = std::ranges::adjacent_find(
       entries, [](const auto& a, const auto& b) { return a.first == b.first; });
@@ -107,49 +126,51 @@ Result<> BytePairEncoder::index_symbols() {
   // A symbol that its own bytes do not give appears nowhere.
   std::erase_if(entries, [this](const auto& entry) {
     const auto [bytes, symbol] = entry;
-    return symbol >= 256 && !stay_apart(origins_[symbol].left, origins_[symbol].right, symbol);
+    return symbol >= 256 && !stay_apart(parts_[symbol].left, parts_[symbol].right, symbol);
   });
   trie_ = ByteTrie(entries);
+  shorter_.assign(bytes_.size(), kNone);
   for (const auto& [bytes, symbol] : entries)
-    origins_[symbol].shorter = trie_.longest_match(bytes.substr(0, bytes.size() - 1)).value;
+    shorter_[symbol] = trie_.longest_match(bytes.substr(0, bytes.size() - 1)).value;
   return {};
 }
 
 void BytePairEncoder::encode(std::string_view bytes, Scratch& scratch) const {
-  std::vector<Symbol>& symbols = scratch.symbols;
+  auto& [symbols, starts, dead] = scratch;
   symbols.clear();
-  const ByteTrie::Match first = trie_.longest_match(bytes);
-  if (first.length == bytes.size()) {
-    if (!bytes.empty()) symbols.push_back(first.value);
+  starts.clear();
+  ByteTrie::Match candidate = trie_.longest_match(bytes);
+  if (candidate.length == bytes.size()) {
+    if (!bytes.empty()) symbols.push_back(candidate.value);
     return;
   }
-  scratch.dead.assign(bytes.size() + 1, 0);
+  dead.assign(bytes.size() + 1, 0);
   size_t position = 0;
-  Symbol candidate = first.value;
   while (true) {
-    const size_t end = position + origins_[candidate].length;
-    const bool fits = !scratch.dead[end] &&
-                      (symbols.empty() || stay_apart(symbols.back(), candidate, kNone));
-    if (fits) {
-      symbols.push_back(candidate);
+    const size_t end = position + candidate.length;
+    if (!dead[end] && (symbols.empty() || stay_apart(symbols.back(), candidate.value, kNone))) {
+      symbols.push_back(candidate.value);
+      starts.push_back(position);
+      if (end == bytes.size()) return;
       position = end;
-      if (position == bytes.size()) return;
-      candidate = trie_.longest_match(bytes.substr(position)).value;
+      candidate = trie_.longest_match(bytes.substr(position));
       continue;
     }
-    candidate = origins_[candidate].shorter;
-    while (candidate == kNone) {  // nothing fits here: take the last symbol back, try shorter ones
+    candidate.value = shorter_[candidate.value];
+    while (candidate.value == kNone) {  // nothing fits: take the last symbol back, try shorter ones
       TESSERA_CHECK(!symbols.empty());  // single bytes always fit at the start
-      scratch.dead[position] = 1;
-      const Symbol last = symbols.back();
+      dead[position] = 1;
+      candidate.value = shorter_[symbols.back()];
+      position = starts.back();
       symbols.pop_back();
-      position -= origins_[last].length;
-      candidate = origins_[last].shorter;
+      starts.pop_back();
     }
+    candidate.length = bytes_[candidate.value].size();
   }
 }
 
-std::vector<BytePairEncoder::Symbol> BytePairEncoder::encode_by_merges(std::string_view bytes) const {
+std::vector<BytePairEncoder::Symbol> BytePairEncoder::encode_by_merges(
+    std::string_view bytes) const {
   struct Part {
     Symbol symbol;
     size_t previous, next;  // neighbours; size() at the ends

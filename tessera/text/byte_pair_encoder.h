@@ -1,13 +1,13 @@
 // SPDX-License-Identifier: Apache-2.0
-// Byte-pair encoding: starting from single bytes, the adjacent pair whose merge ranks lowest is joined
-// (the leftmost of equals), again and again, until no pair has a merge.
+// Byte-pair encoding: starting from single bytes, the adjacent pair whose merge ranks lowest is
+// joined (the leftmost of equals), again and again, until no pair has a merge.
 //
 // encode() finds the same result from left to right in linear time and without a cache of words. It
-// rests on a property of the procedure: a sequence of symbols is the result for its bytes if and only
-// if every two neighbours are the result for theirs. So the longest symbol that fits its left
-// neighbour is taken, and shorter ones are tried, and the neighbour taken back, when nothing follows.
-// (The observation is from GitHub's article "So many tokens, so little time", 2024.) It needs one
-// merge for each symbol and parts that rank below the whole, which create() checks.
+// rests on a property of the procedure: a sequence of symbols is the result for its bytes if and
+// only if every two neighbours are the result for theirs. So the longest symbol that fits its left
+// neighbour is taken, and shorter ones are tried, and the neighbour taken back, when nothing
+// follows. (The observation is from GitHub's article "So many tokens, so little time", 2024.) It
+// needs one merge for each symbol and parts that rank below the whole, which create() checks.
 #pragma once
 
 #include <array>
@@ -30,7 +30,8 @@ class BytePairEncoder {
   /// Working memory of encode(), to be reused between calls; not shared between threads.
   struct Scratch {
     std::vector<Symbol> symbols;
-    std::vector<uint8_t> dead;  // by position: nothing that ends here can be continued
+    std::vector<size_t> starts;  // of the symbols
+    std::vector<uint8_t> dead;   // by position: nothing that ends here can be continued
   };
 
   /// merges[rank] = two symbols that exist before it. Errors: a part that comes later, a pair or a
@@ -58,14 +59,14 @@ class BytePairEncoder {
   bool stay_apart(Symbol left, Symbol right, Symbol limit) const;
   Result<> index_symbols();
 
-  struct Origin {
+  struct Parts {
     Symbol left, right;  // of a byte: itself twice
-    Symbol shorter;      // the longest other symbol that is a prefix
-    uint32_t length;     // bytes
   };
   std::vector<std::string> bytes_;
-  std::vector<Origin> origins_;
-  std::vector<uint64_t> pairs_;  // open addressing: left, right, merged
+  std::vector<Parts> parts_;
+  std::vector<Symbol> shorter_;   // the longest other symbol that is a prefix
+  std::vector<uint64_t> pairs_;   // open addressing: left, right, merged
+  std::vector<uint64_t> filter_;  // a bit for each pair, by hash: most pairs have no merge
   int pair_shift_ = 0;
   ByteTrie trie_;
 };

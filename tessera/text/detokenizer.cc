@@ -23,8 +23,6 @@ std::string Detokenizer::push(TokenId id) {
   return complete;
 }
 
-std::string Detokenizer::finish() {
-  return replace_invalid_utf8(std::exchange(pending_, {}));
-}
+std::string Detokenizer::finish() { return replace_invalid_utf8(std::exchange(pending_, {})); }
 
 }  // namespace tessera::text

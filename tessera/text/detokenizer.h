@@ -1,5 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0
-// Tokens to text while they arrive. A token may end within a character; the text given out never does.
+// Tokens to text while they arrive. A token may end within a character; the text given out never
+// does.
 #pragma once
 
 #include <string>
@@ -8,7 +9,8 @@
 
 namespace tessera::text {
 
-/// The texts that push() and finish() return add up to what Tokenizer::decode() gives for all tokens.
+/// The texts that push() and finish() return add up to what Tokenizer::decode() gives for all
+/// tokens.
 class Detokenizer {
  public:
   /// The tokenizer must outlive this object.

@@ -17,7 +17,9 @@ TEST(DetokenizerTest, HoldsBackPartsOfCharacters) {
   EXPECT_EQ(detokenizer.push(0xAD), "中");
   EXPECT_EQ(detokenizer.push(0xF0), "");
   EXPECT_EQ(detokenizer.push(0x9F), "");
-  EXPECT_EQ(detokenizer.push('b'), "\xEF\xBF\xBD" "b");  // one for the maximal subpart
+  EXPECT_EQ(detokenizer.push('b'),
+            "\xEF\xBF\xBD"
+            "b");  // one for the maximal subpart
   EXPECT_EQ(detokenizer.push(0x80), "\xEF\xBF\xBD");
   EXPECT_EQ(detokenizer.push(0xC3), "");
   EXPECT_EQ(detokenizer.finish(), "\xEF\xBF\xBD");

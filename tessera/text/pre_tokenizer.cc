@@ -43,7 +43,8 @@ Result<std::string> translate(std::string_view pattern) {
 
 std::string pcre2_message(int code) {
   unsigned char message[256];
-  if (pcre2_get_error_message(code, message, sizeof message) < 0) return fmt::format("error {}", code);
+  if (pcre2_get_error_message(code, message, sizeof message) < 0)
+    return fmt::format("error {}", code);
   return reinterpret_cast<const char*>(message);
 }
 
@@ -66,10 +67,9 @@ class PreTokenizer::Regex {
     auto regex = std::make_unique<Regex>();
     regex->pattern_ = pattern;
     // Without \C and with the pattern checked for UTF-8, only valid text may be matched.
-    regex->code_.reset(pcre2_compile(reinterpret_cast<PCRE2_SPTR>(translated.data()),
-                                     translated.size(),
-                                     PCRE2_UTF | PCRE2_UCP | PCRE2_NEVER_BACKSLASH_C, &error,
-                                     &offset, nullptr));
+    regex->code_.reset(
+        pcre2_compile(reinterpret_cast<PCRE2_SPTR>(translated.data()), translated.size(),
+                      PCRE2_UTF | PCRE2_UCP | PCRE2_NEVER_BACKSLASH_C, &error, &offset, nullptr));
     if (!regex->code_)
       return corrupt(fmt::format("pre-tokenizer pattern {}: {}", pattern, pcre2_message(error)));
     regex->jit_ = pcre2_jit_compile(regex->code_.get(), PCRE2_JIT_COMPLETE) == 0;

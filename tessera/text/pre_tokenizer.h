@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0
-// Cuts text into the pieces that byte-pair encoding never joins: a chain of regular expressions, each
-// of which cuts every piece of the one before into its matches and what lies between them.
+// Cuts text into the pieces that byte-pair encoding never joins: a chain of regular expressions,
+// each of which cuts every piece of the one before into its matches and what lies between them.
 #pragma once
 
 #include <functional>
@@ -18,8 +18,8 @@ class PreTokenizer {
  public:
   using Visit = std::function<void(std::string_view piece)>;
 
-  /// Patterns in the syntax of Oniguruma as far as PCRE2 shares it, over Unicode; \s is the property
-  /// White_Space. Errors: a pattern that does not compile, \S within a character class.
+  /// Patterns in the syntax of Oniguruma as far as PCRE2 shares it, over Unicode; \s is the
+  /// property White_Space. Errors: a pattern that does not compile, \S within a character class.
   static Result<PreTokenizer> compile(const std::vector<std::string>& patterns);
 
   PreTokenizer(PreTokenizer&&) noexcept;

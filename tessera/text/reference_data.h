@@ -28,7 +28,7 @@ inline std::string read_reference(const std::filesystem::path& name) {
 
 }  // namespace tessera::text
 
-#define TESSERA_SKIP_WITHOUT_REFERENCE(name)                                          \
-  if (!std::filesystem::exists(::tessera::text::reference_folder() / (name)))         \
+#define TESSERA_SKIP_WITHOUT_REFERENCE(name)                                            \
+  if (!std::filesystem::exists(::tessera::text::reference_folder() / (name)))           \
   GTEST_SKIP() << "no reference data: " << ::tessera::text::reference_folder() / (name) \
                << " is absent; set TESSERA_REFERENCE_DIR"

@@ -25,13 +25,15 @@ inline nlohmann::json tiny_tokenizer() {
     vocabulary[left + right] = vocabulary.size();
     merges.push_back(left + " " + right);
   }
-  const Json added = {{{"id", 262}, {"content", "<s>"}, {"special", true}, {"normalized", false}},
-                      {{"id", 263}, {"content", "<tag>"}, {"special", false}, {"normalized", true}}};
+  const Json added = {
+      {{"id", 262}, {"content", "<s>"}, {"special", true}, {"normalized", false}},
+      {{"id", 263}, {"content", "<tag>"}, {"special", false}, {"normalized", true}}};
   const Json split = {{"type", "Split"},
                       {"pattern", {{"Regex", R"( ?\p{L}+|\s+(?!\S)|\s+)"}}},
                       {"behavior", "Isolated"},
                       {"invert", false}};
-  const Json byte_level = {{"type", "ByteLevel"}, {"add_prefix_space", false}, {"use_regex", false}};
+  const Json byte_level = {
+      {"type", "ByteLevel"}, {"add_prefix_space", false}, {"use_regex", false}};
   return {{"version", "1.0"},
           {"added_tokens", added},
           {"normalizer", nullptr},

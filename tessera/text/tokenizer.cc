@@ -9,6 +9,7 @@
 #include "tessera/base/mapped_file.h"
 #include "tessera/text/byte_alphabet.h"
 #include "tessera/text/byte_pair_encoder.h"
+#include "tessera/text/piece_cache.h"
 #include "tessera/text/pre_tokenizer.h"
 #include "tessera/text/tokenizer_file.h"
 #include "tessera/text/utf8.h"
@@ -23,6 +24,10 @@ struct Tokenizer::State {
   std::unordered_map<std::string, TokenId> control_ids;
   std::vector<std::string> bytes;  // by id
   std::vector<bool> special;       // by id
+
+  /// Appends to `ids`.
+  void encode_short_piece(std::string_view piece, PieceCache& cache,
+                          BytePairEncoder::Scratch& scratch, std::vector<TokenId>& ids) const;
 };
 
 namespace {
@@ -31,8 +36,8 @@ using Symbol = BytePairEncoder::Symbol;
 using SymbolMap = std::unordered_map<std::string_view, Symbol>;
 
 /// Fills `symbols` (by spelling; `spellings` keeps the bytes' own alive) and makes the encoder.
-Result<BytePairEncoder> make_encoder(const TokenizerFile& file,
-                                     std::vector<std::string>& spellings, SymbolMap& symbols) {
+Result<BytePairEncoder> make_encoder(const TokenizerFile& file, std::vector<std::string>& spellings,
+                                     SymbolMap& symbols) {
   spellings.reserve(256 + file.merges.size());
   for (int byte = 0; byte < 256; ++byte) {
     const char c = static_cast<char>(byte);
@@ -142,10 +147,28 @@ Result<Tokenizer> Tokenizer::parse(std::string_view json) {
     if (!is_new) return corrupt(fmt::format("added token \"{}\" comes twice", token.content));
     special[static_cast<size_t>(token.id)] = token.special;
   }
-  return Tokenizer(std::make_unique<const State>(
-      State{std::move(pre_tokenizer), std::move(encoder), std::move(ids),
-            AddedTokens(file.added_tokens), std::move(control_ids), std::move(bytes),
-            std::move(special)}));
+  return Tokenizer(std::make_unique<const State>(State{
+      std::move(pre_tokenizer), std::move(encoder), std::move(ids), AddedTokens(file.added_tokens),
+      std::move(control_ids), std::move(bytes), std::move(special)}));
+}
+
+void Tokenizer::State::encode_short_piece(std::string_view piece, PieceCache& cache,
+                                          BytePairEncoder::Scratch& scratch,
+                                          std::vector<TokenId>& ids) const {
+  bool hit = false;
+  PieceCache::Entry& entry = cache.find(piece, hit);
+  if (!hit) {
+    encoder.encode(piece, scratch);
+    entry.count = static_cast<uint16_t>(scratch.symbols.size());
+    for (size_t i = 0; i < std::min(scratch.symbols.size(), entry.tokens.size()); ++i)
+      entry.tokens[i] = symbol_ids[scratch.symbols[i]];
+    if (entry.count > entry.tokens.size()) {  // does not fit: leave the place free
+      entry.length = 0;
+      for (const Symbol symbol : scratch.symbols) ids.push_back(symbol_ids[symbol]);
+      return;
+    }
+  }
+  ids.insert(ids.end(), entry.tokens.begin(), entry.tokens.begin() + entry.count);
 }
 
 Result<std::vector<TokenId>> Tokenizer::encode(std::string_view text,
@@ -157,7 +180,12 @@ Result<std::vector<TokenId>> Tokenizer::encode(std::string_view text,
   std::vector<TokenId> ids;
   ids.reserve(text.size() / 4);
   BytePairEncoder::Scratch scratch;
+  PieceCache cache(text.size());
   const PreTokenizer::Visit encode_piece = [&](std::string_view piece) {
+    if (piece.size() <= PieceCache::kLongestPiece) {
+      state_->encode_short_piece(piece, cache, scratch, ids);
+      return;
+    }
     state_->encoder.encode(piece, scratch);
     for (const Symbol symbol : scratch.symbols) ids.push_back(state_->symbol_ids[symbol]);
   };

@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0
-// Speed of encoding and decoding on one thread. There is no cache of words, so every run is a cold one.
-// Texts: each file of the folder TESSERA_BENCH_TEXTS, and what the reference data has.
+// Speed of encoding and decoding on one thread. There is no cache of words, so every run is a cold
+// one. Texts: each file of the folder TESSERA_BENCH_TEXTS, and what the reference data has.
 #include <benchmark/benchmark.h>
 
 #include <cstdlib>
@@ -30,7 +30,8 @@ fs::path reference_folder() {
 /// All C++ of this repository's layers, as one text.
 std::string own_sources() {
   std::string text;
-  for (const auto& entry : fs::recursive_directory_iterator(fs::path(TESSERA_SOURCE_FOLDER) / "tessera"))
+  for (const auto& entry :
+       fs::recursive_directory_iterator(fs::path(TESSERA_SOURCE_FOLDER) / "tessera"))
     if (entry.path().extension() == ".cc" || entry.path().extension() == ".h")
       text += read_file(entry.path());
   return text;
@@ -40,7 +41,8 @@ void encode(benchmark::State& state, const Tokenizer& tokenizer, const std::stri
   size_t tokens = 0;
   for (auto _ : state) tokens = tokenizer.encode(text).value().size();
   state.SetBytesProcessed(static_cast<int64_t>(text.size() * state.iterations()));
-  state.counters["bytes_per_token"] = static_cast<double>(text.size()) / static_cast<double>(tokens);
+  state.counters["bytes_per_token"] =
+      static_cast<double>(text.size()) / static_cast<double>(tokens);
 }
 
 void decode(benchmark::State& state, const Tokenizer& tokenizer, const std::string& text) {
@@ -66,9 +68,11 @@ const bool registered = [] {
       texts.emplace_back(entry.path().filename(), read_file(entry.path()));
   for (const auto& [name, text] : texts) {
     benchmark::RegisterBenchmark(("encode/" + name).c_str(), encode, std::cref(tokenizer),
-                                 std::cref(text))->Unit(benchmark::kMillisecond);
+                                 std::cref(text))
+        ->Unit(benchmark::kMillisecond);
     benchmark::RegisterBenchmark(("decode/" + name).c_str(), decode, std::cref(tokenizer),
-                                 std::cref(text))->Unit(benchmark::kMillisecond);
+                                 std::cref(text))
+        ->Unit(benchmark::kMillisecond);
   }
   benchmark::RegisterBenchmark("load", load, path)->Unit(benchmark::kMillisecond);
   return true;

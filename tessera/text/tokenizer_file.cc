@@ -34,8 +34,10 @@ Result<TokenId> token_id(const Json& value, std::string_view where) {
 Result<> check_model(const Json& model) {
   if (!model.is_object()) return corrupt("tokenizer.json has no object \"model\"");
   const std::string type = text_or_empty(at(model, "type"));
-  if (type != "BPE") return unsupported(fmt::format("model.type is \"{}\", expected \"BPE\"", type));
-  for (const char* key : {"dropout", "unk_token", "continuing_subword_prefix", "end_of_word_suffix"})
+  if (type != "BPE")
+    return unsupported(fmt::format("model.type is \"{}\", expected \"BPE\"", type));
+  for (const char* key :
+       {"dropout", "unk_token", "continuing_subword_prefix", "end_of_word_suffix"})
     if (!at(model, key).is_null() && at(model, key) != "")
       return unsupported(fmt::format("model.{} is set, expected null", key));
   for (const char* key : {"byte_fallback", "ignore_merges"})
@@ -83,6 +85,7 @@ Result<> read_added_tokens(const Json& root, TokenizerFile& file) {
   const Json& tokens = at(root, "added_tokens");
   if (tokens.is_null()) return {};
   if (!tokens.is_array()) return corrupt("added_tokens must be an array");
+  size_t bytes = 0;
   for (size_t i = 0; i < tokens.size(); ++i) {
     const std::string where = fmt::format("added_tokens[{}]", i);
     AddedToken token;
@@ -94,6 +97,9 @@ Result<> read_added_tokens(const Json& root, TokenizerFile& file) {
     for (const char* key : {"lstrip", "rstrip", "single_word"})
       if (is_true(at(tokens[i], key)))
         return unsupported(fmt::format("{}: {} is true, expected false", where, key));
+    bytes += token.content.size();
+    if (bytes > ByteTrie::kMostBytes)
+      return unsupported(where + ": added tokens of more than 32 MiB in all");
     file.added_tokens.push_back(std::move(token));
   }
   return {};
@@ -162,8 +168,8 @@ Result<TokenizerFile> parse_tokenizer_file(std::string_view json) {
   try {  // the library throws; its message quotes what it read, which may be anything
     root = Json::parse(json);
   } catch (const Json::parse_error& error) {
-    return corrupt(fmt::format("tokenizer.json is not valid JSON at byte {} of {}", error.byte,
-                               json.size()));
+    return corrupt(
+        fmt::format("tokenizer.json is not valid JSON at byte {} of {}", error.byte, json.size()));
   } catch (const Json::exception&) {
     return corrupt("tokenizer.json is not valid JSON: a number is out of range");
   }

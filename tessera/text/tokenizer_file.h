@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
-// What a tokenizer.json (the format of the Hugging Face tokenizers library, version 1.0) says, for the
-// kind that DeepSeek ships: byte-level BPE behind a chain of regular expressions. Anything in the file
-// that would change the result and is not done here is an error, never ignored.
+// What a tokenizer.json (the format of the Hugging Face tokenizers library, version 1.0) says, for
+// the kind that DeepSeek ships: byte-level BPE behind a chain of regular expressions. Anything in
+// the file that would change the result and is not done here is an error, never ignored.
 #pragma once
 
 #include <string>
@@ -15,8 +15,8 @@
 namespace tessera::text {
 
 struct TokenizerFile {
-  std::vector<std::pair<std::string, TokenId>> vocabulary;     // spelled in the byte alphabet
-  std::vector<std::pair<std::string, std::string>> merges;     // by rank, spelled likewise
+  std::vector<std::pair<std::string, TokenId>> vocabulary;  // spelled in the byte alphabet
+  std::vector<std::pair<std::string, std::string>> merges;  // by rank, spelled likewise
   std::vector<AddedToken> added_tokens;
   std::vector<std::string> patterns;  // of the pre-tokenizer, in order
 };

@@ -114,7 +114,8 @@ TEST_F(TokenizerReferenceTest, InvalidUtf8IsReplaced) {
 }
 
 TEST_F(TokenizerReferenceTest, MonotonousTextsTakeLinearTime) {
-  for (const std::string_view unit : {"a", " ", "\n", "!", "1", "中", "\xFF", "Ab", " a", "\xCC\x81"}) {
+  for (const std::string_view unit :
+       {"a", " ", "\n", "!", "1", "中", "\xFF", "Ab", " a", "\xCC\x81"}) {
     std::string text;
     while (text.size() < 2'000'000) text += unit;
     const Ids ids = tokenizer_->encode(text).value();

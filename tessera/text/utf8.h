@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
-// UTF-8 as byte strings: validation, and the replacement of what is not UTF-8. One U+FFFD stands for
-// each maximal subpart of an ill-formed sequence (Unicode 15, section 3.9), as Python's and Rust's
-// lossy decoders do it, so that bad bytes give the tokens they give there.
+// UTF-8 as byte strings: validation, and the replacement of what is not UTF-8. One U+FFFD stands
+// for each maximal subpart of an ill-formed sequence (Unicode 15, section 3.9), as Python's and
+// Rust's lossy decoders do it, so that bad bytes give the tokens they give there.
 #pragma once
 
 #include <cstddef>
