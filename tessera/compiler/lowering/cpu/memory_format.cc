@@ -29,7 +29,7 @@ Index scale(Emitter& e, Index a, int64_t factor) {
 
 Index divide(Emitter& e, Index a, int64_t power) {
   if (!a.dynamic) return a.constant / power;
-  return power == 1 ? a : Index(e.shr(materialize(e, a), std::countr_zero(static_cast<uint64_t>(power))));
+  return power == 1 ? a : Index(e.sar(materialize(e, a), std::countr_zero(static_cast<uint64_t>(power))));
 }
 
 Index remainder(Emitter& e, Index a, int64_t power) {

@@ -34,7 +34,7 @@ struct Index {
 
 Index add(Emitter& e, Index a, Index b);
 Index scale(Emitter& e, Index a, int64_t factor);
-/// Division and remainder of a non-negative index by a power of two.
+/// Division (rounded down) and remainder (not negative) of an index by a power of two.
 Index divide(Emitter& e, Index a, int64_t power);
 Index remainder(Emitter& e, Index a, int64_t power);
 mlir::Value materialize(Emitter& e, Index a);  // i64
