@@ -73,7 +73,8 @@ std::span<const OperatorHeader> operator_headers() {
   tessera_library(
     NAME operators
     SRCS ${folder}/table.cc ${PROJECT_SOURCE_DIR}/tessera/ops/frame/operator_table.cc ${sources}
-    DEPS tessera::ops_frame)
+    DEPS tessera::ops_frame
+    TESTS ${PROJECT_SOURCE_DIR}/tessera/ops/frame/operator_table_test.cc)
   target_precompile_headers(
     tessera_operators PRIVATE <cmath> <algorithm> <vector> <string>
     ${PROJECT_SOURCE_DIR}/tessera/ops/frame/operator_table.h)

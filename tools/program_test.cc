@@ -26,7 +26,8 @@ Output shell(const std::string& command) {
   FILE* pipe = ::popen(("( " + command + " ) 2>&1").c_str(), "r");
   if (pipe == nullptr) return output;
   std::array<char, 4096> part;
-  for (size_t n; (n = std::fread(part.data(), 1, part.size(), pipe)) > 0;) output.text.append(part.data(), n);
+  for (size_t n; (n = std::fread(part.data(), 1, part.size(), pipe)) > 0;)
+    output.text.append(part.data(), n);
   const int status = ::pclose(pipe);
   output.exit_code = WIFEXITED(status) ? WEXITSTATUS(status) : -1;
   return output;
@@ -60,13 +61,16 @@ class ProgramTest : public ::testing::Test {
 };
 fs::path ProgramTest::folder_;
 
-bool contains(const Output& output, const std::string& text) { return output.text.find(text) != std::string::npos; }
+bool contains(const Output& output, const std::string& text) {
+  return output.text.find(text) != std::string::npos;
+}
 
 TEST_F(ProgramTest, HelpNamesEveryCommand) {
   for (const char* arguments : {"", "--help"}) {
     const Output output = tessera(arguments);
     EXPECT_EQ(output.exit_code, 0);
-    for (const char* command : {"chips", "ops list", "ops show", "ops test", "ops bench", "pack", "doctor", "tour"})
+    for (const char* command :
+         {"chips", "ops list", "ops show", "ops test", "ops bench", "pack", "doctor", "tour"})
       EXPECT_TRUE(contains(output, std::string("  ") + command)) << command << "\n" << output.text;
   }
   const Output help = tessera("ops test --help");
@@ -77,7 +81,8 @@ TEST_F(ProgramTest, HelpNamesEveryCommand) {
 
 TEST_F(ProgramTest, WrongUseSaysWhatAndWhatNext) {
   expect_usage("chps", "tessera: no command \"chps\"; did you mean: chips; see `tessera --help`");
-  expect_usage("ops tst", "tessera: no command \"tst\"; did you mean: test; see `tessera ops --help`");
+  expect_usage("ops tst",
+               "tessera: no command \"tst\"; did you mean: test; see `tessera ops --help`");
   expect_usage("ops", "tessera: which one: list, show, test, bench?; see `tessera ops --help`");
   const Output output = tessera("ops test --chp null");
   EXPECT_EQ(output.exit_code, 2);
@@ -89,11 +94,14 @@ TEST_F(ProgramTest, UnknownNamesAreWrongUse) {
   const Output chip = tessera("ops test --chip nul");
   EXPECT_EQ(chip.exit_code, 2);
   EXPECT_TRUE(contains(chip, "tessera: no chip \"nul\"; this build has: ")) << chip.text;
-  expect_usage("ops test --chip null --op rms_nrm", "tessera: no operator \"rms_nrm\"; did you mean rms_norm?");
+  expect_usage("ops test --chip null --op rms_nrm",
+               "tessera: no operator \"rms_nrm\"; did you mean rms_norm?");
   expect_usage("ops show rms_nrm", "tessera: no operator \"rms_nrm\"; did you mean rms_norm?");
-  expect_usage("ops test --op 'zz*'", "tessera: no operator matches \"zz*\"; `tessera ops list` shows all");
+  expect_usage("ops test --op 'zz*'",
+               "tessera: no operator matches \"zz*\"; `tessera ops list` shows all");
   expect_usage("ops test --chip null --op rms_norm --dtype f4e2m1",
-               "tessera: no case of \"rms_norm\" has a tensor of dtype f4e2m1; these operators use: bf16, f32");
+               "tessera: no case of \"rms_norm\" has a tensor of dtype f4e2m1; these operators "
+               "use: bf16, f32");
   const Output dtype = tessera("ops test --dtype float");
   EXPECT_EQ(dtype.exit_code, 2);
   EXPECT_TRUE(contains(dtype, "no dtype \"float\"; there are: i1, i8")) << dtype.text;
@@ -121,7 +129,8 @@ TEST_F(ProgramTest, ChipsAndDoctorDescribeTheMachine) {
   const Output doctor = tessera("doctor");
   EXPECT_TRUE(contains(doctor, "kernel cache")) << doctor.text;
   EXPECT_TRUE(contains(doctor, "compiler"));
-  const Output blocked = shell("TESSERA_CACHE_DIR=/proc/none " + std::string(std::getenv("TESSERA_PROGRAM")) + " doctor");
+  const Output blocked = shell("TESSERA_CACHE_DIR=/proc/none " +
+                               std::string(std::getenv("TESSERA_PROGRAM")) + " doctor");
   EXPECT_EQ(blocked.exit_code, 1);
   EXPECT_TRUE(contains(blocked, "set TESSERA_CACHE_DIR to a writable folder")) << blocked.text;
 }
@@ -130,7 +139,8 @@ TEST_F(ProgramTest, TestsAndTimesOperatorsOnTheNullChip) {
   const Output test = tessera("ops test --chip null --op rms_norm");
   EXPECT_EQ(test.exit_code, 0) << test.text;
   EXPECT_TRUE(contains(test, "ok       norm/rms_norm")) << test.text;
-  const auto json = nlohmann::json::parse(tessera("ops test --chip null --op rms_norm --json").text);
+  const auto json =
+      nlohmann::json::parse(tessera("ops test --chip null --op rms_norm --json").text);
   EXPECT_EQ(json.at("status"), "ok");
   EXPECT_GT(json.at("cases").size(), 3u);
   const Output again = tessera("ops test --chip null --op rms_norm");
@@ -150,12 +160,15 @@ TEST_F(ProgramTest, APackRunsWithoutCompiler) {
   EXPECT_FALSE(contains(test, ", 0 from packs"));
   const Output without = tessera_rt("ops test --chip null --op rms_norm");
   EXPECT_EQ(without.exit_code, 1);
-  EXPECT_TRUE(contains(without, "for null:trace in a pack: none was given, and this program has no compiler; make a "
-                                "pack that holds it with `tessera pack --chip null:trace`"))
+  EXPECT_TRUE(
+      contains(without,
+               "for null:trace in a pack: none was given, and this program has no compiler; make a "
+               "pack that holds it with `tessera pack --chip null:trace`"))
       << without.text;
   const Output cannot = tessera_rt("pack --chip null");
   EXPECT_EQ(cannot.exit_code, 2);
-  EXPECT_EQ(cannot.text, "tessera-rt: tessera-rt has no compiler; make packs with the program `tessera`\n");
+  EXPECT_EQ(cannot.text,
+            "tessera-rt: tessera-rt has no compiler; make packs with the program `tessera`\n");
 }
 
 TEST_F(ProgramTest, DamagedAndMissingPacksAreReported) {
@@ -166,12 +179,15 @@ TEST_F(ProgramTest, DamagedAndMissingPacksAreReported) {
     std::ifstream file(pack, std::ios::binary);
     bytes.assign(std::istreambuf_iterator<char>(file), {});
   }
-  const auto write = [&](const std::string& content) { std::ofstream(pack, std::ios::binary) << content; };
+  const auto write = [&](const std::string& content) {
+    std::ofstream(pack, std::ios::binary) << content;
+  };
   const std::string use = "ops test --chip null --op rms_norm --pack ";
   write(bytes.substr(0, bytes.size() / 2));
   Output output = tessera_rt(use + pack);
   EXPECT_EQ(output.exit_code, 1);
-  EXPECT_TRUE(contains(output, "tessera-rt: pack " + pack + ": truncated: the index ends at byte")) << output.text;
+  EXPECT_TRUE(contains(output, "tessera-rt: pack " + pack + ": truncated: the index ends at byte"))
+      << output.text;
   EXPECT_TRUE(contains(output, "make it again with `tessera pack`"));
   std::string changed = bytes;
   for (size_t i = 64; i < bytes.size() / 2; i += 16) changed[i] ^= 1;

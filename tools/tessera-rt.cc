@@ -3,6 +3,7 @@
 #include "tessera/cli/program.h"
 
 int main(int argc, char** argv) {
-  const tessera::cli::Program program{.name = "tessera-rt", .compiler = nullptr, .architectures = {}};
+  const tessera::cli::Program program{
+      .name = "tessera-rt", .compiler = nullptr, .architectures = {}};
   return tessera::cli::run_program(program, argc, argv);
 }

@@ -11,8 +11,8 @@ namespace {
 
 using namespace tessera;
 
-/// The compiler, with the hash of this program in its version: the compiler is linked in, so another build
-/// may generate other code and must not find this one's images in the disk cache.
+/// The compiler, with the hash of this program in its version: the compiler is linked in, so
+/// another build may generate other code and must not find this one's images in the disk cache.
 class StampedJit final : public kernels::Provider {
  public:
   explicit StampedJit(std::vector<std::unique_ptr<compiler::Target>> targets)

@@ -31,7 +31,8 @@ void print(const runtime::DeviceInfo& info) {
   fmt::print("           arch {}, {} compute units, {} of memory\n", info.arch, info.compute_units,
              size_text(static_cast<double>(info.memory_bytes)));
   fmt::print("           native: {}\n", fmt::join(type_names(info), " "));
-  if (!info.features.empty()) fmt::print("           features: {}\n", fmt::join(info.features, " "));
+  if (!info.features.empty())
+    fmt::print("           features: {}\n", fmt::join(info.features, " "));
 }
 
 Result<int> run(const Arguments& arguments, const Program&) {

@@ -8,7 +8,8 @@ namespace tessera::cli {
 
 std::string Arguments::text(std::string_view name, std::string_view fallback) const {
   const auto found = values_.find(name);
-  return found == values_.end() || found->second.empty() ? std::string(fallback) : found->second.back();
+  return found == values_.end() || found->second.empty() ? std::string(fallback)
+                                                         : found->second.back();
 }
 
 double Arguments::number(std::string_view name, double fallback) const {

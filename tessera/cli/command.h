@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0
-// A command of the program: a row of data for the parser and the help text, and a function. Each command
-// has its own file; commands.h lists them.
+// A command of the program: a row of data for the parser and the help text, and a function. Each
+// command has its own file; commands.h lists them.
 #pragma once
 
 #include <map>
@@ -28,7 +28,8 @@ struct PositionalSpec {
   std::string_view help;
 };
 
-/// What was given on the command line, by the long name without dashes ("chip") or the positional's name.
+/// What was given on the command line, by the long name without dashes ("chip") or the positional's
+/// name.
 class Arguments {
  public:
   bool has(std::string_view name) const { return values_.contains(name); }
@@ -51,7 +52,8 @@ struct CommandSpec {
   std::string_view details;  // more help: defaults, an example
   std::vector<PositionalSpec> positionals;
   std::vector<OptionSpec> options;
-  /// Exit code 0 or 1. An `invalid_argument` error is a wrong use (exit code 2), others are failures (1).
+  /// Exit code 0 or 1. An `invalid_argument` error is a wrong use (exit code 2), others are
+  /// failures (1).
   Result<int> (*run)(const Arguments& arguments, const Program& program);
 };
 

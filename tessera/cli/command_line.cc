@@ -25,7 +25,9 @@ std::string long_name(std::string_view names) {
 class Parser {
  public:
   Parser(std::string_view program, std::string_view version, std::span<const CommandSpec> commands)
-      : app_("", std::string(program)), version_(fmt::format("{} {}", program, version)), commands_(commands) {
+      : app_("", std::string(program)),
+        version_(fmt::format("{} {}", program, version)),
+        commands_(commands) {
     app_.require_subcommand(0, 1);
     app_.set_version_flag("--version", version_);
     app_.get_formatter()->column_width(32);
@@ -46,8 +48,8 @@ class Parser {
     } catch (const CLI::CallForVersion&) {
       parsed.text = version_ + "\n";
     } catch (const CLI::ParseError& error) {
-      parsed.text = fmt::format("{}: {}; see `{} --help`\n", app_.get_name(), explain(error, argc, argv),
-                                path_of(deepest(&app_)));
+      parsed.text = fmt::format("{}: {}; see `{} --help`\n", app_.get_name(),
+                                explain(error, argc, argv), path_of(deepest(&app_)));
       parsed.exit_code = 2;
     }
     return parsed;
@@ -73,7 +75,8 @@ class Parser {
     app->footer(std::string(command.details));
     Leaf leaf{app, &command, {}};
     for (const PositionalSpec& spec : command.positionals) {
-      auto* option = app->add_option(std::string(spec.name), texts_.emplace_back(), std::string(spec.help));
+      auto* option =
+          app->add_option(std::string(spec.name), texts_.emplace_back(), std::string(spec.help));
       option->required();
       option->type_name("");
       leaf.options.emplace_back(spec.name, option);
@@ -84,7 +87,8 @@ class Parser {
   }
 
   static CLI::App* child(CLI::App* parent, const std::string& name) {
-    const auto found = parent->get_subcommands([&](CLI::App* app) { return app->get_name() == name; });
+    const auto found =
+        parent->get_subcommands([&](CLI::App* app) { return app->get_name() == name; });
     return found.empty() ? nullptr : found[0];
   }
 
@@ -94,9 +98,11 @@ class Parser {
     if (spec.kind == Kind::kFlag)
       option = app->add_flag(names, help);
     else if (spec.kind == Kind::kNumber)
-      option = app->add_option(names, numbers_.emplace_back(), help)->type_name(std::string(spec.value));
+      option =
+          app->add_option(names, numbers_.emplace_back(), help)->type_name(std::string(spec.value));
     else if (spec.kind == Kind::kText)
-      option = app->add_option(names, texts_.emplace_back(), help)->type_name(std::string(spec.value));
+      option =
+          app->add_option(names, texts_.emplace_back(), help)->type_name(std::string(spec.value));
     else
       option = app->add_option(names, lists_.emplace_back(), help)
                    ->type_name(std::string(spec.value))
@@ -121,13 +127,17 @@ class Parser {
     const std::string path = path_of(app);
     if (app->get_subcommands([](CLI::App*) { return true; }).empty())
       return app->help(path_of(app->get_parent())) + "\n";
-    std::string text = fmt::format("Tessera: one source, every chip. {}\n\nUsage: {} COMMAND [OPTIONS]\n\nCommands:\n",
-                                   version_, path);
+    std::string text = fmt::format(
+        "Tessera: one source, every chip. {}\n\nUsage: {} COMMAND [OPTIONS]\n\nCommands:\n",
+        version_, path);
     const std::string prefix = app == &app_ ? "" : path.substr(app_.get_name().size() + 1) + " ";
     for (const CommandSpec& command : commands_)
-      if (command.path.starts_with(prefix)) text += fmt::format("  {:<12} {}\n", command.path, command.summary);
-    text += "\nOptions:\n  --help       Explain a command: COMMAND --help\n"
-            "  --json       Print JSON instead of text (all commands)\n  --version    Print the version\n";
+      if (command.path.starts_with(prefix))
+        text += fmt::format("  {:<12} {}\n", command.path, command.summary);
+    text +=
+        "\nOptions:\n  --help       Explain a command: COMMAND --help\n"
+        "  --json       Print JSON instead of text (all commands)\n  --version    Print the "
+        "version\n";
     return text + fmt::format("\nStart with: {} tour\n", app_.get_name());
   }
 
@@ -137,7 +147,8 @@ class Parser {
   }
 
   static std::string path_of(const CLI::App* app) {
-    return app->get_parent() == nullptr ? app->get_name() : path_of(app->get_parent()) + " " + app->get_name();
+    return app->get_parent() == nullptr ? app->get_name()
+                                        : path_of(app->get_parent()) + " " + app->get_name();
   }
 
   /// CLI11's text, or for an unknown command the nearest ones.
@@ -153,7 +164,8 @@ class Parser {
     const std::string_view word = argv[depth];
     if (word.starts_with('-')) return error.what();
     const auto near = ops::near_names(word, names);
-    return fmt::format("no command \"{}\"; {}: {}", word, near.empty() ? "there are" : "did you mean",
+    return fmt::format("no command \"{}\"; {}: {}", word,
+                       near.empty() ? "there are" : "did you mean",
                        fmt::join(near.empty() ? names : near, ", "));
   }
 
@@ -170,7 +182,8 @@ class Parser {
 }  // namespace
 
 ParsedCommand parse_command_line(std::string_view program, std::string_view version,
-                                 std::span<const CommandSpec> commands, int argc, const char* const* argv) {
+                                 std::span<const CommandSpec> commands, int argc,
+                                 const char* const* argv) {
   return Parser(program, version, commands).run(argc, argv);
 }
 

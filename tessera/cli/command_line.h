@@ -18,6 +18,7 @@ struct ParsedCommand {
 };
 
 ParsedCommand parse_command_line(std::string_view program, std::string_view version,
-                                 std::span<const CommandSpec> commands, int argc, const char* const* argv);
+                                 std::span<const CommandSpec> commands, int argc,
+                                 const char* const* argv);
 
 }  // namespace tessera::cli

@@ -40,13 +40,15 @@ int64_t number_after(const std::string& text, std::string_view label) {
 
 void check_compiler(const Program& program, Findings& findings) {
   if (program.compiler == nullptr) {
-    findings.push_back({Level::kNote, "compiler", "none in this program", "kernels come from packs: --pack FILE"});
+    findings.push_back(
+        {Level::kNote, "compiler", "none in this program", "kernels come from packs: --pack FILE"});
     return;
   }
   std::vector<std::string> names;
   for (const Architecture& arch : program.architectures) names.push_back(arch.name);
-  findings.push_back({Level::kGood, "compiler",
-                      fmt::format("version {}, for {}", program.compiler->version(), fmt::join(names, ", ")), ""});
+  findings.push_back(
+      {Level::kGood, "compiler",
+       fmt::format("version {}, for {}", program.compiler->version(), fmt::join(names, ", ")), ""});
 }
 
 void check_chips(Findings& findings) {
@@ -59,7 +61,8 @@ void check_chips(Findings& findings) {
       findings.push_back({Level::kNote, what, "no device here", ""});
     else
       for (const auto& device : *devices)
-        findings.push_back({Level::kGood, what, fmt::format("{} ({})", device->info().name, device->info().arch), ""});
+        findings.push_back({Level::kGood, what,
+                            fmt::format("{} ({})", device->info().name, device->info().arch), ""});
   }
 }
 
@@ -70,23 +73,27 @@ void check_drivers(Findings& findings) {
   };
   static constexpr Driver kDrivers[] = {
       {"CUDA driver", "libcuda.so.1", "needed for NVIDIA GPUs only: install the NVIDIA driver"},
-      {"Vulkan loader", "libvulkan.so.1", "needed for Vulkan devices only: apt install libvulkan1 mesa-vulkan-drivers"},
-      {"OpenCL loader", "libOpenCL.so.1", "needed for OpenCL devices only: apt install ocl-icd-libopencl1"},
+      {"Vulkan loader", "libvulkan.so.1",
+       "needed for Vulkan devices only: apt install libvulkan1 mesa-vulkan-drivers"},
+      {"OpenCL loader", "libOpenCL.so.1",
+       "needed for OpenCL devices only: apt install ocl-icd-libopencl1"},
   };
   for (const Driver& driver : kDrivers) {
     void* library = ::dlopen(driver.library, RTLD_LAZY | RTLD_LOCAL);
     if (library != nullptr)
       findings.push_back({Level::kGood, driver.what, fmt::format("{} found", driver.library), ""});
     else
-      findings.push_back({Level::kNote, driver.what, fmt::format("{} not found", driver.library), driver.advice});
+      findings.push_back(
+          {Level::kNote, driver.what, fmt::format("{} not found", driver.library), driver.advice});
     if (library != nullptr) ::dlclose(library);
   }
 }
 
 void check_cpu(Findings& findings) {
   const CpuTopology& cpu = CpuTopology::get();
-  std::string state = fmt::format("{} cores, {} hardware threads, {} NUMA node(s), L2 {}, L3 {}", cpu.cores.size(),
-                                  cpu.hardware_threads, cpu.numa_nodes, size_text(static_cast<double>(cpu.l2_bytes)),
+  std::string state = fmt::format("{} cores, {} hardware threads, {} NUMA node(s), L2 {}, L3 {}",
+                                  cpu.cores.size(), cpu.hardware_threads, cpu.numa_nodes,
+                                  size_text(static_cast<double>(cpu.l2_bytes)),
                                   size_text(static_cast<double>(cpu.l3_bytes)));
   if (cpu.quota > 0) state += fmt::format("; the cgroup grants {} CPUs", cpu.quota);
   findings.push_back({Level::kGood, "processor", std::move(state), ""});
@@ -96,32 +103,38 @@ void check_memory(Findings& findings) {
   const std::string memory = read_text("/proc/meminfo");
   const double total = 1024.0 * static_cast<double>(number_after(memory, "MemTotal:"));
   const double free = 1024.0 * static_cast<double>(number_after(memory, "MemAvailable:"));
-  findings.push_back({Level::kGood, "memory", fmt::format("{} available of {}", size_text(free), size_text(total)), ""});
+  findings.push_back({Level::kGood, "memory",
+                      fmt::format("{} available of {}", size_text(free), size_text(total)), ""});
   const std::string limit = read_text("/sys/fs/cgroup/memory.max");
   if (!limit.empty() && limit[0] != 'm')
-    findings.push_back({Level::kNote, "cgroup memory",
-                        fmt::format("limited to {}", size_text(std::strtod(limit.c_str(), nullptr))), ""});
+    findings.push_back(
+        {Level::kNote, "cgroup memory",
+         fmt::format("limited to {}", size_text(std::strtod(limit.c_str(), nullptr))), ""});
   const std::string huge = read_text("/sys/kernel/mm/transparent_hugepage/enabled");
   if (huge.empty())
     findings.push_back({Level::kNote, "huge pages", "not known on this kernel", ""});
   else if (huge.find("[never]") != huge.npos)
-    findings.push_back({Level::kNote, "huge pages", "off",
-                        "large weights read slower: echo madvise > /sys/kernel/mm/transparent_hugepage/enabled"});
+    findings.push_back(
+        {Level::kNote, "huge pages", "off",
+         "large weights read slower: echo madvise > /sys/kernel/mm/transparent_hugepage/enabled"});
   else
-    findings.push_back({Level::kGood, "huge pages", huge.find("[always]") != huge.npos ? "always" : "on request", ""});
+    findings.push_back({Level::kGood, "huge pages",
+                        huge.find("[always]") != huge.npos ? "always" : "on request", ""});
 }
 
 void check_cache(Findings& findings) {
   const auto folder = kernels::DiskCache::default_folder();
   if (folder.empty()) {
-    findings.push_back({Level::kBad, "kernel cache", "no folder: HOME is not set", "set TESSERA_CACHE_DIR"});
+    findings.push_back(
+        {Level::kBad, "kernel cache", "no folder: HOME is not set", "set TESSERA_CACHE_DIR"});
     return;
   }
   const kernels::DiskCache cache(folder);
   const auto writable = cache.check_writable();
   if (!writable.ok()) {
-    findings.push_back({Level::kBad, "kernel cache", writable.error().message,
-                        "kernels are compiled at each start: set TESSERA_CACHE_DIR to a writable folder"});
+    findings.push_back(
+        {Level::kBad, "kernel cache", writable.error().message,
+         "kernels are compiled at each start: set TESSERA_CACHE_DIR to a writable folder"});
     return;
   }
   const auto usage = cache.usage();
@@ -149,7 +162,10 @@ Result<int> run(const Arguments& arguments, const Program& program) {
   for (const Finding& f : findings) {
     good = good && f.level != Level::kBad;
     if (arguments.json()) {
-      json.push_back({{"level", level_text(f.level)}, {"what", f.what}, {"state", f.state}, {"advice", f.advice}});
+      json.push_back({{"level", level_text(f.level)},
+                      {"what", f.what},
+                      {"state", f.state},
+                      {"advice", f.advice}});
       continue;
     }
     fmt::print("{:<5} {:<15} {}\n", level_text(f.level), f.what, f.state);

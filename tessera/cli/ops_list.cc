@@ -16,7 +16,8 @@ Result<int> run(const Arguments& arguments, const Program&) {
     auto all = nlohmann::json::array();
     for (const ops::Operator* op : operators) {
       const ops::Signature& s = *op->signature;
-      all.push_back({{"name", s.name}, {"family", s.family}, {"rows", s.rows}, {"summary", s.summary}});
+      all.push_back(
+          {{"name", s.name}, {"family", s.family}, {"rows", s.rows}, {"summary", s.summary}});
     }
     fmt::print("{}\n", all.dump(1));
     return 0;

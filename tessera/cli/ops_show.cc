@@ -24,8 +24,13 @@ std::string dtype_list(const ops::TensorSpec& spec) {
 
 nlohmann::json to_json(const ops::Operator& op) {
   const ops::Signature& s = *op.signature;
-  nlohmann::json json = {{"name", s.name},       {"family", s.family}, {"rows", s.rows},   {"summary", s.summary},
-                         {"formula", s.formula}, {"source", s.source}, {"dynamic_dims", s.dynamic_dims}};
+  nlohmann::json json = {{"name", s.name},
+                         {"family", s.family},
+                         {"rows", s.rows},
+                         {"summary", s.summary},
+                         {"formula", s.formula},
+                         {"source", s.source},
+                         {"dynamic_dims", s.dynamic_dims}};
   json["tensors"] = nlohmann::json::array();
   for (const ops::TensorSpec& t : s.tensors)
     json["tensors"].push_back({{"name", t.name},
@@ -45,7 +50,8 @@ void print(const ops::Operator& op) {
   for (const ops::TensorSpec& t : s.tensors)
     fmt::print("  {:<6} {:<14} [{}] {}{}{}\n", access_text(t.access), t.name, t.dims, dtype_list(t),
                t.constant ? ", weight" : "", t.optional ? ", optional" : "");
-  for (const ops::AttributeSpec& a : s.attributes) fmt::print("  attr   {:<14} default {}\n", a.name, a.default_value);
+  for (const ops::AttributeSpec& a : s.attributes)
+    fmt::print("  attr   {:<14} default {}\n", a.name, a.default_value);
   fmt::print("\n  changes from call to call: {}\n  source: {}\n  checklist rows: {}\n\ncases:\n",
              fmt::join(s.dynamic_dims, ", "), s.source, s.rows);
   for (const ops::Case& c : op.cases())
@@ -53,15 +59,18 @@ void print(const ops::Operator& op) {
 }
 
 Result<int> print_traces(const Arguments& arguments, const ops::Operator& op) {
-  TESSERA_ASSIGN(const auto device, as_usage(runtime::open_device(arguments.text("chip", kDefaultChip))));
+  TESSERA_ASSIGN(const auto device,
+                 as_usage(runtime::open_device(arguments.text("chip", kDefaultChip))));
   const std::string filter = arguments.text("case");
   for (const ops::Case& c : op.cases()) {
     if (ops::case_text(op, c).find(filter) == std::string::npos) continue;
-    TESSERA_ASSIGN(const auto problem, ops::Problem::from_dims(*op.signature, c.dims, c.dtypes, c.attributes));
+    TESSERA_ASSIGN(const auto problem,
+                   ops::Problem::from_dims(*op.signature, c.dims, c.dtypes, c.attributes));
     const ops::Plan plan = ops::make_plan(op, problem, device->info().capabilities);
     TESSERA_ASSIGN(const auto traces, ops::trace_plan(plan));
-    fmt::print("# {} on {}: {} kernels, {} of workspace\n", ops::case_text(op, c), device->info().arch,
-               plan.calls.size(), size_text(static_cast<double>(plan.workspace_bytes)));
+    fmt::print("# {} on {}: {} kernels, {} of workspace\n", ops::case_text(op, c),
+               device->info().arch, plan.calls.size(),
+               size_text(static_cast<double>(plan.workspace_bytes)));
     for (size_t i = 0; i < traces.size(); ++i)
       fmt::print("# grid {} x {} x {}, {}\n{}\n", plan.calls[i].grid[0], plan.calls[i].grid[1],
                  plan.calls[i].grid[2], traces[i].hash().hex(), traces[i].to_string());
@@ -88,7 +97,8 @@ CommandSpec ops_show_command() {
           .details = "Example: tessera ops show rms_norm --trace --case T=3",
           .positionals = {{"NAME", "Name of the operator"}},
           .options = {{"--trace", OptionSpec::Kind::kFlag, "", "Print the kernels of one case"},
-                      {"--case", OptionSpec::Kind::kText, "TEXT", "With --trace: the first case that contains this"},
+                      {"--case", OptionSpec::Kind::kText, "TEXT",
+                       "With --trace: the first case that contains this"},
                       kChipOption},
           .run = run};
 }

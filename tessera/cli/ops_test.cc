@@ -9,6 +9,7 @@
 #include "tessera/cli/progress_bar.h"
 #include "tessera/cli/session.h"
 #include "tessera/ops/frame/conformance.h"
+#include "tessera/ops/frame/crash_note.h"
 
 namespace tessera::cli {
 namespace {
@@ -31,14 +32,15 @@ std::string_view status_text(Status status) {
 
 void print_text(const ops::OperatorReport& report, bool verbose) {
   const ops::Signature& s = *report.op->signature;
-  fmt::print("{:<8} {:<40} {:>3} cases, worst error {:.2f} of what is allowed{}\n", status_text(report.status),
-             s.family + "/" + s.name, report.cases.size(), report.worst(),
-             report.reason.empty() ? "" : "; " + report.reason);
+  fmt::print("{:<8} {:<40} {:>3} cases, worst error {:.2f} of what is allowed{}\n",
+             status_text(report.status), s.family + "/" + s.name, report.cases.size(),
+             report.worst(), report.reason.empty() ? "" : "; " + report.reason);
   if (report.status == Status::kStale)
     fmt::print("         all cases pass: remove Op.{} from known_failures.inc\n", s.name);
   for (const ops::CaseReport& c : report.cases)
     if (verbose || (!c.wrong.empty() && report.status == Status::kFailed))
-      fmt::print("         {}: {}\n", c.text, c.wrong.empty() ? fmt::format("ok, {:.3f}", c.worst) : c.wrong);
+      fmt::print("         {}: {}\n", c.text,
+                 c.wrong.empty() ? fmt::format("ok, {:.3f}", c.worst) : c.wrong);
 }
 
 void print_json(const ops::OperatorReport& report, std::string_view chip) {
@@ -66,8 +68,9 @@ Error no_case(const std::vector<const ops::Operator*>& operators, const Argument
   std::string list;
   for (std::string_view n : names) list += fmt::format("{}{}", list.empty() ? "" : ", ", n);
   if (!arguments.has("dtype")) return invalid_argument("no case is left; check --op and --case");
-  return invalid_argument(fmt::format("no case of \"{}\" has a tensor of dtype {}; these operators use: {}",
-                                      arguments.text("op", "*"), arguments.text("dtype"), list));
+  return invalid_argument(
+      fmt::format("no case of \"{}\" has a tensor of dtype {}; these operators use: {}",
+                  arguments.text("op", "*"), arguments.text("dtype"), list));
 }
 
 Result<int> run(const Arguments& arguments, const Program& program) {
@@ -86,7 +89,10 @@ Result<int> run(const Arguments& arguments, const Program& program) {
     return kSkipped;
   }
   ProgressBar bar;
-  options.progress = [&](std::string_view what, size_t done, size_t total) { bar.update(what, done, total); };
+  options.progress = [&](std::string_view what, size_t done, size_t total) {
+    bar.update(what, done, total);
+  };
+  ops::print_notes_on_crash();
   const auto start = std::chrono::steady_clock::now();
   const auto reports = ops::run_conformance(*session->library, operators, options);
   const std::chrono::duration<double> elapsed = std::chrono::steady_clock::now() - start;
@@ -97,16 +103,20 @@ Result<int> run(const Arguments& arguments, const Program& program) {
     cases += report.cases.size();
     bad += report.good() ? 0 : 1;
   }
-  if (cases == 0 && (options.dtype || !options.case_filter.empty())) return no_case(operators, arguments);
+  if (cases == 0 && (options.dtype || !options.case_filter.empty()))
+    return no_case(operators, arguments);
   for (const ops::OperatorReport& report : reports) {
-    if (report.status == Status::kNoCases && (options.dtype || !options.case_filter.empty())) continue;
+    if (report.status == Status::kNoCases && (options.dtype || !options.case_filter.empty()))
+      continue;
     arguments.json() ? print_json(report, chip) : print_text(report, arguments.flag("verbose"));
   }
   if (!arguments.json()) {
     const kernels::LibraryStats& stats = session->library->stats();
-    fmt::print("{}: {} operators, {} cases, {} bad; {} kernels compiled, {} from packs, {} from the cache; {:.1f} s\n",
-               session->device->info().arch, reports.size(), cases, bad, stats.compiled.load(),
-               stats.from_pack.load(), stats.from_cache.load(), elapsed.count());
+    fmt::print(
+        "{}: {} operators, {} cases, {} bad; {} kernels compiled, {} from packs, {} from the "
+        "cache; {:.1f} s\n",
+        session->device->info().arch, reports.size(), cases, bad, stats.compiled.load(),
+        stats.from_pack.load(), stats.from_cache.load(), elapsed.count());
   }
   return bad == 0 ? 0 : 1;
 }
@@ -115,19 +125,23 @@ Result<int> run(const Arguments& arguments, const Program& program) {
 
 CommandSpec ops_test_command() {
   using Kind = OptionSpec::Kind;
-  return {.path = "ops test",
-          .summary = "Compare operators on a chip with their references",
-          .details = "Example: tessera ops test --chip cpu:avx2 --op 'norm/*'\n"
-                     "Exit code 1 when an operator fails or a known failure is stale.",
-          .positionals = {},
-          .options = {kChipOption, kOpOption,
-                      {"--dtype", Kind::kText, "DTYPE", "Only cases with a tensor of this type"},
-                      {"--case", Kind::kText, "TEXT", "Only cases whose description contains this"},
-                      kPackOption, kThreadsOption,
-                      {"--deterministic", Kind::kFlag, "", "Plan with one class for up to 64 rows"},
-                      {"-v,--verbose", Kind::kFlag, "", "Print every case"},
-                      {"--skip-missing", Kind::kFlag, "", "Exit with 77 when the device is not here"}},
-          .run = run};
+  return {
+      .path = "ops test",
+      .summary = "Compare operators on a chip with their references",
+      .details =
+          "Example: tessera ops test --chip cpu:avx2 --op 'norm/*'\n"
+          "Exit code 1 when an operator fails or a known failure is stale.",
+      .positionals = {},
+      .options = {kChipOption,
+                  kOpOption,
+                  {"--dtype", Kind::kText, "DTYPE", "Only cases with a tensor of this type"},
+                  {"--case", Kind::kText, "TEXT", "Only cases whose description contains this"},
+                  kPackOption,
+                  kThreadsOption,
+                  {"--deterministic", Kind::kFlag, "", "Plan with one class for up to 64 rows"},
+                  {"-v,--verbose", Kind::kFlag, "", "Print every case"},
+                  {"--skip-missing", Kind::kFlag, "", "Exit with 77 when the device is not here"}},
+      .run = run};
 }
 
 }  // namespace tessera::cli

@@ -15,6 +15,7 @@
 #include "tessera/kernels/disk_cache.h"
 #include "tessera/kernels/pack.h"
 #include "tessera/ops/frame/ceilings.h"
+#include "tessera/ops/frame/crash_note.h"
 #include "tessera/ops/frame/prepared.h"
 
 namespace tessera::cli {
@@ -29,7 +30,8 @@ class Builder {
  public:
   Builder(kernels::Provider& compiler, const Architecture& arch, kernels::PackWriter& pack)
       : compiler_(compiler), arch_(arch), pack_(pack) {
-    if (const auto folder = kernels::DiskCache::default_folder(); !folder.empty()) cache_.emplace(folder);
+    if (const auto folder = kernels::DiskCache::default_folder(); !folder.empty())
+      cache_.emplace(folder);
   }
 
   /// The kernels of all cases; plans that cannot be traced are failures.
@@ -45,6 +47,7 @@ class Builder {
     std::atomic<size_t> next{0};
     const auto run = [&] {
       for (size_t i; (i = next.fetch_add(1)) < work.size();) {
+        const ops::CrashNote note("compiling", work[i]->name);
         auto image = fetch(*work[i]);
         std::lock_guard lock(mutex_);
         if (image.ok())
@@ -66,8 +69,10 @@ class Builder {
  private:
   void add(const ops::Operator& op, const ops::Case& c, const ops::PlanOptions& options) {
     const auto problem = ops::Problem::from_dims(*op.signature, c.dims, c.dtypes, c.attributes);
-    if (!problem.ok()) return failures_.push_back({op.signature->name, problem.error().to_string()});
-    auto traces = ops::trace_plan(ops::make_plan(op, *problem, arch_.capabilities, options), options);
+    if (!problem.ok())
+      return failures_.push_back({op.signature->name, problem.error().to_string()});
+    auto traces =
+        ops::trace_plan(ops::make_plan(op, *problem, arch_.capabilities, options), options);
     if (!traces.ok()) return failures_.push_back({op.signature->name, traces.error().to_string()});
     for (lang::Trace& trace : *traces) add(std::move(trace));
   }
@@ -101,8 +106,9 @@ Result<Architecture> find_architecture(const std::string& chip, const Program& p
   }
   const auto device = runtime::open_device(chip);
   if (!device.ok())
-    return invalid_argument(fmt::format("\"{}\" is neither an architecture ({}) nor a device here ({})", chip,
-                                        fmt::join(names, ", "), device.error().message));
+    return invalid_argument(
+        fmt::format("\"{}\" is neither an architecture ({}) nor a device here ({})", chip,
+                    fmt::join(names, ", "), device.error().message));
   const runtime::DeviceInfo& info = (*device)->info();
   return Architecture{info.arch, info.capabilities};
 }
@@ -110,10 +116,14 @@ Result<Architecture> find_architecture(const std::string& chip, const Program& p
 Result<int> list(const std::string& file, bool json) {
   TESSERA_ASSIGN(const auto pack, kernels::Pack::open(file));
   if (json) {
-    nlohmann::json all = {{"file", file}, {"compiler", pack->compiler_version()}, {"kernels", nlohmann::json::array()}};
+    nlohmann::json all = {{"file", file},
+                          {"compiler", pack->compiler_version()},
+                          {"kernels", nlohmann::json::array()}};
     for (const kernels::Pack::Entry& entry : pack->entries())
-      all["kernels"].push_back(
-          {{"arch", entry.arch}, {"kernel", entry.kernel}, {"trace", entry.trace.hex()}, {"bytes", entry.bytes}});
+      all["kernels"].push_back({{"arch", entry.arch},
+                                {"kernel", entry.kernel},
+                                {"trace", entry.trace.hex()},
+                                {"bytes", entry.bytes}});
     fmt::print("{}\n", all.dump(1));
     return 0;
   }
@@ -128,7 +138,8 @@ Result<int> list(const std::string& file, bool json) {
 Result<int> run(const Arguments& arguments, const Program& program) {
   if (arguments.has("list")) return list(arguments.text("list"), arguments.json());
   if (program.compiler == nullptr)
-    return invalid_argument(fmt::format("{} has no compiler; make packs with the program `tessera`", program.name));
+    return invalid_argument(
+        fmt::format("{} has no compiler; make packs with the program `tessera`", program.name));
   TESSERA_ASSIGN(const auto operators, chosen_operators(arguments));
   std::vector<std::string> chips = arguments.list("chip");
   if (chips.empty()) chips.push_back(kDefaultChip);
@@ -137,6 +148,7 @@ Result<int> run(const Arguments& arguments, const Program& program) {
   if (threads <= 0) threads = CpuTopology::get().usable_cores();
 
   kernels::PackWriter pack{std::string(program.compiler->version())};
+  ops::print_notes_on_crash();
   std::vector<std::string> names;
   size_t failed = 0;
   for (const std::string& chip : chips) {
@@ -152,11 +164,16 @@ Result<int> run(const Arguments& arguments, const Program& program) {
   }
   TESSERA_ASSIGN(const uint64_t bytes, pack.write(file));
   if (arguments.json())
-    fmt::print("{}\n", nlohmann::json({{"file", file}, {"architectures", names}, {"kernels", pack.size()},
-                                       {"failed", failed}, {"bytes", bytes}}).dump());
+    fmt::print("{}\n", nlohmann::json({{"file", file},
+                                       {"architectures", names},
+                                       {"kernels", pack.size()},
+                                       {"failed", failed},
+                                       {"bytes", bytes}})
+                           .dump());
   else
     fmt::print("{}: {} kernels for {}, {}{}\n", file, pack.size(), fmt::join(names, ", "),
-               size_text(static_cast<double>(bytes)), failed == 0 ? "" : fmt::format("; {} failed", failed));
+               size_text(static_cast<double>(bytes)),
+               failed == 0 ? "" : fmt::format("; {} failed", failed));
   return failed == 0 ? 0 : 1;
 }
 
@@ -166,11 +183,14 @@ CommandSpec pack_command() {
   using Kind = OptionSpec::Kind;
   return {.path = "pack",
           .summary = "Compile kernels ahead of time into one file",
-          .details = "A device of the architecture need not be here. With the pack, `tessera-rt` and other programs\n"
-                     "run the operators without a compiler.\n"
-                     "Example: tessera pack --chip cpu:x86-64-v3 --chip null -o kernels.pack",
+          .details =
+              "A device of the architecture need not be here. With the pack, `tessera-rt` and "
+              "other programs\n"
+              "run the operators without a compiler.\n"
+              "Example: tessera pack --chip cpu:x86-64-v3 --chip null -o kernels.pack",
           .positionals = {},
-          .options = {{"-c,--chip", Kind::kList, "CHIP", "Architecture or device; may be repeated (default cpu)"},
+          .options = {{"-c,--chip", Kind::kList, "CHIP",
+                       "Architecture or device; may be repeated (default cpu)"},
                       kOpOption,
                       {"-o,--output", Kind::kText, "FILE", "File to write (default tessera.pack)"},
                       {"--list", Kind::kText, "FILE", "Say what a pack holds instead"},

@@ -17,10 +17,12 @@ namespace {
 /// What happened, then why, without our source location unless logging is verbose.
 std::string message(const Error& error) {
   std::string text;
-  for (auto step = error.context.rbegin(); step != error.context.rend(); ++step) text += *step + ": ";
+  for (auto step = error.context.rbegin(); step != error.context.rend(); ++step)
+    text += *step + ": ";
   text += error.message;
   if (log_enabled(LogLevel::debug))
-    text += fmt::format(" [{} at {}:{}]", name(error.code), error.where.file_name(), error.where.line());
+    text += fmt::format(" [{} at {}:{}]", name(error.code), error.where.file_name(),
+                        error.where.line());
   return text;
 }
 

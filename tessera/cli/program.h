@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0
-// What a program is linked with. tools/tessera.cc has the compiler, tools/tessera-rt.cc has none; the
-// commands are the same.
+// What a program is linked with. tools/tessera.cc has the compiler, tools/tessera-rt.cc has none;
+// the commands are the same.
 #pragma once
 
 #include <memory>
@@ -24,7 +24,8 @@ struct Program {
   std::vector<Architecture> architectures;      // what `compiler` serves
 };
 
-/// Parses the command line, runs the command and returns the exit code: 0 fine, 1 failed, 2 wrong use.
+/// Parses the command line, runs the command and returns the exit code: 0 fine, 1 failed, 2 wrong
+/// use.
 int run_program(const Program& program, int argc, const char* const* argv);
 
 }  // namespace tessera::cli

@@ -18,8 +18,9 @@ Result<std::vector<std::shared_ptr<const kernels::Pack>>> open_packs(const Argum
     TESSERA_ASSIGN(auto pack, kernels::Pack::open(file));
     const auto architectures = pack->architectures();
     if (std::find(architectures.begin(), architectures.end(), arch) == architectures.end())
-      return not_found(fmt::format("pack {} holds kernels for {}, none for {}; make one with `tessera pack --chip {}`",
-                                   file, fmt::join(architectures, ", "), arch, arch));
+      return not_found(fmt::format(
+          "pack {} holds kernels for {}, none for {}; make one with `tessera pack --chip {}`", file,
+          fmt::join(architectures, ", "), arch, arch));
     packs.push_back(std::move(pack));
   }
   return packs;
@@ -27,11 +28,12 @@ Result<std::vector<std::shared_ptr<const kernels::Pack>>> open_packs(const Argum
 
 }  // namespace
 
-Result<Session> open_session(const Arguments& arguments, const Program& program, runtime::ChipOptions options) {
+Result<Session> open_session(const Arguments& arguments, const Program& program,
+                             runtime::ChipOptions options) {
   options.threads = arguments.integer("threads", options.threads);
   Session session;
-  TESSERA_ASSIGN(session.device,
-                 as_usage(runtime::open_device(arguments.text("chip", kDefaultChip), std::move(options))));
+  TESSERA_ASSIGN(session.device, as_usage(runtime::open_device(arguments.text("chip", kDefaultChip),
+                                                               std::move(options))));
   kernels::LibraryOptions library;
   TESSERA_ASSIGN(library.packs, open_packs(arguments, session.device->info().arch));
   library.provider = program.compiler;
@@ -49,7 +51,8 @@ Result<std::vector<const ops::Operator*>> chosen_operators(const Arguments& argu
     auto missing = as_usage(ops::find_operator(pattern));
     if (!missing.ok()) return std::move(missing).error();
   }
-  return invalid_argument(fmt::format("no operator matches \"{}\"; `tessera ops list` shows all", pattern));
+  return invalid_argument(
+      fmt::format("no operator matches \"{}\"; `tessera ops list` shows all", pattern));
 }
 
 Result<std::optional<DType>> chosen_dtype(const Arguments& arguments) {
@@ -58,7 +61,8 @@ Result<std::optional<DType>> chosen_dtype(const Arguments& arguments) {
   if (const auto dtype = parse_dtype(text)) return std::optional<DType>(dtype);
   std::vector<std::string_view> names;
   for (int i = 0; i < kDTypeCount; ++i) names.push_back(name(static_cast<DType>(i)));
-  return invalid_argument(fmt::format("no dtype \"{}\"; there are: {}", text, fmt::join(names, ", ")));
+  return invalid_argument(
+      fmt::format("no dtype \"{}\"; there are: {}", text, fmt::join(names, ", ")));
 }
 
 std::span<const runtime::KnownFailure> known_failures(std::string_view spec) {

@@ -18,8 +18,9 @@ namespace tessera::cli {
 inline constexpr char kDefaultChip[] = "cpu";
 
 // Options with the same meaning everywhere.
-inline constexpr OptionSpec kChipOption{"-c,--chip", OptionSpec::Kind::kText, "CHIP",
-                                        "Device, as chip[:option][:index]: cpu, cpu:avx2, null (default cpu)"};
+inline constexpr OptionSpec kChipOption{
+    "-c,--chip", OptionSpec::Kind::kText, "CHIP",
+    "Device, as chip[:option][:index]: cpu, cpu:avx2, null (default cpu)"};
 inline constexpr OptionSpec kOpOption{"--op", OptionSpec::Kind::kText, "GLOB",
                                       "Only operators whose name or family/name matches"};
 inline constexpr OptionSpec kPackOption{"--pack", OptionSpec::Kind::kList, "FILE",
@@ -33,7 +34,8 @@ struct Session {
 };
 
 /// Opens the device of --chip and a library with --pack, the disk cache and the program's compiler.
-Result<Session> open_session(const Arguments& arguments, const Program& program, runtime::ChipOptions options = {});
+Result<Session> open_session(const Arguments& arguments, const Program& program,
+                             runtime::ChipOptions options = {});
 
 /// The operators --op names; all without it. Wrong use when none matches.
 Result<std::vector<const ops::Operator*>> chosen_operators(const Arguments& arguments);

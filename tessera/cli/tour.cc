@@ -17,7 +17,8 @@ constexpr size_t kTimed = 5;   // operators on the default chip
 /// The first operator of each family, then the second ones, until there are `count`.
 std::vector<const ops::Operator*> sample(size_t count) {
   std::map<std::string, std::vector<const ops::Operator*>> families;
-  for (const ops::Operator& op : ops::all_operators()) families[op.signature->family].push_back(&op);
+  for (const ops::Operator& op : ops::all_operators())
+    families[op.signature->family].push_back(&op);
   std::vector<const ops::Operator*> chosen;
   for (size_t rank = 0; chosen.size() < std::min(count, ops::all_operators().size()); ++rank)
     for (const auto& [family, members] : families)
@@ -32,7 +33,9 @@ Result<size_t> test_chip(std::string_view chip, const Program& program) {
   ProgressBar bar;
   ops::ConformanceOptions options;
   options.known_failures = known_failures(chip);
-  options.progress = [&](std::string_view what, size_t done, size_t total) { bar.update(what, done, total); };
+  options.progress = [&](std::string_view what, size_t done, size_t total) {
+    bar.update(what, done, total);
+  };
   const auto reports = ops::run_conformance(*session.library, sample(kTested), options);
   bar.clear();
   size_t passed = 0, bad = 0, cases = 0;
@@ -42,8 +45,8 @@ Result<size_t> test_chip(std::string_view chip, const Program& program) {
     cases += report.cases.size();
   }
   const runtime::DeviceInfo& info = session.device->info();
-  fmt::print("  {:<8} {} ({}): {} of {} operators equal their references in {} cases\n", info.chip, info.name, info.arch,
-             passed, reports.size(), cases);
+  fmt::print("  {:<8} {} ({}): {} of {} operators equal their references in {} cases\n", info.chip,
+             info.name, info.arch, passed, reports.size(), cases);
   for (const ops::OperatorReport& report : reports)
     for (const ops::CaseReport& c : report.cases)
       if (!report.good() && !c.wrong.empty()) {
@@ -57,18 +60,21 @@ Result<size_t> test_chip(std::string_view chip, const Program& program) {
 Result<void> time_operators(const Program& program) {
   TESSERA_ASSIGN(const Session session, open_session({}, program));
   TESSERA_ASSIGN(const ops::Ceilings ceilings, ops::measure_ceilings(*session.library));
-  fmt::print("\nSpeed on {}: memory reads {:.1f} GB/s, copies {:.1f} GB/s\n", session.device->info().arch,
-             ceilings.read_rate / 1e9, ceilings.copy_rate / 1e9);
+  fmt::print("\nSpeed on {}: memory reads {:.1f} GB/s, copies {:.1f} GB/s\n",
+             session.device->info().arch, ceilings.read_rate / 1e9, ceilings.copy_rate / 1e9);
   size_t timed = 0;
   for (const ops::Operator* op : sample(ops::all_operators().size())) {
     const auto cases = bench_cases(*op, "");
     if (cases.empty() || timed == kTimed) continue;
-    const auto result = ops::run_bench(*session.library, *op, cases[0], ceilings, {.min_seconds = 0.1});
+    const auto result =
+        ops::run_bench(*session.library, *op, cases[0], ceilings, {.min_seconds = 0.1});
     if (!result.ok()) continue;  // reported by the tests above or by `ops test`
     ++timed;
-    fmt::print("  {:<24} {:>9.1f} us {:>7.1f} GB/s{}  {}\n", op->signature->name, result->seconds * 1e6,
-               result->bytes_per_second() / 1e9,
-               result->ceiling.empty() ? "" : fmt::format(", {:.0f}% of {}", 100 * result->share, result->ceiling),
+    fmt::print("  {:<24} {:>9.1f} us {:>7.1f} GB/s{}  {}\n", op->signature->name,
+               result->seconds * 1e6, result->bytes_per_second() / 1e9,
+               result->ceiling.empty()
+                   ? ""
+                   : fmt::format(", {:.0f}% of {}", 100 * result->share, result->ceiling),
                result->text);
     std::fflush(stdout);
   }
@@ -76,8 +82,9 @@ Result<void> time_operators(const Program& program) {
 }
 
 Result<int> run(const Arguments&, const Program& program) {
-  fmt::print("Tessera: one source, every chip. {} operators, each written once; the chips found here:\n",
-             ops::all_operators().size());
+  fmt::print(
+      "Tessera: one source, every chip. {} operators, each written once; the chips found here:\n",
+      ops::all_operators().size());
   size_t bad = 0;
   for (const runtime::ChipEntry& chip : runtime::chips()) {
     const auto devices = chip.devices({});
@@ -93,7 +100,8 @@ Result<int> run(const Arguments&, const Program& program) {
   }
   if (runtime::find_chip(kDefaultChip).ok()) TESSERA_TRY(time_operators(program));
   fmt::print(
-      "\nNext: `{0} ops list`, `{0} ops show rms_norm --trace`, `{0} ops bench`, `{0} doctor`, `{0} --help`\n",
+      "\nNext: `{0} ops list`, `{0} ops show rms_norm --trace`, `{0} ops bench`, `{0} doctor`, "
+      "`{0} --help`\n",
       program.name);
   return bad == 0 ? 0 : 1;
 }

@@ -47,8 +47,10 @@ Result<runtime::KernelImage> decode(const Hash128& key, std::span<const std::byt
   std::memcpy(&header, file.data(), sizeof header);
   if (header.magic != good.magic) return corrupt("not a kernel cache file");
   if (header.version != good.version)
-    return corrupt(fmt::format("format version {}, this program reads {}", header.version, good.version));
-  if (header.key != key) return corrupt(fmt::format("it holds the kernel of key {}", header.key.hex()));
+    return corrupt(
+        fmt::format("format version {}, this program reads {}", header.version, good.version));
+  if (header.key != key)
+    return corrupt(fmt::format("it holds the kernel of key {}", header.key.hex()));
   const auto payload = file.subspan(sizeof header);
   if (header.payload_bytes != payload.size())
     return corrupt(fmt::format("{} bytes of {}", payload.size(), header.payload_bytes));
@@ -72,7 +74,8 @@ fs::path DiskCache::default_folder() {
 
 DiskCache::DiskCache(fs::path folder) : folder_(std::move(folder)) {}
 
-Hash128 DiskCache::key(const lang::Trace& trace, std::string_view arch, std::string_view compiler_version) {
+Hash128 DiskCache::key(const lang::Trace& trace, std::string_view arch,
+                       std::string_view compiler_version) {
   const std::vector<std::byte> bytes = trace.serialize();
   return Hasher().add(bytes.size()).add_bytes(bytes).add(arch).add(compiler_version).digest();
 }
@@ -101,7 +104,8 @@ void DiskCache::store(const Hash128& key, const runtime::KernelImage& image) {
   fs::create_directories(folder_, ignored);
   auto written = write_file_atomic(path_of(key), encode(key, image));
   if (!written.ok() && !write_failed_.exchange(true))
-    TESSERA_LOG(warn, "kernel cache: {}; going on without (set TESSERA_CACHE_DIR to a writable folder)",
+    TESSERA_LOG(warn,
+                "kernel cache: {}; going on without (set TESSERA_CACHE_DIR to a writable folder)",
                 written.error().message);
 }
 

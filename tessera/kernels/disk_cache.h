@@ -25,7 +25,8 @@ class DiskCache {
   /// Makes the folder when it is first written to.
   explicit DiskCache(std::filesystem::path folder);
 
-  static Hash128 key(const lang::Trace& trace, std::string_view arch, std::string_view compiler_version);
+  static Hash128 key(const lang::Trace& trace, std::string_view arch,
+                     std::string_view compiler_version);
 
   /// Empty when there is no such file or it cannot be trusted; the reason of the latter is logged.
   std::optional<runtime::KernelImage> find(const Hash128& key);

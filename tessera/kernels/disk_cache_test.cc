@@ -96,8 +96,9 @@ TEST_F(DiskCacheTest, RefusesForeignFiles) {
   write_file(cache_.path_of(other), whole);
   ::testing::internal::CaptureStderr();
   EXPECT_FALSE(cache_.find(other).has_value());
-  EXPECT_NE(::testing::internal::GetCapturedStderr().find("it holds the kernel of key " + key_.hex()),
-            std::string::npos);
+  EXPECT_NE(
+      ::testing::internal::GetCapturedStderr().find("it holds the kernel of key " + key_.hex()),
+      std::string::npos);
 }
 
 TEST_F(DiskCacheTest, StoringRepairsADamagedFile) {
@@ -129,7 +130,8 @@ TEST_F(DiskCacheTest, AFolderThatCannotBeMadeWarnsOnce) {
   blocked.store(key_, image_);
   blocked.store(key_, image_);
   const std::string text = ::testing::internal::GetCapturedStderr();
-  EXPECT_NE(text.find("going on without (set TESSERA_CACHE_DIR to a writable folder)"), text.npos) << text;
+  EXPECT_NE(text.find("going on without (set TESSERA_CACHE_DIR to a writable folder)"), text.npos)
+      << text;
   EXPECT_EQ(text.find("going on without"), text.rfind("going on without"));
   EXPECT_FALSE(blocked.check_writable().ok());
   EXPECT_TRUE(cache_.check_writable().ok());

@@ -68,7 +68,8 @@ Loaded KernelLibrary::State::compile(const lang::Trace& trace, const Hash128& ke
   const auto start = std::chrono::steady_clock::now();
   TESSERA_ASSIGN(const runtime::KernelImage image, options.provider->compile(trace, arch()));
   const auto elapsed = std::chrono::steady_clock::now() - start;
-  stats.compile_microseconds += std::chrono::duration_cast<std::chrono::microseconds>(elapsed).count();
+  stats.compile_microseconds +=
+      std::chrono::duration_cast<std::chrono::microseconds>(elapsed).count();
   ++stats.compiled;
   if (options.cache) options.cache->store(key, image);
   return device.load(image);
@@ -83,7 +84,8 @@ Loaded KernelLibrary::State::fetch(const lang::Trace& trace, const Hash128& hash
   }
   if (options.provider == nullptr)
     return not_found(fmt::format(
-        "no kernel {} ({}) for {} in {}, and this program has no compiler; make a pack that holds it with "
+        "no kernel {} ({}) for {} in {}, and this program has no compiler; make a pack that holds "
+        "it with "
         "`tessera pack --chip {}`",
         trace.name, hash.hex(), arch(),
         options.packs.empty() ? std::string("a pack: none was given")
@@ -149,7 +151,8 @@ Result<std::vector<std::shared_ptr<runtime::Executable>>> KernelLibrary::get_all
   const int wanted = state_->options.compile_threads > 0 ? state_->options.compile_threads
                                                          : CpuTopology::get().usable_cores();
   std::vector<std::thread> threads;
-  for (size_t i = 1; i < std::min(traces.size(), static_cast<size_t>(wanted)); ++i) threads.emplace_back(work);
+  for (size_t i = 1; i < std::min(traces.size(), static_cast<size_t>(wanted)); ++i)
+    threads.emplace_back(work);
   work();
   for (std::thread& thread : threads) thread.join();
   for (auto& error : errors)

@@ -1,8 +1,8 @@
 // SPDX-License-Identifier: Apache-2.0
 // The loaded kernels of one device. A kernel is identified by the hash of its trace: every
-// specialisation (dtypes, divisibility, M class, hints) is in there. Looks in memory, then in the packs,
-// then in the disk cache, then asks the provider, each image once however many threads ask. A kernel that
-// failed is not tried again.
+// specialisation (dtypes, divisibility, M class, hints) is in there. Looks in memory, then in the
+// packs, then in the disk cache, then asks the provider, each image once however many threads ask.
+// A kernel that failed is not tried again.
 #pragma once
 
 #include <atomic>
@@ -37,10 +37,12 @@ class KernelLibrary {
   ~KernelLibrary();
 
   runtime::Device& device() const;
-  /// `not_found` names the kernel and says that neither pack nor cache holds it and no compiler is there.
+  /// `not_found` names the kernel and says that neither pack nor cache holds it and no compiler is
+  /// there.
   Result<std::shared_ptr<runtime::Executable>> get(const lang::Trace& trace);
   /// The same for many kernels, compiled in parallel; results in the order of `traces`.
-  Result<std::vector<std::shared_ptr<runtime::Executable>>> get_all(std::span<const lang::Trace> traces);
+  Result<std::vector<std::shared_ptr<runtime::Executable>>> get_all(
+      std::span<const lang::Trace> traces);
   const LibraryStats& stats() const;
 
  private:

@@ -46,7 +46,8 @@ TEST_F(KernelLibraryTest, CompilesLoadsAndRuns) {
   const lang::Trace trace = scale_trace(3);
   const auto kernel = all.get(trace);
   ASSERT_TRUE(kernel.ok());
-  auto x = device_->allocate(20 * sizeof(float)).value(), y = device_->allocate(20 * sizeof(float)).value();
+  auto x = device_->allocate(20 * sizeof(float)).value(),
+       y = device_->allocate(20 * sizeof(float)).value();
   auto stream = device_->create_stream().value();
   std::array<float, 20> numbers;
   for (size_t i = 0; i < numbers.size(); ++i) numbers[i] = static_cast<float>(i);
@@ -142,9 +143,10 @@ TEST_F(KernelLibraryTest, WithoutCompilerSaysWhatIsMissing) {
   const auto kernel = none.get(scale_trace(2));
   ASSERT_FALSE(kernel.ok());
   EXPECT_EQ(kernel.error().code, ErrorCode::not_found);
-  const std::string expected = "no kernel test.scale (" + scale_trace(2).hash().hex() +
-                               ") for null:trace in a pack: none was given, and this program has no compiler; make "
-                               "a pack that holds it with `tessera pack --chip null:trace`";
+  const std::string expected =
+      "no kernel test.scale (" + scale_trace(2).hash().hex() +
+      ") for null:trace in a pack: none was given, and this program has no compiler; make "
+      "a pack that holds it with `tessera pack --chip null:trace`";
   EXPECT_EQ(kernel.error().message, expected);
 }
 

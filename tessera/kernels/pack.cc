@@ -53,7 +53,8 @@ class IndexReader {
     requires std::is_trivially_copyable_v<T>
   T number() {
     T value{};
-    if (const auto bytes = take(sizeof value); !bytes.empty()) std::memcpy(&value, bytes.data(), sizeof value);
+    if (const auto bytes = take(sizeof value); !bytes.empty())
+      std::memcpy(&value, bytes.data(), sizeof value);
     return value;
   }
   std::string text() {
@@ -76,7 +77,8 @@ class IndexReader {
 };
 
 Error damaged(const std::filesystem::path& path, std::string_view what) {
-  return corrupt(fmt::format("pack {}: {}; make it again with `tessera pack`", path.string(), what));
+  return corrupt(
+      fmt::format("pack {}: {}; make it again with `tessera pack`", path.string(), what));
 }
 
 }  // namespace
@@ -94,16 +96,19 @@ Result<std::shared_ptr<const Pack>> Pack::open(const std::filesystem::path& path
 Result<void> Pack::read_index() {
   const auto file = file_.bytes();
   Header header, good;
-  if (file.size() < sizeof header) return damaged(path_, fmt::format("{} bytes are too few", file.size()));
+  if (file.size() < sizeof header)
+    return damaged(path_, fmt::format("{} bytes are too few", file.size()));
   std::memcpy(&header, file.data(), sizeof header);
   if (header.magic != good.magic) return damaged(path_, "not a kernel pack");
   if (header.version != good.version)
-    return damaged(path_, fmt::format("format version {}, this program reads {}", header.version, good.version));
+    return damaged(path_, fmt::format("format version {}, this program reads {}", header.version,
+                                      good.version));
   if (header.index_offset > file.size() || header.index_bytes > file.size() - header.index_offset)
     return damaged(path_, fmt::format("truncated: the index ends at byte {}, the file has {}",
                                       header.index_offset + header.index_bytes, file.size()));
   const auto index = file.subspan(header.index_offset, header.index_bytes);
-  if (hash128(index) != header.index_checksum) return damaged(path_, "the checksum of the index does not match");
+  if (hash128(index) != header.index_checksum)
+    return damaged(path_, "the checksum of the index does not match");
 
   IndexReader reader(index);
   compiler_version_ = reader.text();
@@ -128,16 +133,21 @@ Result<void> Pack::read_index() {
   return {};
 }
 
-Result<std::optional<runtime::KernelImage>> Pack::find(std::string_view arch, const Hash128& trace) const {
+Result<std::optional<runtime::KernelImage>> Pack::find(std::string_view arch,
+                                                       const Hash128& trace) const {
   const auto wanted = order(arch, trace);
-  const auto found = std::lower_bound(entries_.begin(), entries_.end(), wanted,
-                                      [](const Entry& entry, const auto& key) { return order(entry) < key; });
-  if (found == entries_.end() || order(*found) != wanted) return std::optional<runtime::KernelImage>();
+  const auto found =
+      std::lower_bound(entries_.begin(), entries_.end(), wanted,
+                       [](const Entry& entry, const auto& key) { return order(entry) < key; });
+  if (found == entries_.end() || order(*found) != wanted)
+    return std::optional<runtime::KernelImage>();
   const auto payload = file_.bytes().subspan(found->offset, found->bytes);
   if (hash128(payload) != found->checksum)
-    return damaged(path_, fmt::format("the checksum of the image of {} ({}) does not match", found->kernel, arch));
+    return damaged(path_, fmt::format("the checksum of the image of {} ({}) does not match",
+                                      found->kernel, arch));
   auto image = runtime::parse_kernel_image(payload);
-  if (!image.ok()) return damaged(path_, fmt::format("{}: {}", found->kernel, image.error().message));
+  if (!image.ok())
+    return damaged(path_, fmt::format("{}: {}", found->kernel, image.error().message));
   return std::optional<runtime::KernelImage>(std::move(*image));
 }
 
@@ -148,7 +158,8 @@ std::vector<std::string> Pack::architectures() const {
   return all;
 }
 
-void PackWriter::add(std::string arch, Hash128 trace, std::string kernel, const runtime::KernelImage& image) {
+void PackWriter::add(std::string arch, Hash128 trace, std::string kernel,
+                     const runtime::KernelImage& image) {
   Image added;
   added.payload = runtime::serialise(image);
   added.entry.arch = std::move(arch);
@@ -156,9 +167,9 @@ void PackWriter::add(std::string arch, Hash128 trace, std::string kernel, const 
   added.entry.kernel = std::move(kernel);
   added.entry.bytes = added.payload.size();
   added.entry.checksum = hash128(added.payload);
-  const auto place = std::lower_bound(images_.begin(), images_.end(), added, [](const Image& a, const Image& b) {
-    return order(a.entry) < order(b.entry);
-  });
+  const auto place = std::lower_bound(
+      images_.begin(), images_.end(), added,
+      [](const Image& a, const Image& b) { return order(a.entry) < order(b.entry); });
   if (place != images_.end() && order(place->entry) == order(added.entry))
     *place = std::move(added);
   else

@@ -1,10 +1,10 @@
 // SPDX-License-Identifier: Apache-2.0
-// A kernel pack: one file with the images of many kernels for one or more architectures, compiled ahead
-// of time. A program with a pack needs no compiler.
+// A kernel pack: one file with the images of many kernels for one or more architectures, compiled
+// ahead of time. A program with a pack needs no compiler.
 //
-// Layout: header | images | index. The header says where the index is and holds its checksum; the index
-// holds the checksum of every image, so opening reads a few kilobytes and each image is checked when it
-// is taken. Images are found by architecture and hash of the trace.
+// Layout: header | images | index. The header says where the index is and holds its checksum; the
+// index holds the checksum of every image, so opening reads a few kilobytes and each image is
+// checked when it is taken. Images are found by architecture and hash of the trace.
 #pragma once
 
 #include <cstdint>
@@ -38,7 +38,8 @@ class Pack {
   static Result<std::shared_ptr<const Pack>> open(const std::filesystem::path& path);
 
   /// Empty when the pack has no such kernel; `corrupt` when the image is damaged.
-  Result<std::optional<runtime::KernelImage>> find(std::string_view arch, const Hash128& trace) const;
+  Result<std::optional<runtime::KernelImage>> find(std::string_view arch,
+                                                   const Hash128& trace) const;
 
   const std::vector<Entry>& entries() const { return entries_; }  // sorted by arch and trace
   const std::filesystem::path& path() const { return path_; }
@@ -58,7 +59,8 @@ class Pack {
 /// Collects images and writes them in one go. The bytes depend on what was added, not on the order.
 class PackWriter {
  public:
-  explicit PackWriter(std::string compiler_version) : compiler_version_(std::move(compiler_version)) {}
+  explicit PackWriter(std::string compiler_version)
+      : compiler_version_(std::move(compiler_version)) {}
   /// The same architecture and trace again replace the earlier image.
   void add(std::string arch, Hash128 trace, std::string kernel, const runtime::KernelImage& image);
   size_t size() const { return images_.size(); }

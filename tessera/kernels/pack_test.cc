@@ -15,7 +15,8 @@ using testing::write_file;
 class PackTest : public ::testing::Test {
  protected:
   void SetUp() override {
-    for (int i = 0; i < 5; ++i) traces_.push_back(testing::scale_trace(i, "test.scale" + std::to_string(i)));
+    for (int i = 0; i < 5; ++i)
+      traces_.push_back(testing::scale_trace(i, "test.scale" + std::to_string(i)));
     PackWriter writer("test-1");
     for (const lang::Trace& trace : traces_) add(writer, trace, "arch-b");
     add(writer, traces_[0], "arch-a");
@@ -87,15 +88,17 @@ TEST_F(PackTest, ReportsTruncationAnywhere) {
     EXPECT_NE(open_error(whole_.substr(0, length)), "") << length;
   EXPECT_EQ(open_error(whole_.substr(0, 12)),
             "pack " + file_.string() + ": 12 bytes are too few; make it again with `tessera pack`");
-  EXPECT_NE(open_error(whole_.substr(0, whole_.size() - 1)).find("truncated: the index ends at byte"),
-            std::string::npos);
+  EXPECT_NE(
+      open_error(whole_.substr(0, whole_.size() - 1)).find("truncated: the index ends at byte"),
+      std::string::npos);
 }
 
 TEST_F(PackTest, NoticesChangedBytesOfHeaderAndIndex) {
   const auto pack = Pack::open(file_);
   ASSERT_TRUE(pack.ok());
   uint64_t index = 0;
-  for (const Pack::Entry& entry : (*pack)->entries()) index = std::max(index, entry.offset + entry.bytes);
+  for (const Pack::Entry& entry : (*pack)->entries())
+    index = std::max(index, entry.offset + entry.bytes);
   for (size_t i = 0; i < whole_.size(); i = i + 1 == 40 ? index : i + 1) {
     std::string changed = whole_;
     changed[i] = static_cast<char>(changed[i] ^ 1);
@@ -103,7 +106,8 @@ TEST_F(PackTest, NoticesChangedBytesOfHeaderAndIndex) {
   }
   std::string changed = whole_;
   changed.back() = static_cast<char>(changed.back() ^ 1);
-  EXPECT_NE(open_error(changed).find("the checksum of the index does not match"), std::string::npos);
+  EXPECT_NE(open_error(changed).find("the checksum of the index does not match"),
+            std::string::npos);
   EXPECT_NE(open_error(std::string(100, 'x')).find("not a kernel pack"), std::string::npos);
   changed = whole_;
   changed[4] = 7;
@@ -123,8 +127,9 @@ TEST_F(PackTest, NoticesADamagedImageWhenItIsTaken) {
     EXPECT_EQ((*pack)->find(entry.arch, entry.trace).ok(), entry.offset != damaged.offset);
   const auto image = (*pack)->find(damaged.arch, damaged.trace);
   EXPECT_EQ(image.error().code, ErrorCode::corrupt);
-  EXPECT_EQ(image.error().message, "pack " + file_.string() + ": the checksum of the image of " + damaged.kernel +
-                                       " (arch-b) does not match; make it again with `tessera pack`");
+  EXPECT_EQ(image.error().message,
+            "pack " + file_.string() + ": the checksum of the image of " + damaged.kernel +
+                " (arch-b) does not match; make it again with `tessera pack`");
 }
 
 TEST_F(PackTest, AMissingFileIsNamed) {

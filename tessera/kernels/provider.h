@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0
-// Where kernels that neither the pack nor the disk cache holds come from. The compiler's jit is one; a
-// program without LLVM has none.
+// Where kernels that neither the pack nor the disk cache holds come from. The compiler's jit is
+// one; a program without LLVM has none.
 #pragma once
 
 #include <string>

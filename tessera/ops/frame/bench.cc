@@ -17,14 +17,15 @@ constexpr size_t kMaxCopies = 4096;
 /// Copies of all tensors of a case on the device, one after the other for each tensor.
 class RotatingTensors {
  public:
-  static Result<RotatingTensors> create(runtime::Device& device, runtime::Stream& stream, const CaseData& data,
-                                        size_t rotate_bytes) {
+  static Result<RotatingTensors> create(runtime::Device& device, runtime::Stream& stream,
+                                        const CaseData& data, size_t rotate_bytes) {
     RotatingTensors tensors;
     size_t total = 0;
     for (const HostTensor& tensor : data.inputs()) total += padded(tensor);
     const size_t room = std::max(total, static_cast<size_t>(device.memory_free() / 2));
     const size_t wanted = total == 0 ? 1 : (rotate_bytes + total - 1) / total;
-    tensors.copies_ = std::clamp<size_t>(std::min(wanted, total == 0 ? 1 : room / total), 1, kMaxCopies);
+    tensors.copies_ =
+        std::clamp<size_t>(std::min(wanted, total == 0 ? 1 : room / total), 1, kMaxCopies);
     for (size_t i = 0; i < data.inputs().size(); ++i) {
       const size_t stride = padded(data.inputs()[i]);
       TESSERA_ASSIGN(auto buffer, device.allocate(stride * tensors.copies_));
@@ -43,7 +44,8 @@ class RotatingTensors {
 
   /// Addresses of the next copy.
   std::span<const uint64_t> next() {
-    for (size_t i = 0; i < buffers_.size(); ++i) addresses_[i] = buffers_[i]->address() + turn_ * strides_[i];
+    for (size_t i = 0; i < buffers_.size(); ++i)
+      addresses_[i] = buffers_[i]->address() + turn_ * strides_[i];
     turn_ = (turn_ + 1) % copies_;
     return addresses_;
   }
@@ -86,16 +88,19 @@ void compare_with_ceilings(BenchResult& result, const Ceilings& ceilings, double
 
 }  // namespace
 
-Result<BenchResult> run_bench(kernels::KernelLibrary& library, const Operator& op, const Case& test_case,
-                              const Ceilings& ceilings, const BenchOptions& options) {
+Result<BenchResult> run_bench(kernels::KernelLibrary& library, const Operator& op,
+                              const Case& test_case, const Ceilings& ceilings,
+                              const BenchOptions& options) {
   runtime::Device& device = library.device();
   TESSERA_ASSIGN(const CaseData data, CaseData::make(op, test_case, CaseData::Content::kInputs));
-  TESSERA_ASSIGN(const PreparedOp prepared,
-                 PreparedOp::prepare(library, op, data.problem(), {.deterministic = options.deterministic}));
+  TESSERA_ASSIGN(
+      const PreparedOp prepared,
+      PreparedOp::prepare(library, op, data.problem(), {.deterministic = options.deterministic}));
   TESSERA_ASSIGN(Timer timer, Timer::create(device));
   TESSERA_ASSIGN(RotatingTensors tensors,
                  RotatingTensors::create(device, timer.stream(), data, options.rotate_bytes));
-  TESSERA_ASSIGN(const auto workspace, device.allocate(static_cast<size_t>(prepared.workspace_bytes())));
+  TESSERA_ASSIGN(const auto workspace,
+                 device.allocate(static_cast<size_t>(prepared.workspace_bytes())));
   TESSERA_TRY(timer.stream().fill(*workspace, 0, workspace->size(), 0));
 
   const auto use = [&](int64_t times) {
@@ -109,7 +114,8 @@ Result<BenchResult> run_bench(kernels::KernelLibrary& library, const Operator& o
   TESSERA_ASSIGN(once, use(2));
   once = std::max(once / 2, 1e-7);
   const int runs = std::max(1, options.runs);
-  const auto times = static_cast<int64_t>(std::clamp(std::ceil(options.min_seconds / runs / once), 1.0, 1e5));
+  const auto times =
+      static_cast<int64_t>(std::clamp(std::ceil(options.min_seconds / runs / once), 1.0, 1e5));
   std::vector<double> seconds;
   for (int run = 0; run < runs; ++run) {
     TESSERA_ASSIGN(const double elapsed, use(times));

@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0
-// Times one case of an operator. Launches rotate over enough copies of all tensors that none is still in
-// a cache, as in a model, where the weights of a layer return only after all others.
+// Times one case of an operator. Launches rotate over enough copies of all tensors that none is
+// still in a cache, as in a model, where the weights of a layer return only after all others.
 #pragma once
 
 #include <cstddef>
@@ -12,26 +12,27 @@
 namespace tessera::ops {
 
 struct BenchOptions {
-  double min_seconds = 0.3;                     // of all timed runs together
-  int runs = 9;                                 // timed ones; the median counts
-  size_t rotate_bytes = size_t{256} << 20;      // of all copies of the tensors
+  double min_seconds = 0.3;                 // of all timed runs together
+  int runs = 9;                             // timed ones; the median counts
+  size_t rotate_bytes = size_t{256} << 20;  // of all copies of the tensors
   bool deterministic = false;
 };
 
 struct BenchResult {
-  std::string text;      // of the case
-  double seconds = 0;    // one use: the median
+  std::string text;    // of the case
+  double seconds = 0;  // one use: the median
   double fastest = 0;
-  int64_t uses = 0;      // timed
+  int64_t uses = 0;  // timed
   Cost cost;
-  std::string ceiling;   // "read", "copy" or "compute": what bounds it; empty: not measured
-  double share = 0;      // of that ceiling
+  std::string ceiling;  // "read", "copy" or "compute": what bounds it; empty: not measured
+  double share = 0;     // of that ceiling
 
   double bytes_per_second() const { return (cost.bytes_read + cost.bytes_written) / seconds; }
   double flops_per_second() const { return cost.flops / seconds; }
 };
 
-Result<BenchResult> run_bench(kernels::KernelLibrary& library, const Operator& op, const Case& test_case,
-                              const Ceilings& ceilings, const BenchOptions& options = {});
+Result<BenchResult> run_bench(kernels::KernelLibrary& library, const Operator& op,
+                              const Case& test_case, const Ceilings& ceilings,
+                              const BenchOptions& options = {});
 
 }  // namespace tessera::ops

@@ -16,12 +16,14 @@ namespace {
 /// Larger tensors (benchmarks) repeat their first part: drawing each element would take seconds.
 constexpr int64_t kDrawn = int64_t{1} << 20;
 
-/// Standard deviation of the default values of a weight. Values of narrow formats are scaled by others,
-/// so theirs fill the format's range.
+/// Standard deviation of the default values of a weight. Values of narrow formats are scaled by
+/// others, so theirs fill the format's range.
 double weight_deviation(const TensorDesc& desc) {
   if (desc.dtype == DType::f4e2m1) return 2;
   if (desc.dtype == DType::f8e4m3 || desc.dtype == DType::f8e5m2) return 1;
-  return desc.shape.rank() == 0 ? 1 : 1 / std::sqrt(std::max<double>(1, static_cast<double>(desc.shape[-1])));
+  return desc.shape.rank() == 0
+             ? 1
+             : 1 / std::sqrt(std::max<double>(1, static_cast<double>(desc.shape[-1])));
 }
 
 template <class Draw>
@@ -38,7 +40,12 @@ void fill_with(HostTensor& tensor, Draw draw) {
 }
 
 uint64_t seed_of(const Problem& problem, const Case& test_case) {
-  return Hasher().add(problem.signature().name).add(problem.to_string()).add(test_case.seed).digest().low;
+  return Hasher()
+      .add(problem.signature().name)
+      .add(problem.to_string())
+      .add(test_case.seed)
+      .digest()
+      .low;
 }
 
 }  // namespace
@@ -81,13 +88,14 @@ double Inputs::normal(double scale) {
 int64_t Inputs::integer(int64_t lo, int64_t hi) {
   TESSERA_CHECK(lo <= hi, "integer({}, {})", lo, hi);
   const uint64_t range = static_cast<uint64_t>(hi) - static_cast<uint64_t>(lo) + 1;
-  return static_cast<int64_t>(static_cast<uint64_t>(lo) + (range == 0 ? random_() : random_() % range));
+  return static_cast<int64_t>(static_cast<uint64_t>(lo) +
+                              (range == 0 ? random_() : random_() % range));
 }
 
 Result<CaseData> CaseData::make(const Operator& op, const Case& test_case, Content content) {
   CaseData data;
-  TESSERA_ASSIGN(Problem problem, Problem::from_dims(*op.signature, test_case.dims, test_case.dtypes,
-                                                     test_case.attributes));
+  TESSERA_ASSIGN(Problem problem, Problem::from_dims(*op.signature, test_case.dims,
+                                                     test_case.dtypes, test_case.attributes));
   data.problem_ = std::make_unique<Problem>(std::move(problem));
   Inputs inputs(*data.problem_, test_case);
   if (op.fill != nullptr) op.fill(inputs);
@@ -98,17 +106,19 @@ Result<CaseData> CaseData::make(const Operator& op, const Case& test_case, Conte
   for (size_t i = 0; i < specs.size(); ++i) {
     const auto& desc = data.problem_->tensors()[i];
     data.inputs_[i].decode();
-    Expected& expected = data.expected_.emplace_back(desc && specs[i].access != Access::kRead ? *desc
-                                                                                             : TensorDesc{.shape = {0}});
+    Expected& expected = data.expected_.emplace_back(
+        desc && specs[i].access != Access::kRead ? *desc : TensorDesc{.shape = {0}});
     if (!desc || specs[i].access != Access::kReadWrite) continue;
-    for (int64_t e = 0; e < data.inputs_[i].numel(); ++e) expected.set_flat(e, data.inputs_[i].flat(e));
+    for (int64_t e = 0; e < data.inputs_[i].numel(); ++e)
+      expected.set_flat(e, data.inputs_[i].flat(e));
   }
   op.reference(Reference(*data.problem_, data.inputs_, data.expected_));
   return data;
 }
 
 std::string case_text(const Operator& op, const Case& test_case) {
-  auto problem = Problem::from_dims(*op.signature, test_case.dims, test_case.dtypes, test_case.attributes);
+  auto problem =
+      Problem::from_dims(*op.signature, test_case.dims, test_case.dtypes, test_case.attributes);
   std::string text = problem.ok() ? problem->to_string() : std::string("invalid case");
   if (!test_case.note.empty()) text += ", " + test_case.note;
   return text;

@@ -1,5 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0
-// The tensors of one case on the host: inputs as fill() leaves them, and what the reference expects.
+// The tensors of one case on the host: inputs as fill() leaves them, and what the reference
+// expects.
 #pragma once
 
 #include <memory>

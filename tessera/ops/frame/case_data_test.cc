@@ -14,14 +14,17 @@ namespace {
 struct FillOp : testing::SampleOp {
   static Signature signature() {
     Signature s = testing::SampleOp::signature();
-    s.tensors = {in("x", "T,D", {DType::f32}), weight("w", "D", {DType::f32}), weight("q", "D", {DType::f4e2m1}),
-                 weight("s", "D", {DType::f8e8m0}), in("ids", "T", {DType::i32}), inout("y", "T,D", {DType::f32})};
+    s.tensors = {in("x", "T,D", {DType::f32}),      weight("w", "D", {DType::f32}),
+                 weight("q", "D", {DType::f4e2m1}), weight("s", "D", {DType::f8e8m0}),
+                 in("ids", "T", {DType::i32}),      inout("y", "T,D", {DType::f32})};
     return s;
   }
   static void reference(const Reference& r) { r.out("y").set({0, 0}, 7); }
 };
 
-CaseData make(const Case& c) { return std::move(CaseData::make(make_operator<FillOp>(), c)).value(); }
+CaseData make(const Case& c) {
+  return std::move(CaseData::make(make_operator<FillOp>(), c)).value();
+}
 
 const Case kCase = {.dims = {{"T", 16}, {"D", 256}}};
 
@@ -73,7 +76,8 @@ TEST(CaseData, ABadCaseIsAnError) {
   const auto data = CaseData::make(make_operator<FillOp>(), {.dims = {{"T", 16}}});
   ASSERT_FALSE(data.ok());
   EXPECT_EQ(data.error().code, ErrorCode::invalid_argument);
-  EXPECT_EQ(case_text(make_operator<FillOp>(), {.dims = {{"T", 16}}, .note = "short"}), "invalid case, short");
+  EXPECT_EQ(case_text(make_operator<FillOp>(), {.dims = {{"T", 16}}, .note = "short"}),
+            "invalid case, short");
 }
 
 TEST(HostTensor, ReadsAndWritesStridedElements) {

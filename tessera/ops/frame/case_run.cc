@@ -25,11 +25,13 @@ class CaseRun {
     TESSERA_TRY(reset(kPoison[0]));
     TESSERA_TRY(prepared.run(*stream_, addresses_, workspace_address()));
     TESSERA_TRY(download(first_));
-    Comparison result = compare_outputs(op_, data_.problem(), data_.inputs(), data_.expected(), first_);
+    Comparison result =
+        compare_outputs(op_, data_.problem(), data_.inputs(), data_.expected(), first_);
     append(result.wrong, changed_inputs(first_));
     if (!result.wrong.empty()) return result;
 
-    // An operator with its own check may leave parts of its outputs undefined: same garbage, same bits.
+    // An operator with its own check may leave parts of its outputs undefined: same garbage, same
+    // bits.
     TESSERA_TRY(reset(kPoison[op_.check == nullptr ? 1 : 0]));
     TESSERA_TRY(stream_->begin_capture());
     const auto captured = prepared.run(*stream_, addresses_, workspace_address());
@@ -84,7 +86,8 @@ class CaseRun {
 
   std::string changed_inputs(const std::vector<HostTensor>& after) const {
     for (size_t i = 0; i < specs().size(); ++i)
-      if (present(i) && specs()[i].access == Access::kRead && after[i].bytes() != data_.inputs()[i].bytes())
+      if (present(i) && specs()[i].access == Access::kRead &&
+          after[i].bytes() != data_.inputs()[i].bytes())
         return fmt::format("input {} was overwritten", specs()[i].name);
     return {};
   }
@@ -100,7 +103,8 @@ class CaseRun {
         const double x = a.flat(e), y = b.flat(e);
         if (std::memcmp(&x, &y, sizeof x) == 0) continue;
         return fmt::format(
-            "{} is not written or not reproducible: {} when launched, {} in a replay after other garbage",
+            "{} is not written or not reproducible: {} when launched, {} in a replay after other "
+            "garbage",
             element_name(specs()[i].name, a.desc().shape, e), number_text(x), number_text(y));
       }
     }
@@ -119,10 +123,11 @@ class CaseRun {
 
 }  // namespace
 
-Result<Comparison> run_case(kernels::KernelLibrary& library, const Operator& op, const Case& test_case,
-                            const PlanOptions& options) {
+Result<Comparison> run_case(kernels::KernelLibrary& library, const Operator& op,
+                            const Case& test_case, const PlanOptions& options) {
   TESSERA_ASSIGN(const CaseData data, CaseData::make(op, test_case));
-  TESSERA_ASSIGN(const PreparedOp prepared, PreparedOp::prepare(library, op, data.problem(), options));
+  TESSERA_ASSIGN(const PreparedOp prepared,
+                 PreparedOp::prepare(library, op, data.problem(), options));
   return CaseRun(library, op, data).run(prepared);
 }
 

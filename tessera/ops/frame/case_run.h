@@ -8,7 +8,7 @@
 namespace tessera::ops {
 
 /// An error is a failed allocation, compilation or launch; wrong results are in the comparison.
-Result<Comparison> run_case(kernels::KernelLibrary& library, const Operator& op, const Case& test_case,
-                            const PlanOptions& options);
+Result<Comparison> run_case(kernels::KernelLibrary& library, const Operator& op,
+                            const Case& test_case, const PlanOptions& options);
 
 }  // namespace tessera::ops

@@ -18,7 +18,8 @@ using lang::KernelBuilder;
 using lang::Tile;
 using lang::View;
 
-/// A kernel with one f32 output [programs, width] and a loop count; `operations` a program and turn.
+/// A kernel with one f32 output [programs, width] and a loop count; `operations` a program and
+/// turn.
 struct Probe {
   lang::Trace trace;
   DType dtype;
@@ -29,8 +30,8 @@ struct Probe {
 constexpr int64_t kProgramsPerUnit = 4;
 
 template <class Body>
-void add_probe(std::vector<Probe>& probes, std::string name, DType dtype, int64_t width, double operations,
-               Body body) {
+void add_probe(std::vector<Probe>& probes, std::string name, DType dtype, int64_t width,
+               double operations, Body body) {
   auto trace = lang::trace_kernel(std::move(name), [&](KernelBuilder& k) {
     View out = k.view("out", dtype == DType::i8 ? DType::i32 : DType::f32, 2, lang::Access::kWrite);
     Tile turns = k.scalar("turns", DType::i64);
@@ -51,7 +52,8 @@ void add_fma(std::vector<Probe>& probes, int64_t width) {
               std::array<Tile, Chains> init;
               for (size_t n = 0; n < Chains; ++n)
                 init[n] = k.constant(DType::f32, {1, width}, 1.0 + static_cast<double>(n));
-              const Tile x = k.constant(DType::f32, {1, width}, 0.5), y = k.constant(DType::f32, {1, width}, 0.25);
+              const Tile x = k.constant(DType::f32, {1, width}, 0.5),
+                         y = k.constant(DType::f32, {1, width}, 0.25);
               const auto last = k.for_range(0, turns, 1, init, [&](Tile, auto... chain) {
                 return carry(lang::fma(chain, x, y)...);
               });
@@ -98,7 +100,8 @@ Result<double> measure(kernels::KernelLibrary& library, const Probe& probe) {
   runtime::Device& device = library.device();
   TESSERA_ASSIGN(const auto executable, library.get(probe.trace));
   const int64_t programs = kProgramsPerUnit * std::max(1, device.info().compute_units);
-  TESSERA_ASSIGN(const auto out, device.allocate(static_cast<size_t>(programs * probe.width) * sizeof(float)));
+  TESSERA_ASSIGN(const auto out,
+                 device.allocate(static_cast<size_t>(programs * probe.width) * sizeof(float)));
   TESSERA_ASSIGN(Timer timer, Timer::create(device));
   std::vector<uint64_t> slots(probe.trace.slot_count);
   const lang::ViewDecl& view = probe.trace.views[0];
@@ -115,7 +118,8 @@ Result<double> measure(kernels::KernelLibrary& library, const Probe& probe) {
         return stream.launch(*executable, grid, slots);
       }));
       if (seconds > 0)
-        best = std::max(best, probe.operations * static_cast<double>(turns) * static_cast<double>(programs) / seconds);
+        best = std::max(best, probe.operations * static_cast<double>(turns) *
+                                  static_cast<double>(programs) / seconds);
     }
     if (seconds > 0.02) break;
   }

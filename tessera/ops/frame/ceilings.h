@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0
-// What a device can do at best, measured: memory rates by the runtime, arithmetic rates by small kernels
-// that touch next to no memory. Shares in benchmarks are shares of these.
+// What a device can do at best, measured: memory rates by the runtime, arithmetic rates by small
+// kernels that touch next to no memory. Shares in benchmarks are shares of these.
 #pragma once
 
 #include <vector>

@@ -49,10 +49,11 @@ class TensorComparison {
     const int64_t count = actual_.numel();
     for (int64_t e = 0; e < count; ++e)
       if (!expected_.is_any(e)) element(e);
-    const auto may_be_off = static_cast<int64_t>(std::ceil(tolerance_.one_step_share * static_cast<double>(count)));
+    const auto may_be_off =
+        static_cast<int64_t>(std::ceil(tolerance_.one_step_share * static_cast<double>(count)));
     if (wrong_ == 0 && one_step_off_ > may_be_off)
-      result_.wrong = fmt::format("{}; {} of {} elements are one step off, {} may be", first_one_step_,
-                                  one_step_off_, count, may_be_off);
+      result_.wrong = fmt::format("{}; {} of {} elements are one step off, {} may be",
+                                  first_one_step_, one_step_off_, count, may_be_off);
     else if (wrong_ > 0)
       result_.wrong = fmt::format("{}; {} of {} elements are wrong", first_wrong_, wrong_, count);
     return std::move(result_);
@@ -80,11 +81,14 @@ class TensorComparison {
     }
     const double magnitude = expected_.magnitude(e) > 0 ? expected_.magnitude(e) : std::abs(want);
     const double step = step_at(dtype, std::max(std::abs(rounded_want), std::abs(got)));
-    const double allowed = tolerance_.absolute + tolerance_.relative * std::abs(want) +
-                           tolerance_.scaled * magnitude;
-    const double target = std::clamp(want, -limits_of(dtype).saturation, limits_of(dtype).saturation);
-    // The final rounding, half the distance between `got` and its neighbour towards the target, is no error.
-    const double inner = std::abs(target) > std::abs(got) ? std::abs(got) : std::nextafter(std::abs(got), 0.0);
+    const double allowed =
+        tolerance_.absolute + tolerance_.relative * std::abs(want) + tolerance_.scaled * magnitude;
+    const double target =
+        std::clamp(want, -limits_of(dtype).saturation, limits_of(dtype).saturation);
+    // The final rounding, half the distance between `got` and its neighbour towards the target, is
+    // no error.
+    const double inner =
+        std::abs(target) > std::abs(got) ? std::abs(got) : std::nextafter(std::abs(got), 0.0);
     const double rounding = step_at(dtype, inner) / 2;
     const double error = std::max(0.0, std::abs(got - target) - rounding);
     const double units = error == 0 ? 0 : error / allowed;
@@ -93,7 +97,8 @@ class TensorComparison {
     result_.worst = std::max(result_.worst, units);
     if (units > 1)
       report(wrong_, first_wrong_, e,
-             values(fmt::format(", off by {:.3g} where {:.3g} is allowed", std::abs(got - target), allowed + rounding)));
+             values(fmt::format(", off by {:.3g} where {:.3g} is allowed", std::abs(got - target),
+                                allowed + rounding)));
   }
 
   void report(int64_t& count, std::string& first, int64_t e, const std::string& what) {
@@ -133,8 +138,10 @@ std::string element_name(std::string_view tensor, const Shape& shape, int64_t el
   return fmt::format("{}[{}]", tensor, fmt::join(index, ", "));
 }
 
-Comparison compare_outputs(const Operator& op, const Problem& problem, const std::vector<HostTensor>& inputs,
-                           const std::vector<Expected>& expected, const std::vector<HostTensor>& actual) {
+Comparison compare_outputs(const Operator& op, const Problem& problem,
+                           const std::vector<HostTensor>& inputs,
+                           const std::vector<Expected>& expected,
+                           const std::vector<HostTensor>& actual) {
   Comparison all;
   if (op.check != nullptr) {
     all.wrong = op.check(Check{problem, inputs, expected, actual});

@@ -11,11 +11,14 @@ namespace tessera::ops {
 
 struct Comparison {
   std::string wrong;  // empty: right; else the first wrong element and how many there are
-  double worst = 0;   // largest error beyond the final rounding, in units of the tolerance; 1 is the limit
+  double worst =
+      0;  // largest error beyond the final rounding, in units of the tolerance; 1 is the limit
 };
 
-Comparison compare_outputs(const Operator& op, const Problem& problem, const std::vector<HostTensor>& inputs,
-                           const std::vector<Expected>& expected, const std::vector<HostTensor>& actual);
+Comparison compare_outputs(const Operator& op, const Problem& problem,
+                           const std::vector<HostTensor>& inputs,
+                           const std::vector<Expected>& expected,
+                           const std::vector<HostTensor>& actual);
 
 /// Distance between the neighbours of `value` in a float format; 1 for integers.
 double step_at(DType dtype, double value);

@@ -21,7 +21,12 @@ struct Output {
   static Signature signature() {
     std::vector<DType> all;
     for (int i = 0; i < kDTypeCount; ++i) all.push_back(static_cast<DType>(i));
-    return {.name = "output", .family = "testing", .rows = "", .summary = "", .formula = "", .source = "",
+    return {.name = "output",
+            .family = "testing",
+            .rows = "",
+            .summary = "",
+            .formula = "",
+            .source = "",
             .tensors = {out("y", "T", all)}};
   }
   static void plan(PlanBuilder&) {}
@@ -31,12 +36,13 @@ struct Output {
   static Cost cost(const Problem&) { return {}; }
 };
 
-Comparison compare(DType dtype, std::vector<double> want, std::vector<double> got, Tolerance tolerance = {},
-                   double magnitude = 0) {
+Comparison compare(DType dtype, std::vector<double> want, std::vector<double> got,
+                   Tolerance tolerance = {}, double magnitude = 0) {
   tolerance_for_test = tolerance;
   const Operator op = make_operator<Output>();
   const auto problem =
-      Problem::from_dims(*op.signature, {{"T", static_cast<int64_t>(want.size())}}, {{"y", dtype}}).value();
+      Problem::from_dims(*op.signature, {{"T", static_cast<int64_t>(want.size())}}, {{"y", dtype}})
+          .value();
   std::vector<Expected> expected(1, Expected(problem.tensor("y")));
   std::vector<HostTensor> actual(1, HostTensor(problem.tensor("y")));
   for (size_t i = 0; i < want.size(); ++i) {
@@ -82,7 +88,10 @@ TEST(Compare, SaturationIsExpected) {
 }
 
 TEST(Compare, InfinitiesAndNanMatchExactly) {
-  EXPECT_EQ(compare(DType::f32, {kInfinity, -kInfinity, kNan, 1e40}, {kInfinity, -kInfinity, kNan, kInfinity}).wrong, "");
+  EXPECT_EQ(compare(DType::f32, {kInfinity, -kInfinity, kNan, 1e40},
+                    {kInfinity, -kInfinity, kNan, kInfinity})
+                .wrong,
+            "");
   EXPECT_NE(compare(DType::f32, {kInfinity}, {1e30}, {.relative = 1}).wrong, "");
   EXPECT_NE(compare(DType::f32, {kNan}, {0}, {.absolute = 1}).wrong, "");
   EXPECT_EQ(compare(DType::f32, {0}, {kNan}, {.absolute = 1}).wrong,
@@ -104,7 +113,9 @@ TEST(Compare, AShareMayBeOneStepOff) {
   EXPECT_EQ(compare(DType::f8e4m3, want, got, {.one_step_share = 0.02}).wrong,
             "y[3]: got 1.125, want 1; 3 of 100 elements are one step off, 2 may be");
   got[5] = 1.25;
-  EXPECT_NE(compare(DType::f8e4m3, want, got, {.one_step_share = 0.02}).wrong.find("y[5]: got 1.25"), std::string::npos);
+  EXPECT_NE(
+      compare(DType::f8e4m3, want, got, {.one_step_share = 0.02}).wrong.find("y[5]: got 1.25"),
+      std::string::npos);
 }
 
 TEST(Compare, UnsetAndAnyElements) {
@@ -120,7 +131,9 @@ TEST(Compare, UnsetAndAnyElements) {
 }
 
 struct Checked : Output {
-  static std::string check(const Check& c) { return c.got("y").at({0}) == 1 ? "" : "y[0] is not 1"; }
+  static std::string check(const Check& c) {
+    return c.got("y").at({0}) == 1 ? "" : "y[0] is not 1";
+  }
 };
 
 TEST(Compare, AnOwnCheckReplacesTheElementwiseOne) {

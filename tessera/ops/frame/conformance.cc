@@ -11,6 +11,7 @@
 #include "tessera/base/cpu_topology.h"
 #include "tessera/ops/frame/case_data.h"
 #include "tessera/ops/frame/case_run.h"
+#include "tessera/ops/frame/crash_note.h"
 #include "tessera/ops/frame/prepared.h"
 
 namespace tessera::ops {
@@ -24,7 +25,8 @@ struct Job {
   Case test_case;
 };
 
-const runtime::KnownFailure* known_failure(std::span<const runtime::KnownFailure> list, std::string_view name) {
+const runtime::KnownFailure* known_failure(std::span<const runtime::KnownFailure> list,
+                                           std::string_view name) {
   const std::string test = fmt::format("Op.{}", name);
   for (const runtime::KnownFailure& entry : list) {
     const bool prefix = entry.test.ends_with('*');
@@ -35,7 +37,8 @@ const runtime::KnownFailure* known_failure(std::span<const runtime::KnownFailure
 }
 
 bool uses(const Operator& op, const Case& test_case, DType dtype) {
-  const auto problem = Problem::from_dims(*op.signature, test_case.dims, test_case.dtypes, test_case.attributes);
+  const auto problem =
+      Problem::from_dims(*op.signature, test_case.dims, test_case.dtypes, test_case.attributes);
   if (!problem.ok()) return true;  // reported when it runs
   return std::any_of(problem->tensors().begin(), problem->tensors().end(),
                      [&](const auto& desc) { return desc && desc->dtype == dtype; });
@@ -43,7 +46,8 @@ bool uses(const Operator& op, const Case& test_case, DType dtype) {
 
 class Run {
  public:
-  Run(kernels::KernelLibrary& library, const ConformanceOptions& options) : library_(library), options_(options) {
+  Run(kernels::KernelLibrary& library, const ConformanceOptions& options)
+      : library_(library), options_(options) {
     plan_.deterministic = options.deterministic;
     threads_ = options.threads > 0 ? options.threads : CpuTopology::get().usable_cores();
   }
@@ -89,12 +93,14 @@ class Run {
                                               job.test_case.dtypes, job.test_case.attributes);
       if (!problem.ok()) continue;
       auto traced = trace_plan(
-          make_plan(*job.report->op, *problem, library_.device().info().capabilities, plan_), plan_);
+          make_plan(*job.report->op, *problem, library_.device().info().capabilities, plan_),
+          plan_);
       if (traced.ok()) std::move(traced->begin(), traced->end(), std::back_inserter(traces));
     }
     progress("compiling", 0, traces.size());
     std::atomic<size_t> done{0};
     parallel(traces.size(), [&](size_t i) {
+      const CrashNote note("compiling", traces[i].name);
       (void)library_.get(traces[i]);
       progress("compiling", ++done, traces.size());
     });
@@ -103,6 +109,7 @@ class Run {
   CaseReport run_one(const Operator& op, const Case& test_case) {
     CaseReport report;
     report.text = case_text(op, test_case);
+    const CrashNote note("running", op.signature->name + " " + report.text);
     auto result = run_case(library_, op, test_case, plan_);
     if (result.ok()) {
       report.wrong = std::move(result->wrong);
@@ -132,7 +139,8 @@ class Run {
       for (size_t i; (i = next.fetch_add(1)) < count;) body(i);
     };
     std::vector<std::thread> threads;
-    for (size_t i = 1; i < std::min(count, static_cast<size_t>(threads_)); ++i) threads.emplace_back(work);
+    for (size_t i = 1; i < std::min(count, static_cast<size_t>(threads_)); ++i)
+      threads.emplace_back(work);
     work();
     for (std::thread& thread : threads) thread.join();
   }

@@ -1,8 +1,9 @@
 // SPDX-License-Identifier: Apache-2.0
-// Runs the cases of operators on a device and compares with their references. Each case runs twice, once
-// launched and once as a captured graph: with other garbage in outputs and workspace, and equal bits
-// expected, so an element that is not written or a workspace taken for zeros is found. Inputs must not
-// change. Buffers end where the tensor ends, next to unmapped memory where the chip can do that.
+// Runs the cases of operators on a device and compares with their references. Each case runs twice,
+// once launched and once as a captured graph: with other garbage in outputs and workspace, and
+// equal bits expected, so an element that is not written or a workspace taken for zeros is found.
+// Inputs must not change. Buffers end where the tensor ends, next to unmapped memory where the chip
+// can do that.
 #pragma once
 
 #include <functional>

@@ -47,7 +47,9 @@ TEST_F(ConformanceTest, ARightOperatorPasses) {
   const Operator op = make_operator<SampleOp>();
   size_t last_done = 0, last_total = 0;
   ConformanceOptions options;
-  options.progress = [&](std::string_view, size_t done, size_t total) { last_done = done, last_total = total; };
+  options.progress = [&](std::string_view, size_t done, size_t total) {
+    last_done = done, last_total = total;
+  };
   const OperatorReport report = run(op, options);
   EXPECT_EQ(report.status, Status::kPassed);
   ASSERT_EQ(report.cases.size(), 4u) << "the benchmark case is not a test";
@@ -94,12 +96,15 @@ TEST_F(ConformanceTest, ReportsAKernelThatDoesNotTrace) {
 }
 
 TEST_F(ConformanceTest, FindsAReferenceThatForgetsAnElement) {
-  EXPECT_NE(complaint<Mistake::kReference>().find("y[5]: the reference never sets it"), std::string::npos);
+  EXPECT_NE(complaint<Mistake::kReference>().find("y[5]: the reference never sets it"),
+            std::string::npos);
 }
 
 TEST_F(ConformanceTest, KnownFailuresMustFail) {
-  static constexpr runtime::KnownFailure kList[] = {{"Op.wro*", "not yet", false}, {"Op.sample", "slow", false}};
-  const Operator wrong = make_operator<WrongOp<Mistake::kWrongValue>>(), right = make_operator<SampleOp>();
+  static constexpr runtime::KnownFailure kList[] = {{"Op.wro*", "not yet", false},
+                                                    {"Op.sample", "slow", false}};
+  const Operator wrong = make_operator<WrongOp<Mistake::kWrongValue>>(),
+                 right = make_operator<SampleOp>();
   const OperatorReport known = run(wrong, {.known_failures = kList});
   EXPECT_EQ(known.status, Status::kKnownFailure);
   EXPECT_EQ(known.reason, "not yet");
@@ -119,13 +124,15 @@ TEST_F(ConformanceTest, ACompilerErrorFailsItsCaseOnly) {
   const OperatorReport report = run(op);
   EXPECT_EQ(report.status, Status::kFailed);
   EXPECT_EQ(report.cases[1].wrong, "");
-  EXPECT_NE(report.cases[3].wrong.find("kernel sample.add: internal: the compiler gave up"), std::string::npos);
+  EXPECT_NE(report.cases[3].wrong.find("kernel sample.add: internal: the compiler gave up"),
+            std::string::npos);
 }
 
 TEST_F(ConformanceTest, BenchTimesACase) {
   const Operator op = make_operator<SampleOp>();
   const Ceilings ceilings = {.read_rate = 1e9, .copy_rate = 1e9, .f32_rate = 1e9};
-  const auto result = run_bench(library_, op, op.cases()[4], ceilings, {.min_seconds = 0.01, .rotate_bytes = 1 << 20});
+  const auto result = run_bench(library_, op, op.cases()[4], ceilings,
+                                {.min_seconds = 0.01, .rotate_bytes = 1 << 20});
   ASSERT_TRUE(result.ok()) << result.error().to_string();
   EXPECT_GT(result->seconds, 0);
   EXPECT_LE(result->fastest, result->seconds);
@@ -147,7 +154,8 @@ TEST_F(ConformanceTest, PreparedOpsRunInASequence) {
   std::vector<std::pair<const Operator*, Problem>> uses;
   for (const int64_t rows : {2, 4})
     uses.emplace_back(&op, Problem::from_dims(*op.signature, {{"T", rows}, {"D", 16}},
-                                              {{"x", DType::f32}, {"y", DType::f32}}).value());
+                                              {{"x", DType::f32}, {"y", DType::f32}})
+                               .value());
   const auto prepared = PreparedOp::prepare_all(library_, uses);
   ASSERT_TRUE(prepared.ok());
   EXPECT_EQ((*prepared)[1].kernel_count(), 2u);
@@ -155,7 +163,8 @@ TEST_F(ConformanceTest, PreparedOpsRunInASequence) {
   auto x = device_->allocate(256).value(), y = device_->allocate(256).value();
   auto workspace = device_->allocate(static_cast<size_t>((*prepared)[1].workspace_bytes())).value();
   ASSERT_TRUE(stream->fill_words(*x, 0, 256, 0x3f800000).ok());  // 1.0
-  const std::array<uint64_t, 3> there = {x->address(), 0, y->address()}, back = {y->address(), 0, x->address()};
+  const std::array<uint64_t, 3> there = {x->address(), 0, y->address()},
+                                back = {y->address(), 0, x->address()};
   ASSERT_TRUE((*prepared)[1].run(*stream, there, workspace->address()).ok());
   ASSERT_TRUE((*prepared)[0].run(*stream, back, workspace->address()).ok());
   std::array<float, 64> numbers;

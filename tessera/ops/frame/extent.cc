@@ -25,7 +25,8 @@ Result<Extent> parse_extent(std::string_view text) {
   std::string_view rest = text;
   const auto bad = [&] {
     return invalid_argument(fmt::format(
-        "extent \"{}\" is neither a number nor a name with steps such as T, T*8, K/128 or B+1", text));
+        "extent \"{}\" is neither a number nor a name with steps such as T, T*8, K/128 or B+1",
+        text));
   };
   if (rest.empty()) return bad();
   if (std::isdigit(static_cast<unsigned char>(rest[0]))) {

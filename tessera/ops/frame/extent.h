@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0
-// One symbolic extent of a TensorSpec: a number, or a dimension name followed by steps that are applied
-// from left to right: "T", "4096", "K/128" (rounded up), "T*8", "B+1", "T*8/128".
+// One symbolic extent of a TensorSpec: a number, or a dimension name followed by steps that are
+// applied from left to right: "T", "4096", "K/128" (rounded up), "T*8", "B+1", "T*8/128".
 #pragma once
 
 #include <cstdint>

@@ -17,7 +17,8 @@ int64_t row_major(const Shape& shape, std::initializer_list<int64_t> index) {
   int dim = 0;
   for (int64_t i : index) {
     const int64_t extent = shape.begin()[dim++];
-    TESSERA_CHECK(i >= 0 && i < extent, "index {} of dimension {} of {}", i, dim - 1, shape.to_string());
+    TESSERA_CHECK(i >= 0 && i < extent, "index {} of dimension {} of {}", i, dim - 1,
+                  shape.to_string());
     position = position * extent + i;
   }
   return position;

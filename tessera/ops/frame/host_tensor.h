@@ -41,8 +41,9 @@ class HostTensor {
   std::vector<double> decoded_;  // empty: not decoded
 };
 
-/// What a reference computes for one output: the exact value before the final rounding to the output
-/// dtype, and the magnitude that rounding errors scale with (sum |a||b| for a dot; 0 = |value|).
+/// What a reference computes for one output: the exact value before the final rounding to the
+/// output dtype, and the magnitude that rounding errors scale with (sum |a||b| for a dot; 0 =
+/// |value|).
 class Expected {
  public:
   explicit Expected(TensorDesc desc);

@@ -25,18 +25,21 @@ size_t edits(std::string_view a, std::string_view b) {
 
 }  // namespace
 
-std::vector<std::string_view> near_names(std::string_view name, std::span<const std::string_view> names) {
+std::vector<std::string_view> near_names(std::string_view name,
+                                         std::span<const std::string_view> names) {
   std::vector<std::pair<size_t, std::string_view>> found;
   for (std::string_view candidate : names) {
     const size_t distance = edits(name, candidate);
-    const bool contains = name.size() >= 3 && (candidate.find(name) != candidate.npos ||
-                                               (candidate.size() >= 3 && name.find(candidate) != name.npos));
+    const bool contains =
+        name.size() >= 3 && (candidate.find(name) != candidate.npos ||
+                             (candidate.size() >= 3 && name.find(candidate) != name.npos));
     if (contains)
       found.emplace_back(0, candidate);
     else if (distance <= std::max<size_t>(1, name.size() / 3))
       found.emplace_back(distance, candidate);
   }
-  std::stable_sort(found.begin(), found.end(), [](const auto& a, const auto& b) { return a.first < b.first; });
+  std::stable_sort(found.begin(), found.end(),
+                   [](const auto& a, const auto& b) { return a.first < b.first; });
   std::vector<std::string_view> nearest;
   for (size_t i = 0; i < found.size() && i < 3; ++i) nearest.push_back(found[i].second);
   return nearest;

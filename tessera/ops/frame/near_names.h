@@ -9,6 +9,7 @@
 namespace tessera::ops {
 
 /// At most three of `names`, nearest first: few edits apart, or one containing the other.
-std::vector<std::string_view> near_names(std::string_view name, std::span<const std::string_view> names);
+std::vector<std::string_view> near_names(std::string_view name,
+                                         std::span<const std::string_view> names);
 
 }  // namespace tessera::ops

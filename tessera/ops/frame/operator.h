@@ -1,22 +1,23 @@
 // SPDX-License-Identifier: Apache-2.0
-// What an operator header provides, and the type-erased form that tests, benchmarks, the documentation
-// and the command line iterate over. One header tessera/ops/<family>/<name>.h defines one struct:
+// What an operator header provides, and the type-erased form that tests, benchmarks, the
+// documentation and the command line iterate over. One header tessera/ops/<family>/<name>.h defines
+// one struct:
 //
 //   struct RmsNorm {
 //     static Signature signature();
 //     static void plan(PlanBuilder& b);                     // kernels, in the tile language
-//     static void reference(const Reference& r);            // plain double loops, independent of plan()
-//     static std::vector<Case> cases();                     // tests, benchmarks and fuzz seeds
-//     static Tolerance tolerance(const Problem& p);
-//     static Cost cost(const Problem& p);                   // roofline: least bytes, flops
+//     static void reference(const Reference& r);            // plain double loops, independent of
+//     plan() static std::vector<Case> cases();                     // tests, benchmarks and fuzz
+//     seeds static Tolerance tolerance(const Problem& p); static Cost cost(const Problem& p); //
+//     roofline: least bytes, flops
 //     // Where the default inputs (normal floats, scales near 1) do not fit:
 //     static void fill(Inputs& in);
 //     // Where element-wise comparison does not fit (sets of indices):
 //     static std::string check(const Check& c);             // empty: right; else what is wrong
 //   };
 //
-// The struct's name is the file's name in CamelCase; the build writes one translation unit a header and
-// the table all_operators().
+// The struct's name is the file's name in CamelCase; the build writes one translation unit a header
+// and the table all_operators().
 #pragma once
 
 #include <cstdint>
@@ -36,25 +37,27 @@
 
 namespace tessera::ops {
 
-/// One use to test or time. Large ones (benchmarks, long contexts) are skipped by the conformance run.
+/// One use to test or time. Large ones (benchmarks, long contexts) are skipped by the conformance
+/// run.
 struct Case {
   std::map<std::string, int64_t> dims;
   std::map<std::string, DType> dtypes = {};
   std::map<std::string, double> attributes = {};
-  bool bench = false;      // timed by `ops bench`; not run as a test unless also `test`
+  bool bench = false;  // timed by `ops bench`; not run as a test unless also `test`
   bool test = true;
-  std::string note = {};   // what it is for: "zero row", "Flash wq_b"; fill() may branch on it
+  std::string note = {};  // what it is for: "zero row", "Flash wq_b"; fill() may branch on it
   uint64_t seed = 1;
 };
 
 /// A benchmark case.
-inline Case bench_case(std::map<std::string, int64_t> dims, std::map<std::string, DType> dtypes = {},
+inline Case bench_case(std::map<std::string, int64_t> dims,
+                       std::map<std::string, DType> dtypes = {},
                        std::map<std::string, double> attributes = {}, std::string note = {}) {
   return {std::move(dims), std::move(dtypes), std::move(attributes), true, false, std::move(note)};
 }
 
-/// Inputs of a case before fill(): floats normal(0, 1), weights normal / sqrt(last extent), e8m0 scales
-/// in 2^-4..2^4, integers 0. fill() replaces what does not fit.
+/// Inputs of a case before fill(): floats normal(0, 1), weights normal / sqrt(last extent), e8m0
+/// scales in 2^-4..2^4, integers 0. fill() replaces what does not fit.
 class Inputs {
  public:
   Inputs(const Problem& problem, const Case& c);
@@ -74,17 +77,20 @@ class Inputs {
   friend class CaseData;
 };
 
-/// Inputs and expected outputs of one reference run. in() of an inout tensor is its value before the call.
+/// Inputs and expected outputs of one reference run. in() of an inout tensor is its value before
+/// the call.
 class Reference {
  public:
-  Reference(const Problem& problem, const std::vector<HostTensor>& inputs, std::vector<Expected>& outputs)
+  Reference(const Problem& problem, const std::vector<HostTensor>& inputs,
+            std::vector<Expected>& outputs)
       : problem_(problem), inputs_(inputs), outputs_(outputs) {}
   const Problem& problem() const { return problem_; }
   int64_t dim(std::string_view name) const { return problem_.dim(name); }
   double attribute(std::string_view name) const { return problem_.attribute(name); }
   bool has(std::string_view name) const { return problem_.has(name); }
   const HostTensor& in(std::string_view name) const { return inputs_[problem_.tensor_index(name)]; }
-  /// Every element of every output starts as "its input value" for inout and as "must be set" for out.
+  /// Every element of every output starts as "its input value" for inout and as "must be set" for
+  /// out.
   Expected& out(std::string_view name) const { return outputs_[problem_.tensor_index(name)]; }
 
  private:
@@ -104,14 +110,15 @@ struct Check {
   const HostTensor& got(std::string_view name) const { return actual[problem.tensor_index(name)]; }
 };
 
-/// |actual - expected| <= absolute + relative * |expected| + scaled * magnitude, plus half a step of the
-/// output dtype (the final rounding); integers must be equal. Infinities and NaN must match exactly.
+/// |actual - expected| <= absolute + relative * |expected| + scaled * magnitude, plus half a step
+/// of the output dtype (the final rounding); integers must be equal. Infinities and NaN must match
+/// exactly.
 struct Tolerance {
   double absolute = 0;
   double relative = 0;
   double scaled = 0;
-  /// Share of elements that may be off by more, up to one step of the output dtype (codes of quantised
-  /// outputs whose input was rounded differently). 0 for most.
+  /// Share of elements that may be off by more, up to one step of the output dtype (codes of
+  /// quantised outputs whose input was rounded differently). 0 for most.
   double one_step_share = 0;
 };
 
@@ -135,7 +142,8 @@ struct Operator {
 template <class Op>
 Operator make_operator() {
   static const Signature signature = Op::signature();
-  Operator op{&signature, &Op::plan, &Op::reference, &Op::cases, &Op::tolerance, &Op::cost, nullptr, nullptr};
+  Operator op{&signature,     &Op::plan, &Op::reference, &Op::cases,
+              &Op::tolerance, &Op::cost, nullptr,        nullptr};
   if constexpr (requires(Inputs& in) { Op::fill(in); }) op.fill = &Op::fill;
   if constexpr (requires(const Check& c) { Op::check(c); }) op.check = &Op::check;
   return op;

@@ -18,7 +18,8 @@ std::span<const Operator> all_operators() {
     for (const OperatorHeader& header : operator_headers())
       if (std::optional<Operator> op = header.make()) found.push_back(*op);
     std::sort(found.begin(), found.end(), [](const Operator& a, const Operator& b) {
-      return std::tie(a.signature->family, a.signature->name) < std::tie(b.signature->family, b.signature->name);
+      return std::tie(a.signature->family, a.signature->name) <
+             std::tie(b.signature->family, b.signature->name);
     });
     return found;
   }();
@@ -36,9 +37,10 @@ Result<const Operator*> find_operator(std::string_view name) {
       return not_found(fmt::format("no operator \"{}\": {} defines no struct {}", name, header.path,
                                    header.struct_name));
   const auto near = near_names(name, names);
-  return not_found(near.empty()
-                       ? fmt::format("no operator \"{}\"; `tessera ops list` shows all {}", name, names.size())
-                       : fmt::format("no operator \"{}\"; did you mean {}?", name, fmt::join(near, ", ")));
+  return not_found(
+      near.empty()
+          ? fmt::format("no operator \"{}\"; `tessera ops list` shows all {}", name, names.size())
+          : fmt::format("no operator \"{}\"; did you mean {}?", name, fmt::join(near, ", ")));
 }
 
 std::vector<const Operator*> match_operators(std::string_view pattern) {

@@ -27,8 +27,8 @@ lang::Divisor divisor_of(int64_t value) {
   return 1;
 }
 
-/// The stride of `dim` when dimensions after it change from call to call: it stays a multiple of the
-/// elements in the static dimensions at the end.
+/// The stride of `dim` when dimensions after it change from call to call: it stays a multiple of
+/// the elements in the static dimensions at the end.
 lang::Divisor dynamic_stride_divisor(const Arg& arg, int dim) {
   int64_t fixed = 1;
   for (int i = arg.shape.rank() - 1; i > dim && !arg.dynamic[static_cast<size_t>(i)]; --i)
@@ -61,13 +61,15 @@ lang::ViewTraits traits_of(const Arg& arg) {
 Arg Arg::reshaped(Shape to) const {
   TESSERA_CHECK(to.numel() == shape.numel(), "{}: {} elements seen as {}", name, shape.to_string(),
                 to.to_string());
-  TESSERA_CHECK(strides == dense_strides(shape), "{}: only contiguous tensors can be reshaped", name);
+  TESSERA_CHECK(strides == dense_strides(shape), "{}: only contiguous tensors can be reshaped",
+                name);
   Arg arg = *this;
   arg.shape = to;
   arg.strides = dense_strides(to);
   arg.dynamic.assign(to.size(), false);
   if (std::find(dynamic.begin(), dynamic.end(), true) == dynamic.end()) return arg;
-  // Static are the last dimensions as far as they lie inside the old static ones; the first never is.
+  // Static are the last dimensions as far as they lie inside the old static ones; the first never
+  // is.
   int64_t fixed = 1, used = 1;
   for (int i = shape.rank() - 1; i >= 0 && !dynamic[static_cast<size_t>(i)]; --i) fixed *= shape[i];
   bool inside = true;
@@ -80,9 +82,9 @@ Arg Arg::reshaped(Shape to) const {
 }
 
 Arg Arg::narrowed(int dim, int64_t start, int64_t extent) const {
-  TESSERA_CHECK(dim >= 0 && dim < shape.rank() && start >= 0 && extent >= 0 &&
-                    start + extent <= shape[dim],
-                "{}: [{}, {}) of dimension {} of {}", name, start, start + extent, dim, shape.to_string());
+  TESSERA_CHECK(
+      dim >= 0 && dim < shape.rank() && start >= 0 && extent >= 0 && start + extent <= shape[dim],
+      "{}: [{}, {}) of dimension {} of {}", name, start, start + extent, dim, shape.to_string());
   const int64_t elements = start * strides[static_cast<size_t>(dim)];
   TESSERA_CHECK(dtype != DType::f4e2m1 || elements % 2 == 0, "{}: element {} is half a byte", name,
                 elements);
@@ -140,13 +142,15 @@ Arg PlanBuilder::workspace(std::string name, DType dtype, Shape shape, std::vect
   arg.access = Access::kReadWrite;
   arg.byte_offset = plan_.workspace_bytes;
   const int64_t bytes = size_in_bytes(dtype, shape.numel());
-  plan_.workspace_bytes += (bytes + kWorkspaceAlignment - 1) / kWorkspaceAlignment * kWorkspaceAlignment;
+  plan_.workspace_bytes +=
+      (bytes + kWorkspaceAlignment - 1) / kWorkspaceAlignment * kWorkspaceAlignment;
   return arg;
 }
 
-void PlanBuilder::add(std::string name, std::vector<int64_t> grid, std::vector<Arg> args,
-                      std::vector<ScalarBinding> scalars,
-                      std::function<void(KernelBuilder&, std::span<const View>, std::span<const Tile>)> body) {
+void PlanBuilder::add(
+    std::string name, std::vector<int64_t> grid, std::vector<Arg> args,
+    std::vector<ScalarBinding> scalars,
+    std::function<void(KernelBuilder&, std::span<const View>, std::span<const Tile>)> body) {
   TESSERA_CHECK(grid.size() <= 3, "{}.{}: a grid of {} dimensions", problem_.signature().name, name,
                 grid.size());
   KernelCall call;
@@ -180,7 +184,8 @@ Result<lang::Trace> trace_call(const KernelCall& call, const PlanOptions& option
       views.push_back(k.view(name, arg.dtype, arg.shape.rank(), arg.access, traits_of(arg)));
     }
     std::vector<Tile> scalars;
-    for (const ScalarBinding& scalar : call.scalars) scalars.push_back(k.scalar(scalar.name, scalar.dtype));
+    for (const ScalarBinding& scalar : call.scalars)
+      scalars.push_back(k.scalar(scalar.name, scalar.dtype));
     call.body(k, views, scalars);
   });
 }

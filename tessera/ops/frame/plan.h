@@ -10,9 +10,10 @@
 //     });
 //   }
 //
-// Views reach the lambda in the order of the argument list, with name, dtype, access and divisibility
-// already declared; extents and strides are run-time values. What the lambda captures is static: it
-// becomes part of the trace and so of the specialisation. Never capture a dynamic dimension.
+// Views reach the lambda in the order of the argument list, with name, dtype, access and
+// divisibility already declared; extents and strides are run-time values. What the lambda captures
+// is static: it becomes part of the trace and so of the specialisation. Never capture a dynamic
+// dimension.
 #pragma once
 
 #include <array>
@@ -36,9 +37,10 @@ using lang::Tile;
 using lang::TileShape;
 using lang::View;
 
-/// A kernel argument: a tensor of the operator or a part of the workspace, possibly seen in another shape.
+/// A kernel argument: a tensor of the operator or a part of the workspace, possibly seen in another
+/// shape.
 struct Arg {
-  int tensor = -1;              // index into the signature; -1: workspace
+  int tensor = -1;  // index into the signature; -1: workspace
   std::string name;
   DType dtype = DType::f32;
   Shape shape;
@@ -63,9 +65,9 @@ struct ScalarBinding {
 };
 
 struct KernelCall {
-  std::string name;             // "rms_norm.rows"
+  std::string name;  // "rms_norm.rows"
   std::array<int64_t, 3> grid;
-  std::vector<Arg> args;        // views first, in order
+  std::vector<Arg> args;  // views first, in order
   std::vector<ScalarBinding> scalars;
   std::function<void(KernelBuilder&, std::span<const View>, std::span<const Tile>)> body;
 };
@@ -76,12 +78,14 @@ struct Plan {
 };
 
 struct PlanOptions {
-  bool deterministic = false;  // one M class up to 64 rows: a row's bits never depend on its neighbours
+  bool deterministic =
+      false;  // one M class up to 64 rows: a row's bits never depend on its neighbours
 };
 
 class PlanBuilder {
  public:
-  PlanBuilder(const Problem& problem, const runtime::Capabilities& capabilities, PlanOptions options = {});
+  PlanBuilder(const Problem& problem, const runtime::Capabilities& capabilities,
+              PlanOptions options = {});
 
   const Problem& problem() const { return problem_; }
   const runtime::Capabilities& caps() const { return capabilities_; }
@@ -90,8 +94,8 @@ class PlanBuilder {
   DType dtype(std::string_view tensor) const { return problem_.dtype(tensor); }
   double attribute(std::string_view name) const { return problem_.attribute(name); }
   bool has(std::string_view tensor) const { return problem_.has(tensor); }
-  /// Upper bound of the class of a dynamic dimension: 1, 8, 64 or 1024 (more). With deterministic(), 64
-  /// serves every count up to 64.
+  /// Upper bound of the class of a dynamic dimension: 1, 8, 64 or 1024 (more). With
+  /// deterministic(), 64 serves every count up to 64.
   int64_t m_class(std::string_view dim) const;
 
   Arg tensor(std::string_view name) const;
@@ -103,12 +107,15 @@ class PlanBuilder {
   void kernel(std::string name, std::vector<int64_t> grid, std::vector<Arg> args, Body body) {
     kernel(std::move(name), std::move(grid), std::move(args), {}, std::move(body));
   }
-  /// The same with run-time scalars: `body` takes (KernelBuilder&, View..., Tile for each scalar...).
+  /// The same with run-time scalars: `body` takes (KernelBuilder&, View..., Tile for each
+  /// scalar...).
   template <class Body>
   void kernel(std::string name, std::vector<int64_t> grid, std::vector<Arg> args,
               std::vector<ScalarBinding> scalars, Body body) {
     add(std::move(name), std::move(grid), std::move(args), std::move(scalars),
-        [body](KernelBuilder& k, std::span<const View> v, std::span<const Tile> s) { invoke(body, k, v, s); });
+        [body](KernelBuilder& k, std::span<const View> v, std::span<const Tile> s) {
+          invoke(body, k, v, s);
+        });
   }
 
   Plan finish() &&;
@@ -116,12 +123,13 @@ class PlanBuilder {
  private:
   // Calls body(k, v[0], .., v[n-1], s[0], .., s[m-1]) for the arity the body has.
   template <class Body>
-  static void invoke(const Body& body, KernelBuilder& k, std::span<const View> v, std::span<const Tile> s) {
+  static void invoke(const Body& body, KernelBuilder& k, std::span<const View> v,
+                     std::span<const Tile> s) {
     dispatch(body, k, v, s, std::make_index_sequence<12>{});
   }
   template <class Body, size_t... N>
-  static void dispatch(const Body& body, KernelBuilder& k, std::span<const View> v, std::span<const Tile> s,
-                       std::index_sequence<N...>);
+  static void dispatch(const Body& body, KernelBuilder& k, std::span<const View> v,
+                       std::span<const Tile> s, std::index_sequence<N...>);
   void add(std::string name, std::vector<int64_t> grid, std::vector<Arg> args,
            std::vector<ScalarBinding> scalars,
            std::function<void(KernelBuilder&, std::span<const View>, std::span<const Tile>)> body);

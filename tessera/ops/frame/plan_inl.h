@@ -20,7 +20,8 @@ template <class Body, class V, class S>
 struct Takes;
 template <class Body, size_t... V, size_t... S>
 struct Takes<Body, std::index_sequence<V...>, std::index_sequence<S...>>
-    : std::bool_constant<std::is_invocable_v<const Body&, KernelBuilder&, ViewAt<V>..., TileAt<S>...>> {};
+    : std::bool_constant<
+          std::is_invocable_v<const Body&, KernelBuilder&, ViewAt<V>..., TileAt<S>...>> {};
 
 }  // namespace internal
 

@@ -17,7 +17,9 @@ const runtime::Capabilities kCapabilities;
 
 Problem sample_problem(int64_t rows, int64_t width) {
   static const Signature signature = testing::SampleOp::signature();
-  return Problem::from_dims(signature, {{"T", rows}, {"D", width}}, {{"x", DType::f32}, {"y", DType::f32}}).value();
+  return Problem::from_dims(signature, {{"T", rows}, {"D", width}},
+                            {{"x", DType::f32}, {"y", DType::f32}})
+      .value();
 }
 
 /// The declaration of an argument, as its kernel sees it.
@@ -51,9 +53,12 @@ TEST(Divisibility, FollowsStaticExtents) {
 TEST(Divisibility, DynamicDimensionsPromiseNothing) {
   for (const int64_t rows : {1, 16, 128}) {
     EXPECT_EQ(decl_of(arg_of({rows, 512}, {true, false})).extent_divisors, (Divisors{1, 128}));
-    EXPECT_EQ(decl_of(arg_of({4, rows, 48}, {false, true, false})).stride_divisors, (Divisors{16, 16})) << rows;
+    EXPECT_EQ(decl_of(arg_of({4, rows, 48}, {false, true, false})).stride_divisors,
+              (Divisors{16, 16}))
+        << rows;
     EXPECT_EQ(decl_of(arg_of({4, rows}, {false, true})).stride_divisors, (Divisors{1})) << rows;
-    EXPECT_EQ(decl_of(arg_of({4, rows, 1}, {false, true, false})).stride_divisors, (Divisors{1, 0})) << rows;
+    EXPECT_EQ(decl_of(arg_of({4, rows, 1}, {false, true, false})).stride_divisors, (Divisors{1, 0}))
+        << rows;
   }
 }
 
@@ -70,8 +75,10 @@ TEST(ArgReshaped, KeepsStaticTrailingDimensions) {
   EXPECT_EQ(split.dynamic, (std::vector<bool>{true, false}));
   EXPECT_EQ(x.reshaped({3, 4, 128}).dynamic, (std::vector<bool>{true, false, false}));
   EXPECT_EQ(x.reshaped({1536}).dynamic, (std::vector<bool>{true}));
-  EXPECT_EQ(arg_of({1, 512}, {true, false}).reshaped({4, 128}).dynamic, (std::vector<bool>{true, false}));
-  EXPECT_EQ(arg_of({4, 512}, {false, false}).reshaped({2, 1024}).dynamic, (std::vector<bool>{false, false}));
+  EXPECT_EQ(arg_of({1, 512}, {true, false}).reshaped({4, 128}).dynamic,
+            (std::vector<bool>{true, false}));
+  EXPECT_EQ(arg_of({4, 512}, {false, false}).reshaped({2, 1024}).dynamic,
+            (std::vector<bool>{false, false}));
 }
 
 TEST(ArgNarrowed, MovesTheBase) {
@@ -87,7 +94,8 @@ TEST(PlanBuilder, ClassesOfADynamicDimension) {
     const Problem problem = sample_problem(rows, 16);
     return PlanBuilder(problem, kCapabilities, {.deterministic = deterministic}).m_class("T");
   };
-  const std::map<int64_t, int64_t> expected = {{0, 1}, {1, 1}, {2, 8}, {8, 8}, {9, 64}, {64, 64}, {65, 1024}};
+  const std::map<int64_t, int64_t> expected = {{0, 1},  {1, 1},   {2, 8},    {8, 8},
+                                               {9, 64}, {64, 64}, {65, 1024}};
   for (const auto& [rows, bound] : expected) EXPECT_EQ(m_class(rows), bound);
   EXPECT_EQ(m_class(1, true), 64);
   EXPECT_EQ(m_class(65, true), 1024);

@@ -19,16 +19,16 @@ bool is_empty(const KernelCall& call) {
 Result<runtime::Grid> grid_of(const KernelCall& call) {
   for (int64_t extent : call.grid)
     if (extent < 0 || extent > std::numeric_limits<uint32_t>::max())
-      return invalid_argument(fmt::format("{}: a grid of {} x {} x {} programs", call.name, call.grid[0],
-                                          call.grid[1], call.grid[2]));
+      return invalid_argument(fmt::format("{}: a grid of {} x {} x {} programs", call.name,
+                                          call.grid[0], call.grid[1], call.grid[2]));
   return runtime::Grid{static_cast<uint32_t>(call.grid[0]), static_cast<uint32_t>(call.grid[1]),
                        static_cast<uint32_t>(call.grid[2])};
 }
 
 }  // namespace
 
-Plan make_plan(const Operator& op, const Problem& problem, const runtime::Capabilities& capabilities,
-               const PlanOptions& options) {
+Plan make_plan(const Operator& op, const Problem& problem,
+               const runtime::Capabilities& capabilities, const PlanOptions& options) {
   PlanBuilder builder(problem, capabilities, options);
   op.plan(builder);
   Plan plan = std::move(builder).finish();
@@ -45,8 +45,9 @@ Result<std::vector<lang::Trace>> trace_plan(const Plan& plan, const PlanOptions&
   return traces;
 }
 
-Result<PreparedOp> PreparedOp::assemble(const Plan& plan, std::span<const lang::Trace> traces,
-                                        std::span<const std::shared_ptr<runtime::Executable>> executables) {
+Result<PreparedOp> PreparedOp::assemble(
+    const Plan& plan, std::span<const lang::Trace> traces,
+    std::span<const std::shared_ptr<runtime::Executable>> executables) {
   PreparedOp prepared;
   prepared.workspace_bytes_ = plan.workspace_bytes;
   for (size_t n = 0; n < plan.calls.size(); ++n) {
@@ -55,17 +56,19 @@ Result<PreparedOp> PreparedOp::assemble(const Plan& plan, std::span<const lang::
     Launch launch;
     launch.executable = executables[n];
     TESSERA_ASSIGN(launch.grid, grid_of(call));
-    TESSERA_CHECK(trace.slot_count <= kMaxSlots, "{} has {} argument slots", call.name, trace.slot_count);
+    TESSERA_CHECK(trace.slot_count <= kMaxSlots, "{} has {} argument slots", call.name,
+                  trace.slot_count);
     launch.slots.resize(trace.slot_count);
     for (size_t i = 0; i < call.args.size(); ++i) {
       const Arg& arg = call.args[i];
       const lang::ViewDecl& decl = trace.views[i];
-      launch.patches.push_back({static_cast<uint16_t>(decl.address_slot()), static_cast<int16_t>(arg.tensor),
-                                arg.byte_offset});
+      launch.patches.push_back({static_cast<uint16_t>(decl.address_slot()),
+                                static_cast<int16_t>(arg.tensor), arg.byte_offset});
       for (int d = 0; d < arg.shape.rank(); ++d) {
         launch.slots[decl.extent_slot(d)] = static_cast<uint64_t>(arg.shape[d]);
         if (d + 1 < arg.shape.rank())
-          launch.slots[decl.stride_slot(d)] = static_cast<uint64_t>(arg.strides[static_cast<size_t>(d)]);
+          launch.slots[decl.stride_slot(d)] =
+              static_cast<uint64_t>(arg.strides[static_cast<size_t>(d)]);
       }
     }
     for (size_t i = 0; i < call.scalars.size(); ++i)
@@ -116,9 +119,11 @@ Result<void> PreparedOp::run(runtime::Stream& stream, std::span<const uint64_t> 
   for (const Launch& launch : launches_) {
     std::copy(launch.slots.begin(), launch.slots.end(), slots.begin());
     for (const Patch& patch : launch.patches)
-      slots[patch.slot] = (patch.tensor < 0 ? workspace : addresses[static_cast<size_t>(patch.tensor)]) +
-                          static_cast<uint64_t>(patch.byte_offset);
-    TESSERA_TRY(stream.launch(*launch.executable, launch.grid, std::span(slots).first(launch.slots.size())));
+      slots[patch.slot] =
+          (patch.tensor < 0 ? workspace : addresses[static_cast<size_t>(patch.tensor)]) +
+          static_cast<uint64_t>(patch.byte_offset);
+    TESSERA_TRY(stream.launch(*launch.executable, launch.grid,
+                              std::span(slots).first(launch.slots.size())));
   }
   return {};
 }

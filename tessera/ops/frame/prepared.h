@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0
-// An operator planned, compiled and ready to launch for one set of shapes. Launching fills the tensors'
-// addresses into ready slots and calls the driver: no string, no lock, no allocation.
+// An operator planned, compiled and ready to launch for one set of shapes. Launching fills the
+// tensors' addresses into ready slots and calls the driver: no string, no lock, no allocation.
 #pragma once
 
 #include <cstdint>
@@ -17,16 +17,16 @@
 namespace tessera::ops {
 
 /// The kernels of one use; those with an empty grid are left out.
-Plan make_plan(const Operator& op, const Problem& problem, const runtime::Capabilities& capabilities,
-               const PlanOptions& options = {});
+Plan make_plan(const Operator& op, const Problem& problem,
+               const runtime::Capabilities& capabilities, const PlanOptions& options = {});
 /// One trace a kernel of the plan.
 Result<std::vector<lang::Trace>> trace_plan(const Plan& plan, const PlanOptions& options = {});
 
 class PreparedOp {
  public:
   /// Plans for the library's device and fetches (or compiles) every kernel.
-  static Result<PreparedOp> prepare(kernels::KernelLibrary& library, const Operator& op, const Problem& problem,
-                                    const PlanOptions& options = {});
+  static Result<PreparedOp> prepare(kernels::KernelLibrary& library, const Operator& op,
+                                    const Problem& problem, const PlanOptions& options = {});
   /// The same for many, compiling all their kernels in parallel.
   static Result<std::vector<PreparedOp>> prepare_all(
       kernels::KernelLibrary& library, std::span<const std::pair<const Operator*, Problem>> uses,
@@ -35,7 +35,8 @@ class PreparedOp {
   int64_t workspace_bytes() const { return workspace_bytes_; }
   size_t kernel_count() const { return launches_.size(); }
   /// `addresses`: one a tensor of the signature, in order; 0 for an absent one.
-  Result<void> run(runtime::Stream& stream, std::span<const uint64_t> addresses, uint64_t workspace) const;
+  Result<void> run(runtime::Stream& stream, std::span<const uint64_t> addresses,
+                   uint64_t workspace) const;
 
  private:
   struct Patch {
@@ -49,8 +50,9 @@ class PreparedOp {
     std::vector<uint64_t> slots;
     std::vector<Patch> patches;
   };
-  static Result<PreparedOp> assemble(const Plan& plan, std::span<const lang::Trace> traces,
-                                     std::span<const std::shared_ptr<runtime::Executable>> executables);
+  static Result<PreparedOp> assemble(
+      const Plan& plan, std::span<const lang::Trace> traces,
+      std::span<const std::shared_ptr<runtime::Executable>> executables);
   std::vector<Launch> launches_;
   int64_t workspace_bytes_ = 0;
 };

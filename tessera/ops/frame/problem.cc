@@ -56,7 +56,8 @@ struct Checker {
 
   void check_dtype(const TensorSpec& spec, DType dtype) {
     if (std::find(spec.dtypes.begin(), spec.dtypes.end(), dtype) == spec.dtypes.end())
-      mistakes.push_back(fmt::format("{} is {}, allowed: {}", spec.name, name(dtype), dtype_list(spec)));
+      mistakes.push_back(
+          fmt::format("{} is {}, allowed: {}", spec.name, name(dtype), dtype_list(spec)));
   }
 
   Attributes check_attributes(const std::map<std::string, double>& given) {
@@ -68,8 +69,9 @@ struct Checker {
     }
     for (const auto& [key, value] : given) {
       if (!all.contains(key))
-        mistakes.push_back(fmt::format("no attribute {}; there are: {}", key,
-                                       known.empty() ? "none" : fmt::format("{}", fmt::join(known, ", "))));
+        mistakes.push_back(
+            fmt::format("no attribute {}; there are: {}", key,
+                        known.empty() ? "none" : fmt::format("{}", fmt::join(known, ", "))));
       else
         all[key] = value;
     }
@@ -174,13 +176,13 @@ std::string expectation(const std::vector<Extent>& extents,
 void check_strides(Checker& checker, const TensorSpec& spec, const TensorDesc& desc) {
   if (desc.strides.empty()) return;
   if (static_cast<int>(desc.strides.size()) != desc.shape.rank()) {
-    checker.mistakes.push_back(
-        fmt::format("{} has {} strides for {} dimensions", spec.name, desc.strides.size(), desc.shape.rank()));
+    checker.mistakes.push_back(fmt::format("{} has {} strides for {} dimensions", spec.name,
+                                           desc.strides.size(), desc.shape.rank()));
     return;
   }
   if (desc.strides.back() != 1)
-    checker.mistakes.push_back(fmt::format("the last stride of {} is {}, it must be 1", spec.name,
-                                           desc.strides.back()));
+    checker.mistakes.push_back(
+        fmt::format("the last stride of {} is {}, it must be 1", spec.name, desc.strides.back()));
   for (int i = 0; i + 1 < desc.shape.rank(); ++i) {
     const int64_t stride = desc.strides[static_cast<size_t>(i)];
     if (stride < 0 || (desc.dtype == DType::f4e2m1 && stride % 2 != 0))
@@ -199,8 +201,8 @@ Result<Problem> Problem::from_tensors(const Signature& signature,
   problem.signature_ = &signature;
   problem.attributes_ = checker.check_attributes(attributes);
   if (tensors.size() != signature.tensors.size()) {
-    checker.mistakes.push_back(
-        fmt::format("{} tensors given, the signature has {}", tensors.size(), signature.tensors.size()));
+    checker.mistakes.push_back(fmt::format("{} tensors given, the signature has {}", tensors.size(),
+                                           signature.tensors.size()));
     return checker.error();
   }
   std::map<std::string_view, Binding> bindings;
@@ -209,8 +211,8 @@ Result<Problem> Problem::from_tensors(const Signature& signature,
     if (!tensors[i] || tensors[i]->shape.rank() != static_cast<int>(extents.size())) continue;
     for (size_t d = 0; d < extents.size(); ++d)
       if (extents[d].plain())
-        bindings.try_emplace(extents[d].name,
-                             Binding{tensors[i]->shape[static_cast<int>(d)], signature.tensors[i].name});
+        bindings.try_emplace(extents[d].name, Binding{tensors[i]->shape[static_cast<int>(d)],
+                                                      signature.tensors[i].name});
   }
   for (size_t i = 0; i < tensors.size(); ++i) {
     const TensorSpec& spec = signature.tensors[i];
@@ -260,8 +262,8 @@ bool Problem::has(std::string_view tensor) const {
 
 const TensorDesc& Problem::tensor(std::string_view name) const {
   const auto& desc = tensors_[static_cast<size_t>(tensor_index(name))];
-  TESSERA_CHECK(desc.has_value(), "{}: tensor {} was left out; ask has(\"{}\") first", signature_->name,
-                name, name);
+  TESSERA_CHECK(desc.has_value(), "{}: tensor {} was left out; ask has(\"{}\") first",
+                signature_->name, name, name);
   return *desc;
 }
 

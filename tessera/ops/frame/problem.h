@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0
-// One use of an operator: the dtypes and shapes of its tensors and its attribute values, checked against
-// the signature.
+// One use of an operator: the dtypes and shapes of its tensors and its attribute values, checked
+// against the signature.
 #pragma once
 
 #include <map>
@@ -18,7 +18,8 @@ namespace tessera::ops {
 struct TensorDesc {
   DType dtype = DType::f32;
   Shape shape;
-  std::vector<int64_t> strides = {};  // elements, one a dimension; empty: contiguous; the last must be 1
+  std::vector<int64_t> strides =
+      {};  // elements, one a dimension; empty: contiguous; the last must be 1
 
   int64_t stride(int dim) const;
   size_t bytes() const;  // span from first to last element
@@ -26,13 +27,14 @@ struct TensorDesc {
 
 class Problem {
  public:
-  /// From dimension values and dtypes, as cases are written: dims {"T", 3}, dtypes {"x", bf16}. A tensor
-  /// without an entry in `dtypes` has its only allowed dtype; an optional tensor is present only if named.
+  /// From dimension values and dtypes, as cases are written: dims {"T", 3}, dtypes {"x", bf16}. A
+  /// tensor without an entry in `dtypes` has its only allowed dtype; an optional tensor is present
+  /// only if named.
   static Result<Problem> from_dims(const Signature& signature, std::map<std::string, int64_t> dims,
                                    std::map<std::string, DType> dtypes = {},
                                    std::map<std::string, double> attributes = {});
-  /// From actual tensors, in signature order; nullopt for an optional one left out. The error lists every
-  /// mismatch: "rms_norm: w is f32[3], expected [D] with D = 4 (from x)".
+  /// From actual tensors, in signature order; nullopt for an optional one left out. The error lists
+  /// every mismatch: "rms_norm: w is f32[3], expected [D] with D = 4 (from x)".
   static Result<Problem> from_tensors(const Signature& signature,
                                       std::vector<std::optional<TensorDesc>> tensors,
                                       std::map<std::string, double> attributes = {});

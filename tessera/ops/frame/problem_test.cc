@@ -18,13 +18,15 @@ const Signature& linear() {
       .formula = "",
       .source = "",
       .tensors = {in("x", "T,K", {DType::bf16, DType::f32}), weight("w", "N,K", {DType::f8e4m3}),
-                  weight("s", "N/128,K/128", {DType::f8e8m0}), optional(in("bias", "N", {DType::f32})),
-                  out("y", "T,N", {DType::bf16})},
+                  weight("s", "N/128,K/128", {DType::f8e8m0}),
+                  optional(in("bias", "N", {DType::f32})), out("y", "T,N", {DType::bf16})},
       .attributes = {{"eps", 1e-6}, {"clamp", 0}}};
   return signature;
 }
 
-std::string error_of(const Result<Problem>& problem) { return problem.ok() ? "no error" : problem.error().message; }
+std::string error_of(const Result<Problem>& problem) {
+  return problem.ok() ? "no error" : problem.error().message;
+}
 
 TEST(Extent, Evaluates) {
   const auto all = parse_extents("T, 8,K/128,T*8/3,B+1,B-2").value();
@@ -39,13 +41,16 @@ TEST(Extent, Evaluates) {
 }
 
 TEST(Extent, RefusesWhatItCannotRead) {
-  for (const char* text : {"T,", ",T", "T*", "T*N", "8T", "T//2", "T/0", "(T)"}) EXPECT_FALSE(parse_extents(text).ok()) << text;
-  EXPECT_EQ(parse_extents("T*N").error().message,
-            "extent \"T*N\" is neither a number nor a name with steps such as T, T*8, K/128 or B+1");
+  for (const char* text : {"T,", ",T", "T*", "T*N", "8T", "T//2", "T/0", "(T)"})
+    EXPECT_FALSE(parse_extents(text).ok()) << text;
+  EXPECT_EQ(
+      parse_extents("T*N").error().message,
+      "extent \"T*N\" is neither a number nor a name with steps such as T, T*8, K/128 or B+1");
 }
 
 TEST(ProblemFromDims, MakesShapesAndDtypes) {
-  const auto p = Problem::from_dims(linear(), {{"T", 3}, {"K", 200}, {"N", 256}}, {{"x", DType::f32}}, {{"clamp", 10}});
+  const auto p = Problem::from_dims(linear(), {{"T", 3}, {"K", 200}, {"N", 256}},
+                                    {{"x", DType::f32}}, {{"clamp", 10}});
   ASSERT_TRUE(p.ok()) << error_of(p);
   EXPECT_EQ(p->tensor("s").shape, (Shape{2, 2}));
   EXPECT_EQ(p->dtype("w"), DType::f8e4m3);
@@ -58,18 +63,23 @@ TEST(ProblemFromDims, MakesShapesAndDtypes) {
 }
 
 TEST(ProblemFromDims, ListsEveryMistake) {
-  EXPECT_EQ(error_of(Problem::from_dims(linear(), {{"T", -1}, {"K", 1}, {"M", 1}}, {{"w", DType::f32}, {"q", DType::f32}},
-                                        {{"espilon", 1}})),
-            "linear: no attribute espilon; there are: eps, clamp; no tensor has a dimension M; T is -1; no tensor q; x "
-            "may be bf16, f32: say which; w is f32, allowed: f8e4m3; N of w has no value; N of s has no value; N of y "
+  EXPECT_EQ(error_of(Problem::from_dims(linear(), {{"T", -1}, {"K", 1}, {"M", 1}},
+                                        {{"w", DType::f32}, {"q", DType::f32}}, {{"espilon", 1}})),
+            "linear: no attribute espilon; there are: eps, clamp; no tensor has a dimension M; T "
+            "is -1; no tensor q; x "
+            "may be bf16, f32: say which; w is f32, allowed: f8e4m3; N of w has no value; N of s "
+            "has no value; N of y "
             "has no value");
 }
 
-TensorDesc desc(DType dtype, Shape shape, std::vector<int64_t> strides = {}) { return {dtype, shape, std::move(strides)}; }
+TensorDesc desc(DType dtype, Shape shape, std::vector<int64_t> strides = {}) {
+  return {dtype, shape, std::move(strides)};
+}
 
 TEST(ProblemFromTensors, BindsDimensions) {
-  const auto p = Problem::from_tensors(linear(), {desc(DType::bf16, {3, 256}, {512, 1}), desc(DType::f8e4m3, {128, 256}),
-                                                  desc(DType::f8e8m0, {1, 2}), std::nullopt, desc(DType::bf16, {3, 128})});
+  const auto p = Problem::from_tensors(
+      linear(), {desc(DType::bf16, {3, 256}, {512, 1}), desc(DType::f8e4m3, {128, 256}),
+                 desc(DType::f8e8m0, {1, 2}), std::nullopt, desc(DType::bf16, {3, 128})});
   ASSERT_TRUE(p.ok()) << error_of(p);
   EXPECT_EQ(p->dim("N"), 128);
   EXPECT_EQ(p->tensor("x").stride(0), 512);
@@ -78,15 +88,19 @@ TEST(ProblemFromTensors, BindsDimensions) {
 
 TEST(ProblemFromTensors, NamesTheTensorThatDisagrees) {
   EXPECT_EQ(error_of(Problem::from_tensors(
-                linear(), {desc(DType::bf16, {3, 256}), desc(DType::f8e4m3, {128, 255}), desc(DType::f8e8m0, {1, 2}),
-                           std::nullopt, desc(DType::f32, {3, 128})})),
-            "linear: w is f8e4m3[128, 255], expected [N, K] with N = 128 (from w), K = 256 (from x); y is f32, allowed: "
+                linear(), {desc(DType::bf16, {3, 256}), desc(DType::f8e4m3, {128, 255}),
+                           desc(DType::f8e8m0, {1, 2}), std::nullopt, desc(DType::f32, {3, 128})})),
+            "linear: w is f8e4m3[128, 255], expected [N, K] with N = 128 (from w), K = 256 (from "
+            "x); y is f32, allowed: "
             "bf16");
-  EXPECT_EQ(error_of(Problem::from_tensors(linear(), {std::nullopt, desc(DType::f8e4m3, {128, 256}),
-                                                      desc(DType::f8e8m0, {1, 3}), std::nullopt, std::nullopt})),
-            "linear: x is missing; s is f8e8m0[1, 3], expected [N/128, K/128] with N = 128 (from w), K = 256 (from w); y "
+  EXPECT_EQ(error_of(Problem::from_tensors(
+                linear(), {std::nullopt, desc(DType::f8e4m3, {128, 256}),
+                           desc(DType::f8e8m0, {1, 3}), std::nullopt, std::nullopt})),
+            "linear: x is missing; s is f8e8m0[1, 3], expected [N/128, K/128] with N = 128 (from "
+            "w), K = 256 (from w); y "
             "is missing");
-  EXPECT_EQ(error_of(Problem::from_tensors(linear(), {})), "linear: 0 tensors given, the signature has 5");
+  EXPECT_EQ(error_of(Problem::from_tensors(linear(), {})),
+            "linear: 0 tensors given, the signature has 5");
 }
 
 TEST(ProblemFromTensors, ChecksStrides) {
@@ -109,7 +123,8 @@ TEST(TensorDescBytes, CountsHalfBytesAndEmptyTensors) {
 TEST(NearNames, FindsTyposAndParts) {
   const std::vector<std::string_view> names = {"rms_norm", "rope", "head_rms_norm", "gate"};
   EXPECT_EQ(near_names("rms_nrm", names), std::vector<std::string_view>{"rms_norm"});
-  EXPECT_EQ(near_names("norm", names), (std::vector<std::string_view>{"rms_norm", "head_rms_norm"}));
+  EXPECT_EQ(near_names("norm", names),
+            (std::vector<std::string_view>{"rms_norm", "head_rms_norm"}));
   EXPECT_TRUE(near_names("xyzzy", names).empty());
 }
 

@@ -49,16 +49,16 @@ struct AttributeSpec {
 };
 
 struct Signature {
-  std::string name;    // "rms_norm": unique, snake_case, a name of the field
-  std::string family;  // folder: "norm"
-  std::string rows;    // checklist rows it covers: "4" or "44,45"
-  std::string summary; // one line
-  std::string formula; // plain text mathematics with shapes
-  std::string source;  // paper equation or official file:line
+  std::string name;     // "rms_norm": unique, snake_case, a name of the field
+  std::string family;   // folder: "norm"
+  std::string rows;     // checklist rows it covers: "4" or "44,45"
+  std::string summary;  // one line
+  std::string formula;  // plain text mathematics with shapes
+  std::string source;   // paper equation or official file:line
   std::vector<TensorSpec> tensors;
   std::vector<AttributeSpec> attributes = {};
-  /// Dimensions that change from call to call (tokens, keys): kernels are specialised for their class
-  /// (1, 2-8, 9-64, more) only. The others get divisibility flags.
+  /// Dimensions that change from call to call (tokens, keys): kernels are specialised for their
+  /// class (1, 2-8, 9-64, more) only. The others get divisibility flags.
   std::vector<std::string> dynamic_dims = {"T"};
 };
 

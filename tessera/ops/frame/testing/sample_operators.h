@@ -15,7 +15,8 @@ struct SampleOp {
             .summary = "scale and bias",
             .formula = "y = x * scale + bias",
             .source = "none",
-            .tensors = {in("x", "T,D", {DType::f32, DType::bf16}), optional(weight("bias", "D", {DType::f32})),
+            .tensors = {in("x", "T,D", {DType::f32, DType::bf16}),
+                        optional(weight("bias", "D", {DType::f32})),
                         out("y", "T,D", {DType::f32, DType::bf16})},
             .attributes = {{"scale", 2}}};
   }
@@ -31,26 +32,31 @@ struct SampleOp {
     });
     const auto copy = [](KernelBuilder& k, View from, View to) {
       const Tile row = k.program_id(0);
-      k.for_range(0, from.extent(1), 16,
-                  [&](Tile c) { store(to, {row, c}, cast(load(from, {row, c}, {1, 16}), to.dtype())); });
+      k.for_range(0, from.extent(1), 16, [&](Tile c) {
+        store(to, {row, c}, cast(load(from, {row, c}, {1, 16}), to.dtype()));
+      });
     };
     if (!b.has("bias")) return b.kernel("copy", {b.dim("T")}, {scaled, y}, copy);
-    b.kernel("add", {b.dim("T")}, {scaled, b.tensor("bias"), y}, [](KernelBuilder& k, View from, View bias, View to) {
-      const Tile row = k.program_id(0);
-      k.for_range(0, from.extent(1), 16, [&](Tile c) {
-        store(to, {row, c}, cast(load(from, {row, c}, {1, 16}) + load(bias, {c}, {16}), to.dtype()));
-      });
-    });
+    b.kernel("add", {b.dim("T")}, {scaled, b.tensor("bias"), y},
+             [](KernelBuilder& k, View from, View bias, View to) {
+               const Tile row = k.program_id(0);
+               k.for_range(0, from.extent(1), 16, [&](Tile c) {
+                 store(to, {row, c},
+                       cast(load(from, {row, c}, {1, 16}) + load(bias, {c}, {16}), to.dtype()));
+               });
+             });
   }
   static void reference(const Reference& r) {
     for (int64_t t = 0; t < r.dim("T"); ++t)
       for (int64_t d = 0; d < r.dim("D"); ++d)
-        r.out("y").set({t, d}, r.in("x").at({t, d}) * r.attribute("scale") + (r.has("bias") ? r.in("bias").at({d}) : 0));
+        r.out("y").set({t, d}, r.in("x").at({t, d}) * r.attribute("scale") +
+                                   (r.has("bias") ? r.in("bias").at({d}) : 0));
   }
   static std::vector<Case> cases() {
     std::vector<Case> all;
     for (int64_t rows : {0, 1, 3})
-      all.push_back({.dims = {{"T", rows}, {"D", 37}}, .dtypes = {{"x", DType::f32}, {"y", DType::f32}}});
+      all.push_back(
+          {.dims = {{"T", rows}, {"D", 37}}, .dtypes = {{"x", DType::f32}, {"y", DType::f32}}});
     all.push_back({.dims = {{"T", 5}, {"D", 64}},
                    .dtypes = {{"x", DType::bf16}, {"bias", DType::f32}, {"y", DType::bf16}},
                    .attributes = {{"scale", 0.5}},
