@@ -123,11 +123,13 @@ Result<> BytePairEncoder::index_symbols() {
   if (twice != entries.end())
     return unsupported(fmt::format("merges {} and {} make the same token", twice->second - 256,
                                    (twice + 1)->second - 256));
-  // A symbol that its own bytes do not give appears nowhere.
-  std::erase_if(entries, [this](const auto& entry) {
-    const auto [bytes, symbol] = entry;
-    return symbol >= 256 && !stay_apart(parts_[symbol].left, parts_[symbol].right, symbol);
-  });
+  // A symbol that its own bytes do not give appears nowhere, nor does what is made of it.
+  std::vector<bool> reachable(bytes_.size(), true);
+  for (Symbol symbol = 256; symbol < bytes_.size(); ++symbol) {
+    const auto [left, right] = parts_[symbol];
+    reachable[symbol] = reachable[left] && reachable[right] && stay_apart(left, right, symbol);
+  }
+  std::erase_if(entries, [&](const auto& entry) { return !reachable[entry.second]; });
   trie_ = ByteTrie(entries);
   shorter_.assign(bytes_.size(), kNone);
   for (const auto& [bytes, symbol] : entries)
