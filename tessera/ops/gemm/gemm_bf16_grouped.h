@@ -47,7 +47,8 @@ struct GemmBf16Grouped {
     const Arg x = by_group(b.tensor("x")), w = b.tensor("w"), y = by_group(b.tensor("y"));
     // `weights(g, n, k0)`: a tile of w with its scale.
     auto body = [=](KernelBuilder& k, const View& x, const View& w, const View& y, auto weights) {
-      const Tile m = k.program_id(0) * t.m, first = k.program_id(1) * t.rows, g = k.program_id(2);
+      const auto [m, first] = gemm::start(k, t);
+      const Tile g = k.program_id(2);
       gemm::walk_weights(
           k, t, first, w.extent(1), w.extent(2), DType::f32,
           [&](Tile n, Tile k0, Tile acc) {

@@ -34,7 +34,7 @@ struct GemmF32 {
     b.kernel("product", gemm::grid(t, b.dim("T"), b.dim("N")),
              {b.tensor("x"), b.tensor("w"), b.tensor("y")},
              [=](KernelBuilder& k, View x, View w, View y) {
-               const Tile m = k.program_id(0) * t.m, first = k.program_id(1) * t.rows;
+               const auto [m, first] = gemm::start(k, t);
                gemm::walk_weights(
                    k, t, first, w.extent(0), w.extent(1), DType::f32,
                    [&](Tile n, Tile k0, Tile acc) {

@@ -35,7 +35,7 @@ struct GemmFp8 {
         "product", gemm::grid(t, b.dim("T"), b.dim("N")),
         {b.tensor("a"), b.tensor("a_scale"), b.tensor("w"), b.tensor("w_scale"), b.tensor("y")},
         [=](KernelBuilder& k, View a, View a_scale, View w, View w_scale, View y) {
-          const Tile m = k.program_id(0) * t.m, first = k.program_id(1) * t.rows;
+          const auto [m, first] = gemm::start(k, t);
           gemm::walk_weights(
               k, t, first, w.extent(0), w.extent(1), DType::f32,
               [&](Tile n, Tile k0, Tile acc) {

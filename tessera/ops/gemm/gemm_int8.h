@@ -32,7 +32,7 @@ struct GemmInt8 {
         "product", gemm::grid(t, b.dim("T"), b.dim("N")),
         {b.tensor("a"), b.tensor("a_scale"), b.tensor("w"), b.tensor("w_scale"), b.tensor("y")},
         [=](KernelBuilder& k, View a, View a_scale, View w, View w_scale, View y) {
-          const Tile m = k.program_id(0) * t.m, first = k.program_id(1) * t.rows;
+          const auto [m, first] = gemm::start(k, t);
           const Tile row_scale = reshape(load(a_scale, {m}, {t.m}), {t.m, 1});
           gemm::walk_weights(
               k, t, first, w.extent(0), w.extent(1), DType::i32,

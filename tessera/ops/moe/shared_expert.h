@@ -56,7 +56,7 @@ struct SharedExpert {
              {q.with_access(Access::kRead), q_scale.with_access(Access::kRead), b.tensor("w2"),
               b.tensor("w2_scale"), b.tensor("y")},
              [=](KernelBuilder& k, View q, View q_scale, View w2, View w2_scale, View y) {
-               const Tile m = k.program_id(0) * t.m, first = k.program_id(1) * t.rows;
+               const auto [m, first] = gemm::start(k, t);
                product(k, t, q, q_scale, w2, w2_scale, m, first,
                        [&](Tile n, Tile sum) { store(y, {m, n}, cast(sum, y_dtype)); });
              });
@@ -84,8 +84,8 @@ struct SharedExpert {
               b.tensor("w3"), b.tensor("w3_scale"), gate_up},
              [=](KernelBuilder& k, View x, View x_scale, View w1, View w1_scale, View w3,
                  View w3_scale, View out) {
-               const Tile m = k.program_id(0) * t.m, first = k.program_id(1) * t.rows,
-                          which = k.program_id(2);
+               const auto [m, first] = gemm::start(k, t);
+               const Tile which = k.program_id(2);
                auto emit = [&](Tile n, Tile sum) {
                  store(out, {which, m, n}, cast(sum, DType::bf16));
                };

@@ -24,9 +24,18 @@ inline Blocking blocking(const runtime::Capabilities& caps, int64_t m_class) {
   return {tile.m, tile.n, tile.k, rows};
 }
 
-/// Programs of a product: blocks of M next to each other share their rows of w.
+/// Programs of a product: neighbours share their rows of a, which are converted once for all of
+/// them.
 inline std::vector<int64_t> grid(const Blocking& t, int64_t m, int64_t n) {
-  return {(m + t.m - 1) / t.m, (n + t.rows - 1) / t.rows};
+  return {(n + t.rows - 1) / t.rows, (m + t.m - 1) / t.m};
+}
+
+/// Where a program of grid() begins: rows of a, rows of w.
+struct Start {
+  Tile m, n;
+};
+inline Start start(KernelBuilder& k, const Blocking& t) {
+  return {k.program_id(1) * t.m, k.program_id(0) * t.rows};
 }
 
 /// For each tile of n rows the program owns, from `first` on and below N: sums step(n, k0, acc)
