@@ -62,7 +62,7 @@ class PickedRows {
   /// Runs `whole` for a row whose columns are all inside the view, else `part` with the first byte inside
   /// and the number of bytes (perhaps none).
   void columnsOf(const Row& row, llvm::function_ref<void()> whole, llvm::function_ref<void(Value, Value)> part) {
-    if (!region_.full) return e.ifThen(row.inside, whole);
+    if (!region_.full || shape_.size() == 1) return e.ifThen(row.inside, whole);
     e.ifThen(e.andi(row.inside, region_.full), whole);
     e.ifThen(e.andi(row.inside, e.xori(region_.full, 1)), [&] {
       const Value first = e.maxSigned(e.i64(0), e.sub(e.i64(0), region_.offsets[1]));
