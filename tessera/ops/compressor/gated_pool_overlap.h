@@ -47,14 +47,13 @@ struct GatedPoolOverlap {
                           View prev_score) {
       constexpr double kNone = -std::numeric_limits<double>::infinity();
       const Tile col = k.program_id(0) * cols, window = k.program_id(1);
-      // The last tile of the first half must not read on into the second.
       const Tile half = y.extent(1);
       const auto slot = [&](const View& from, int64_t r, bool previous, double fill) {
-        if (previous) return load(from.bounded(2, half), {window - 1, r, col}, {cols}, fill);
+        if (previous) return load(from, {window - 1, r, col}, {cols}, fill);
         return load(from, {window, r, half + col}, {cols}, fill);
       };
       const auto state = [&](const View& from, int64_t r, double fill) {
-        return load(from.bounded(1, half), {r, col}, {cols}, fill);
+        return load(from, {r, col}, {cols}, fill);
       };
       std::array<Tile, 2 * kRatio> logits, values;
       for (int64_t i = 0; i < 2 * kRatio; ++i) {

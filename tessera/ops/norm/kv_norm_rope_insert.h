@@ -47,25 +47,23 @@ struct KvNormRopeInsert {
     const DType to = b.dtype("cache"), kept_dtype = keep ? b.dtype("y") : to;
     const auto body = [=](KernelBuilder& k, View x, View w, View positions, View cos, View sin, View slots,
                           View cache, View y) {
-      const View cache_nope = cache.bounded(1, start);
+      // A tile may reach into the dimensions with rope; they must not count for its amax.
+      const View x_nope = x.bounded(1, start), cache_nope = cache.bounded(1, start);
       const View y_nope = keep ? y.bounded(1, start) : View();
       t.for_rows(k, x, [&](Tile row) {
         const Tile scale = reshape(RmsNorm::inverse_rms(k, x, row, t, eps), {1});
         const Tile slot = load_scalar(slots, {row}, -1), position = load_scalar(positions, {row}, -1);
-        const auto normed = [&](Operand column, int64_t count) {
-          const Tile v = to_f32(load(x, {row, column}, {count})) * scale * to_f32(load(w, {column}, {count}));
+        const auto normed = [&](const View& from, Operand column, int64_t count) {
+          const Tile v = to_f32(load(from, {row, column}, {count})) * scale * to_f32(load(w, {column}, {count}));
           return to == DType::f32 ? v : round_to(v, to);
         };
         k.for_range(0, start, tile, [&](Tile c) {
-          // The tile may reach into the dimensions with rope: they must not count for its amax.
-          Tile v = normed(c, tile);
-          if (tile > kBlock)
-            v = select(k.iota({tile}, 0) < cast(start - c, DType::i32), v, k.zeros(DType::f32, {tile}));
+          Tile v = normed(x_nope, c, tile);
           if (simulate) v = reshape(ActQuantSimulate::simulate(reshape(v, {blocks, kBlock})), {tile});
           store(cache_nope, {slot, c}, cast(v, to));
           if (keep) store(y_nope, {row, c}, cast(v, kept_dtype));
         });
-        const Tile turned = Rope::rotate(normed(start, Rope::kDims), load(cos, {position, 0}, {Rope::kPairs}),
+        const Tile turned = Rope::rotate(normed(x, start, Rope::kDims), load(cos, {position, 0}, {Rope::kPairs}),
                                          load(sin, {position, 0}, {Rope::kPairs}));
         store(cache, {slot, start}, cast(turned, to));
         if (keep) store(y, {row, start}, cast(turned, kept_dtype));
@@ -142,6 +140,7 @@ struct KvNormRopeInsert {
         {{{"T", 3}, {"D", 512}, {"P", 50}, {"S", 5}}, kept, plain},
         {{{"T", 5}, {"D", 512}, {"P", 50}, {"S", 9}}, f32, plain},
         {{{"T", 7}, {"D", 192}, {"P", 10}, {"S", 8}}, bf16, {{"eps", 0.3}}, false, true, "zero row"},
+        {{{"T", 3}, {"D", 100}, {"P", 10}, {"S", 8}}, kept, {}, false, true, "one block of 36"},
         {{{"T", 0}, {"D", 512}, {"P", 10}, {"S", 4}}, bf16},
         bench_case({{"T", 1}, {"D", 512}, {"P", 4096}, {"S", 128}}, bf16),
         bench_case({{"T", 16384}, {"D", 512}, {"P", 16384}, {"S", 16384}}, bf16),

@@ -142,7 +142,8 @@ struct ActQuant {
         {{{"T", 70}, {"K", 128}, {"S", 1}}, bf16, {}, false, true, "one block a row"},
         {{{"T", 3}, {"K", 300}, {"S", 3}}, bf16, {}, false, true, "a last block of 44"},
         {{{"T", 6}, {"K", 512}, {"S", 4}}, bf16, {}, false, true, "zero blocks"},
-        {{{"T", 24}, {"K", 256}, {"S", 2}}, bf16, {}, false, true, "edges"},
+        {{{"T", 48}, {"K", 256}, {"S", 2}}, bf16, {}, false, true, "edges"},
+        {{{"T", 48}, {"K", 256}, {"S", 2}}, f32, {}, false, true, "edges"},
         {{{"T", 5}, {"K", 384}, {"S", 3}}, bf16, {}, false, true, "infinite"},
         {{{"T", 5}, {"K", 384}, {"S", 3}}, f32_scale, {}, false, true, "infinite"},
         {{{"T", 0}, {"K", 4096}, {"S", 32}}, bf16},
@@ -155,9 +156,9 @@ struct ActQuant {
   /// Blocks whose amax is a power of two, 1.75 times one, or just beside these, from the smallest to the
   /// largest bf16, the rest of the block on ties of e4m3: all that can go wrong with exponent bits.
   static void fill_edges(Inputs& in, HostTensor& x, int64_t t, int64_t first, int64_t count) {
-    const double mantissas[] = {1, 1.7421875, 1.75, 1.7578125, 1.9921875, 1.0078125};
+    const double mantissas[] = {1, 1.7421875, 1.75, 1.7578125, 1.9921875, 1.75 + 0x1p-23};
     const int exponents[] = {127, 8, 0, -7, -14, -22, -126, -133};
-    const double amax = std::ldexp(mantissas[in.integer(0, 5)], exponents[t % 8]);
+    const double amax = std::ldexp(mantissas[(t / 8 + first / count) % 6], exponents[t % 8]);
     for (int64_t d = 0; d < count; ++d) {
       // 4 bits and a half of mantissa: half of the codes are ties.
       const double tie = std::ldexp(static_cast<double>(in.integer(-31, 31)), -5);

@@ -118,8 +118,8 @@ struct SoftmaxTemperature {
       // -1 stands for "no temperature given".
       temperature.set({t}, note != "temperature 0" ? in.uniform(0.3, 1.5) : t % 2 ? -1 : 0);
       for (int64_t v = 0; v < x.extent(1); ++v) {
-        // Whole numbers where the quotient is huge: no tie is broken by rounding.
-        double logit = note == "temperature 0" ? static_cast<double>(in.integer(-9, 9)) : in.normal(4);
+        // Differences of the order of the least temperature, so that it matters.
+        double logit = note == "temperature 0" ? 1e-5 * static_cast<double>(in.integer(-9, 9)) : in.normal(4);
         if (note == "masked logits" && (v < 4096 ? v % 5 != 2 : true)) logit = -INFINITY;
         x.set({t, v}, logit);
       }
