@@ -57,7 +57,17 @@ void print_json(const ops::OperatorReport& report, std::string_view chip) {
   fmt::print("{}\n", json.dump());
 }
 
-/// The first of `operators` that cannot be used with a type nothing else was found for.
+/// Known failures of operators that do not exist.
+std::vector<std::string_view> lost_entries(std::span<const runtime::KnownFailure> entries) {
+  std::vector<std::string_view> lost;
+  for (const runtime::KnownFailure& entry : entries) {
+    if (!entry.test.starts_with("Op.")) continue;
+    if (ops::match_operators(entry.test.substr(3)).empty()) lost.push_back(entry.test);
+  }
+  return lost;
+}
+
+/// Filters left nothing to run.
 Error no_case(const std::vector<const ops::Operator*>& operators, const Arguments& arguments) {
   std::vector<std::string_view> names;
   for (const ops::Operator* op : operators)
@@ -103,6 +113,11 @@ Result<int> run(const Arguments& arguments, const Program& program) {
     cases += report.cases.size();
     bad += report.good() ? 0 : 1;
   }
+  if (!arguments.has("op"))
+    for (std::string_view entry : lost_entries(options.known_failures)) {
+      ++bad;
+      fmt::print(stderr, "STALE    {} in known_failures.inc names no operator\n", entry);
+    }
   if (cases == 0 && (options.dtype || !options.case_filter.empty()))
     return no_case(operators, arguments);
   for (const ops::OperatorReport& report : reports) {

@@ -47,15 +47,15 @@ TEST(AllOperators, EveryCaseIsValidAndTraces) {
     for (const Case& c : op.cases()) {
       tests += c.test ? 1 : 0;
       EXPECT_TRUE(c.test || c.bench) << op.signature->name;
-      const auto problem =
-          Problem::from_dims(*op.signature, c.dims, c.dtypes, c.attributes);
+      const auto problem = Problem::from_dims(*op.signature, c.dims, c.dtypes, c.attributes);
       ASSERT_TRUE(problem.ok()) << problem.error().to_string();
       for (const bool deterministic : {false, true}) {
         const PlanOptions options{.deterministic = deterministic};
         const auto traces = trace_plan(make_plan(op, *problem, {}, options), options);
         EXPECT_TRUE(traces.ok()) << case_text(op, c) << ": " << traces.error().to_string();
       }
-      if (c.bench) EXPECT_GT(op.cost(*problem).bytes_read, 0) << case_text(op, c);
+      const Cost cost = op.cost(*problem);
+      if (c.bench) EXPECT_GT(cost.bytes_read + cost.bytes_written, 0) << case_text(op, c);
     }
     EXPECT_GT(tests, 0) << op.signature->name << " is not tested";
   }

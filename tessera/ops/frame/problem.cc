@@ -257,7 +257,9 @@ double Problem::attribute(std::string_view name) const {
 }
 
 bool Problem::has(std::string_view tensor) const {
-  return tensors_[static_cast<size_t>(tensor_index(tensor))].has_value();
+  for (size_t i = 0; i < signature_->tensors.size(); ++i)
+    if (signature_->tensors[i].name == tensor) return tensors_[i].has_value();
+  return false;
 }
 
 const TensorDesc& Problem::tensor(std::string_view name) const {

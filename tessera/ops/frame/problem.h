@@ -43,6 +43,8 @@ class Problem {
   int64_t dim(std::string_view name) const;
   double attribute(std::string_view name) const;
   bool flag(std::string_view name) const { return attribute(name) != 0; }
+  /// The signature has this tensor and it was not left out. Code shared by operators may ask for
+  /// tensors that some of them lack.
   bool has(std::string_view tensor) const;
   const TensorDesc& tensor(std::string_view name) const;
   DType dtype(std::string_view tensor_name) const { return tensor(tensor_name).dtype; }
