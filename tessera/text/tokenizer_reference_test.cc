@@ -117,7 +117,7 @@ TEST_F(TokenizerReferenceTest, MonotonousTextsTakeLinearTime) {
   for (const std::string_view unit :
        {"a", " ", "\n", "!", "1", "中", "\xFF", "Ab", " a", "\xCC\x81"}) {
     std::string text;
-    while (text.size() < 2'000'000) text += unit;
+    while (text.size() < 500'000) text += unit;
     const Ids ids = tokenizer_->encode(text).value();
     if (is_utf8(text)) {
       EXPECT_EQ(tokenizer_->decode(ids), text) << unit;
