@@ -79,5 +79,8 @@ endfunction()
 function(tessera_mlir_executable)
   cmake_parse_arguments(ARG "" "NAME" "SRCS;DEPS" ${ARGN})
   tessera_executable(NAME ${ARG_NAME} SRCS ${ARG_SRCS} DEPS ${ARG_DEPS} tessera::mlir)
+  # -fPIC as in the libraries: a header precompiled with it does not serve -fPIE.
+  set_target_properties(${ARG_NAME} PROPERTIES POSITION_INDEPENDENT_CODE OFF)
+  target_compile_options(${ARG_NAME} PRIVATE -fPIC)
   target_precompile_headers(${ARG_NAME} REUSE_FROM tessera_mlir_pch)
 endfunction()

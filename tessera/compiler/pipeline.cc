@@ -84,9 +84,9 @@ void printStages(const lang::Trace& trace, const StageTimer& timer) {
 }  // namespace
 
 Result<runtime::KernelImage> compileForCpu(const lang::Trace& trace, const CpuMachine& machine,
-                                           const CompileOptions& options, StageTimer* stages) {
+                                           const CompileOptions& options) {
   StageTimer own;
-  StageTimer& timer = stages != nullptr ? *stages : own;
+  StageTimer& timer = options.stages != nullptr ? *options.stages : own;
   mlir::MLIRContext context(dialects(), mlir::MLIRContext::Threading::DISABLED);
   const Diagnostics diagnostics(context);
   timer.finish("context");

@@ -19,10 +19,9 @@ struct CpuMachine {
   std::vector<std::string> requiredFeatures;  // DeviceInfo::features the code relies on
 };
 
-/// trace -> tile dialect -> vectors -> LLVM -> shared object. Thread-safe. `stages`, if given,
-/// receives the milliseconds of each stage.
+/// trace -> tile dialect -> vectors -> LLVM -> shared object. Thread-safe.
 Result<runtime::KernelImage> compileForCpu(const lang::Trace& trace, const CpuMachine& machine,
-                                           const CompileOptions& options, StageTimer* stages = nullptr);
+                                           const CompileOptions& options);
 
 /// A GPU that kernels are compiled for.
 struct SimtMachine {

@@ -8,6 +8,7 @@
 #include <vector>
 
 #include "tessera/base/result.h"
+#include "tessera/compiler/stage_timer.h"
 #include "tessera/lang/trace.h"
 #include "tessera/runtime/capabilities.h"
 #include "tessera/runtime/kernel_image.h"
@@ -18,6 +19,7 @@ struct CompileOptions {
   bool print_ir = false;      // the module after each pass, to stderr
   bool print_timing = false;  // per-pass milliseconds, to stderr
   std::string dump_assembly;  // file that receives the target's assembly; empty: none
+  StageTimer* stages = nullptr;  // receives the milliseconds of each stage
 };
 
 /// One architecture of one chip. Stateless and thread-safe: kernels compile in parallel.
