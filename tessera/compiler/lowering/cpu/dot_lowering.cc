@@ -1,7 +1,10 @@
 // SPDX-License-Identifier: Apache-2.0
 // Operands and accumulators of matrix products; the products themselves are behind emitDot().
+#include <bit>
+
 #include "tessera/base/check.h"
 #include "tessera/compiler/lowering/cpu/dot.h"
+#include "tessera/compiler/lowering/cpu/dot_reuse.h"
 #include "tessera/compiler/lowering/cpu/kernel_lowering.h"
 #include "tessera/compiler/passes/consumers.h"
 
@@ -82,14 +85,64 @@ Place accumulatorPlace(KernelLowering& k, mlir::Operation* op) {
   return place;
 }
 
+void placeA(KernelLowering& k, mlir::Operation* op, DotTask& task) {
+  task.a = operandOf(k, op->getOperand(0));
+  if (auto scaled = llvm::dyn_cast<tile::DotScaledOp>(op))
+    if (scaled.getAScale()) task.aScale = scaleOf(k, scaled.getAScale());
+}
+
+/// The lowered scalar as 64 bits that are equal when it is.
+Value keyOf(KernelLowering& k, Value scalar) {
+  Emitter& e = k.e;
+  const Value value = k.evaluator.scalars.at(scalar);
+  if (!llvm::isa<mlir::FloatType>(value.getType())) return e.zeroExtend(value, e.i64());
+  const unsigned width = value.getType().getIntOrFloatBitWidth();
+  return e.zeroExtend(e.bitcast(value, e.builder.getIntegerType(width)), e.i64());
+}
+
+DotReuse reuseOf(KernelLowering& k, mlir::Operation* op, const DotSource& source) {
+  DotReuse reuse;
+  reuse.position = k.e.i64(0);
+  auto loop = llvm::dyn_cast<tile::ForOp>(op->getParentOp());
+  for (Value leaf : source.leaves) {
+    reuse.key.push_back(keyOf(k, leaf));
+    if (loop && leaf == loop.induction()) reuse.position = reuse.key.back();
+  }
+  reuse.load = [&k, op, own = source.own](DotTask& task) {
+    k.evaluator.scoped([&] {
+      for (mlir::Operation* deferred : own) k.lowerDeferred(deferred);
+      placeA(k, op, task);
+    });
+  };
+  return reuse;
+}
+
+/// How many rows of a are inside of the view it is loaded from; null: unknown or all.
+Value usedRowsOf(KernelLowering& k, mlir::Operation* op) {
+  auto load = op->getOperand(0).getDefiningOp<tile::LoadOp>();
+  if (!load || load.getFill() != 0) return {};
+  const size_t dim = load.getOffsets().size() - 2;
+  const uint64_t overridden = load.getOverridden();
+  Value extent;
+  if ((overridden >> dim) & 1) {
+    const auto earlier = static_cast<size_t>(std::popcount(overridden & ((uint64_t{1} << dim) - 1)));
+    extent = k.evaluator.scalars.at(load.getOverrides()[earlier]);
+  } else {
+    extent = k.views.extent(static_cast<int64_t>(load.getView()), static_cast<int64_t>(dim));
+  }
+  return k.e.sub(extent, k.evaluator.scalars.at(load.getOffsets()[dim]));
+}
+
 void lowerProduct(KernelLowering& k, mlir::Operation* op) {
   DotTask task = describe(op);
-  task.a = operandOf(k, op->getOperand(0));
+  if (const auto source = k.dotSources.find(op); source != k.dotSources.end())
+    task.reuse = reuseOf(k, op, source->second);
+  else
+    placeA(k, op, task);
+  task.usedRows = usedRowsOf(k, op);
   task.b = operandOf(k, op->getOperand(1));
-  if (auto scaled = llvm::dyn_cast<tile::DotScaledOp>(op)) {
-    if (scaled.getAScale()) task.aScale = scaleOf(k, scaled.getAScale());
+  if (auto scaled = llvm::dyn_cast<tile::DotScaledOp>(op))
     if (scaled.getBScale()) task.bScale = scaleOf(k, scaled.getBScale());
-  }
   const Value result = op->getResult(0);
   if (const auto partial = k.partialSums.find(accumulatorOf(op)); partial != k.partialSums.end()) {
     task.layout = DotTask::Accumulator::kPartial;
@@ -105,6 +158,16 @@ void lowerProduct(KernelLowering& k, mlir::Operation* op) {
 }
 
 }  // namespace
+
+void deferSources(KernelLowering& k, mlir::Block& block) {
+  for (mlir::Operation& op : block) {
+    if (!llvm::isa<tile::DotOp, tile::DotScaledOp>(op)) continue;
+    const auto source = sourceOfA(&op);
+    if (!source) continue;
+    k.deferred.insert(source->own.begin(), source->own.end());
+    k.dotSources[&op] = *source;
+  }
+}
 
 void lowerDot(KernelLowering& k, tile::DotOp op) { lowerProduct(k, op); }
 void lowerDotScaled(KernelLowering& k, tile::DotScaledOp op) { lowerProduct(k, op); }

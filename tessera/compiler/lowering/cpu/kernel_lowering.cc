@@ -27,7 +27,9 @@ LogicalResult KernelLowering::lowerBody(std::array<Value, 3> ids, std::array<Val
 }
 
 LogicalResult KernelLowering::lowerBlock(mlir::Block& block) {
+  deferSources(*this, block);
   for (mlir::Operation& op : block.without_terminator()) {
+    if (deferred.contains(&op)) continue;
     e.loc = op.getLoc();
     if (failed(lower(&op))) return failure();
   }

@@ -4,6 +4,7 @@
 #pragma once
 
 #include "tessera/compiler/ir/tile_dialect.h"
+#include "tessera/compiler/lowering/cpu/dot_reuse.h"
 #include "tessera/compiler/lowering/cpu/view_access.h"
 
 namespace tessera::compiler::cpu {
@@ -34,6 +35,11 @@ class KernelLowering {
   Reads readsOf(mlir::Value tile, mlir::Value stored);
   /// Carried accumulators kept as partial sums (dot.h), by parameter and result of each product.
   llvm::DenseMap<mlir::Value, mlir::Value> partialSums;
+  /// Products whose operand a is worth keeping between calls, and the operations that are lowered only
+  /// where it is made (dot_reuse.h).
+  llvm::DenseMap<mlir::Operation*, DotSource> dotSources;
+  llvm::DenseSet<mlir::Operation*> deferred;
+  void lowerDeferred(mlir::Operation* op) { (void)lower(op); }
   Place newPlace(mlir::Value tile) { return views.scratch(tile::dtypeOf(tile), tile::typeOf(tile).getShape()); }
 
  private:
@@ -63,6 +69,9 @@ void lowerScatter(KernelLowering& k, tile::ScatterOp op);
 void lowerAtomicAdd(KernelLowering& k, tile::AtomicAddOp op);
 void lowerDot(KernelLowering& k, tile::DotOp op);
 void lowerDotScaled(KernelLowering& k, tile::DotScaledOp op);
+
+/// Looks for products in the block and fills dotSources and deferred.
+void deferSources(KernelLowering& k, mlir::Block& block);
 
 /// Carried tile number `carried` of the loop is best kept as partial sums (dot.h) inside it.
 bool carriesPartialSums(const CpuTarget& target, tile::ForOp loop, unsigned carried);
