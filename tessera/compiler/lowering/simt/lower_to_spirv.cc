@@ -93,11 +93,20 @@ class LowerToSpirv final : public mlir::PassWrapper<LowerToSpirv, mlir::Operatio
                                                 spirv::ClientAPI::Vulkan, spirv::Vendor::Unknown,
                                                 spirv::DeviceType::Unknown, spirv::TargetEnvAttr::kUnknownDeviceID))))
       return kernel.emitError() << "cannot be expressed in SPIR-V";
+    keepRoundings(module);
     finish(module, kernel, memory);
     module->setAttr("vce_triple", version);
     getOperation()->setAttr(kSharedBytesAttribute, builder.getI64IntegerAttr(bytes));
     kernel.erase();
     return mlir::success();
+  }
+
+  /// Without this, drivers may re-associate and fuse: rounding tricks and error bounds would not hold.
+  static void keepRoundings(spirv::ModuleOp module) {
+    module.walk([](mlir::Operation* op) {
+      if (llvm::isa<spirv::FAddOp, spirv::FSubOp, spirv::FMulOp, spirv::FDivOp, spirv::FNegateOp>(op))
+        op->setAttr("no_contraction", mlir::UnitAttr::get(op->getContext()));
+    });
   }
 
   void finish(spirv::ModuleOp module, tile::KernelOp kernel, const SpirvMemory& memory) {
