@@ -3,6 +3,7 @@
 // wants them. The scale comes from exponent and mantissa bits: 448 = 1.75 x 2^8.
 #pragma once
 
+#include <bit>
 #include <cmath>
 #include <string>
 #include <vector>
@@ -16,7 +17,7 @@
 namespace tessera::ops {
 
 struct ActQuant {
-  static constexpr double kLeastAmax = 1e-4;  // a block of zeros has the scale of this
+  static constexpr float kLeastAmax = 1e-4f;  // a block of zeros has the scale of this
   using Types = std::map<std::string, DType>;
 
   static Signature signature() {
@@ -38,12 +39,17 @@ struct ActQuant {
 
   // ---- building blocks, shared by the operators that quantise ----
 
-  /// Biased exponent (i32) of 2^ceil(log2(amax / 448)), amax at least 1e-4; 255 for infinity and NaN.
-  static Tile scale_exponent(Tile amax) {
-    const Tile raw = bitcast(max(amax, kLeastAmax), DType::i32);
+  /// max |x| over the last axis as the bits of an f32 (i32 [.., 1]), at least those of `least`: the order of
+  /// integers is that of magnitudes, with infinity and NaN above all numbers.
+  static Tile amax_bits(Tile x, float least) {
+    const Tile magnitude = bitcast(x, DType::i32) & 0x7fffffff;
+    return max(reduce_max(magnitude, x.rank() - 1), std::bit_cast<int32_t>(least));
+  }
+  /// Biased exponent (i32) of 2^ceil(log2(amax / 448)); 255 for infinity and NaN.
+  static Tile scale_exponent(Tile amax_bits) {
     // Carries into the exponent where the mantissa is above that of 1.75.
-    const Tile exponent = ((raw + 0x1fffff) >> 23) - 8;
-    return select(raw >= 0x7f800000, 255, exponent);
+    const Tile exponent = ((amax_bits + 0x1fffff) >> 23) - 8;
+    return select(amax_bits >= 0x7f800000, 255, exponent);
   }
   static Tile scale_of(Tile exponent) { return bitcast(exponent << 23, DType::f32); }
   static Tile inverse_scale(Tile exponent) { return bitcast((254 - exponent) << 23, DType::f32); }
@@ -58,7 +64,7 @@ struct ActQuant {
   };
   /// x [.., block] f32. The cast saturates at 448, and no element is beyond it anyway.
   static Blocks quantise(Tile x) {
-    const Tile exponent = scale_exponent(reduce_max(abs(x), x.rank() - 1));
+    const Tile exponent = scale_exponent(amax_bits(x, kLeastAmax));
     return {cast(x * inverse_scale(exponent), DType::f8e4m3), exponent};
   }
 

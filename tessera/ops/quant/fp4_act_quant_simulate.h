@@ -31,8 +31,7 @@ struct Fp4ActQuantSimulate {
 
   /// Blocks [.., 32] f32 as FP4 storage returns them; 6 = 1.5 x 2^2.
   static Tile simulate(Tile x) {
-    const Tile amax = max(reduce_max(abs(x), x.rank() - 1), 6 * 0x1p-126);
-    const Tile exponent = ((bitcast(amax, DType::i32) + 0x3fffff) >> 23) - 2;
+    const Tile exponent = ((ActQuant::amax_bits(x, 6 * 0x1p-126f) + 0x3fffff) >> 23) - 2;
     return round_to(x * ActQuant::inverse_scale(exponent), DType::f4e2m1) * ActQuant::scale_of(exponent);
   }
 
