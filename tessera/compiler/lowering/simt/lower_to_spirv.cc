@@ -49,6 +49,28 @@ mlir::LogicalResult convertToSpirv(spirv::ModuleOp module, spirv::TargetEnvAttr 
   return mlir::applyFullConversion(functions, *target, std::move(patterns));
 }
 
+/// The conversion of scf.for leaves the results of a loop without turns undefined: such a loop is made to
+/// stand inside an `if` that otherwise gives the initial values.
+void guardLoops(mlir::func::FuncOp function) {
+  llvm::SmallVector<mlir::scf::ForOp> loops;
+  function.walk([&](mlir::scf::ForOp loop) {
+    if (loop.getNumResults() > 0) loops.push_back(loop);
+  });
+  for (mlir::scf::ForOp loop : loops) {
+    mlir::OpBuilder builder(loop);
+    const mlir::Location loc = loop.getLoc();
+    const mlir::Value turns = mlir::arith::CmpIOp::create(builder, loc, mlir::arith::CmpIPredicate::slt,
+                                                          loop.getLowerBound(), loop.getUpperBound());
+    auto guard = mlir::scf::IfOp::create(builder, loc, loop.getResultTypes(), turns, /*withElse=*/true);
+    loop.replaceAllUsesWith(guard.getResults());
+    loop->moveBefore(guard.thenBlock(), guard.thenBlock()->end());
+    builder.setInsertionPointToEnd(guard.thenBlock());
+    mlir::scf::YieldOp::create(builder, loc, loop.getResults());
+    builder.setInsertionPointToEnd(guard.elseBlock());
+    mlir::scf::YieldOp::create(builder, loc, loop.getInitArgs());
+  }
+}
+
 class LowerToSpirv final : public mlir::PassWrapper<LowerToSpirv, mlir::OperationPass<mlir::ModuleOp>> {
  public:
   MLIR_DEFINE_EXPLICIT_INTERNAL_INLINE_TYPE_ID(LowerToSpirv)
@@ -86,6 +108,7 @@ class LowerToSpirv final : public mlir::PassWrapper<LowerToSpirv, mlir::Operatio
     if (bytes > target_.sharedBytes)
       return kernel.emitError() << "needs " << bytes << " bytes of shared memory, the chip has " << target_.sharedBytes;
     memory.setSharedWords(lowering.sharedWords());
+    guardLoops(function);
 
     const spirv::VerCapExtAttr version = environment(&getContext());
     if (mlir::failed(convertToSpirv(module, spirv::TargetEnvAttr::get(
