@@ -30,12 +30,9 @@ bool bf16Works(const CpuTarget& target, const DotTask& task) {
   // Narrow scale groups meet whole vectors only for f4, whose lanes hold eight neighbours each.
   const int64_t group = task.bScale ? groupOf(*task.bScale, task.k) : task.k;
   switch (task.b.dtype) {
-    case DType::bf16:
-      return true;
-    case DType::f8e4m3:
-      return target.lanes == 16 && task.k % 64 == 0 && group % 64 == 0;
-    default:
-      return target.lanes == 16 && task.k % 128 == 0 && (!task.bScale || group >= 8);
+    case DType::bf16: return true;
+    case DType::f8e4m3: return target.lanes == 16 && task.k % 64 == 0 && group % 64 == 0;
+    default: return target.lanes == 16 && task.k % 128 == 0 && (!task.bScale || group >= 8);
   }
 }
 

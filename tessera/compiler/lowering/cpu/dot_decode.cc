@@ -11,13 +11,12 @@ namespace {
 
 using mlir::Value;
 
-int64_t bf16Bits(double value) {
-  return std::bit_cast<uint32_t>(static_cast<float>(value)) >> 16;
-}
+int64_t bf16Bits(double value) { return std::bit_cast<uint32_t>(static_cast<float>(value)) >> 16; }
 
 double e2m1(int code) {
   const int exponent = (code >> 1) & 3, mantissa = code & 1;
-  const double magnitude = exponent == 0 ? 0.5 * mantissa : std::ldexp(1 + 0.5 * mantissa, exponent - 1);
+  const double magnitude =
+      exponent == 0 ? 0.5 * mantissa : std::ldexp(1 + 0.5 * mantissa, exponent - 1);
   return code & 8 ? -magnitude : magnitude;
 }
 
@@ -35,10 +34,8 @@ constexpr int kFp8Bias = 119;  // the folded tables hold e4m3 * 2^119
 Decoder::Kind Decoder::kindOf(const Emitter& e, DType dtype, DotForm form, int64_t lanes) {
   const bool whole = lanes == 16 && e.target.hasAvx512;
   switch (dtype) {
-    case DType::i8:
-      return Kind::kExtendI8;
-    case DType::bf16:
-      return form == DotForm::kBf16 ? Kind::kLoad : Kind::kBf16;
+    case DType::i8: return Kind::kExtendI8;
+    case DType::bf16: return form == DotForm::kBf16 ? Kind::kLoad : Kind::kBf16;
     case DType::f8e4m3:
       if (form == DotForm::kF32) return Kind::kFp8Shift;
       return whole && e.target.hasVbmi ? Kind::kFp8Table : Kind::kFp8Extend;
@@ -46,8 +43,7 @@ Decoder::Kind Decoder::kindOf(const Emitter& e, DType dtype, DotForm form, int64
       if (form == DotForm::kF32) return whole ? Kind::kFp4Lookup : Kind::kFp4Shift;
       TESSERA_CHECK(whole);
       return Kind::kFp4Table;
-    default:
-      return Kind::kLoad;
+    default: return Kind::kLoad;
   }
 }
 
@@ -58,25 +54,19 @@ Decoder::Decoder(Emitter& e, DType dtype, DotForm form, int64_t lanes)
   switch (kind_) {
     case Kind::kLoad:
     case Kind::kExtendI8:
-    case Kind::kFp8Extend:
-      break;
+    case Kind::kFp8Extend: break;
     case Kind::kBf16:
-    case Kind::kFp8Table:
-      vectors = 2;
-      break;
+    case Kind::kFp8Table: vectors = 2; break;
     case Kind::kFp8Shift:
-    case Kind::kFp4Table:
-      vectors = 4;
-      break;
+    case Kind::kFp4Table: vectors = 4; break;
     case Kind::kFp4Shift:
-    case Kind::kFp4Lookup:
-      vectors = 8;
-      break;
+    case Kind::kFp4Lookup: vectors = 8; break;
   }
   step_ = vectors * width;
   for (int64_t v = 0; v < vectors; ++v)
     for (int64_t lane = 0; lane < width; ++lane) {
-      // Unpacking bytes works on 16 of them at a time: the lower eight of each, then the upper eight.
+      // Unpacking bytes works on 16 of them at a time: the lower eight of each, then the upper
+      // eight.
       const bool unpacked = kind_ == Kind::kFp8Table;
       order_.push_back(unpacked ? lane / 8 * 16 + v * 8 + lane % 8 : lane * vectors + v);
     }
@@ -90,17 +80,14 @@ bool Decoder::isNatural() const {
 
 int64_t Decoder::laneGroup() const {
   switch (kind_) {
-    case Kind::kFp8Table:
-      return 0;
-    default:
-      return step_ / lanes_;
+    case Kind::kFp8Table: return 0;
+    default: return step_ / lanes_;
   }
 }
 
 Values Decoder::decode(Value pointer, bool readsOn) {
   switch (kind_) {
-    case Kind::kLoad:
-      return {e_.load(e_.type(elementOf(e_, form_), width()), pointer)};
+    case Kind::kLoad: return {e_.load(e_.type(elementOf(e_, form_), width()), pointer)};
     case Kind::kExtendI8:
       return {e_.signExtend(e_.load(e_.type(e_.i8(), width()), pointer), e_.i16())};
     case Kind::kBf16: {
@@ -110,10 +97,8 @@ Values Decoder::decode(Value pointer, bool readsOn) {
     }
     case Kind::kFp8Shift:
     case Kind::kFp4Shift:
-    case Kind::kFp4Lookup:
-      return decodeShifted(e_.load(e_.type(e_.i32(), lanes_), pointer));
-    case Kind::kFp8Table:
-      return decodeFp8(pointer, fp8Tables());
+    case Kind::kFp4Lookup: return decodeShifted(e_.load(e_.type(e_.i32(), lanes_), pointer));
+    case Kind::kFp8Table: return decodeFp8(pointer, fp8Tables());
     case Kind::kFp8Extend: {
       const Value code = e_.zeroExtend(e_.load(e_.type(e_.i8(), width()), pointer), e_.i16());
       const auto constant = [&](int64_t v) { return e_.integer(code.getType(), v); };
@@ -163,7 +148,8 @@ Values Decoder::decodeShifted(Value words) {
   for (int j = 0; j < 8; ++j) {
     if (table) {  // the lookup ignores the bits above the low four
       const Value index = j == 0 ? words : e_.shr(words, 4 * j);
-      result.push_back(e_.intrinsic("llvm.x86.avx512.permvar.sf.512", table.getType(), {table, index}));
+      result.push_back(
+          e_.intrinsic("llvm.x86.avx512.permvar.sf.512", table.getType(), {table, index}));
       continue;
     }
     const Value placed = e_.sar(j == 7 ? words : e_.shl(words, 28 - 4 * j), 6);
@@ -205,7 +191,7 @@ Values Decoder::decodeFp4Folded(Value pointer, Value scaleBytes) {
   const Value none = e_.integer(all.getType(), 0);
   llvm::SmallVector<int64_t> mask;
   for (int64_t lane = 0; lane < 32; ++lane) {
-    mask.push_back(64);  // zero
+    mask.push_back(64);                        // zero
     mask.push_back(lane / 8 * 16 + lane / 8);  // byte `group` of this 16-byte part
   }
   const Value placed = e_.shr(e_.bitcast(e_.shuffle(all, none, mask), e_.i16()), 1);
@@ -263,7 +249,7 @@ Fp8Tables Decoder::fp8Tables(Value exponent) {
 Values Decoder::decodeFp8(Value pointer, const Fp8Tables& tables) {
   const mlir::Type type = e_.type(e_.i8(), 64);
   const Value code = e_.load(type, pointer);
-  const auto lookup = [&](const Value (&table)[2]) {  // seven index bits: the sign is ignored
+  const auto lookup = [&](const Value(&table)[2]) {  // seven index bits: the sign is ignored
     return e_.intrinsic("llvm.x86.avx512.vpermi2var.qi.512", type, {table[0], code, table[1]});
   };
   const Value low = lookup(tables.low);

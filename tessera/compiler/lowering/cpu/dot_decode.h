@@ -1,10 +1,10 @@
 // SPDX-License-Identifier: Apache-2.0
 // Turns elements as they are stored along K into vectors that products are computed in. The vectors
-// come in the order that is cheapest to produce, not in that of memory; the other operand is packed in
-// the same order once (dot_pack.h), so nothing is ever put back in order.
+// come in the order that is cheapest to produce, not in that of memory; the other operand is packed
+// in the same order once (dot_pack.h), so nothing is ever put back in order.
 //
-// Every conversion is exact, subnormals and NaN included: e4m3 and e2m1 values are normal numbers of
-// bf16, which matters because the bf16 dot instruction flushes subnormals.
+// Every conversion is exact, subnormals and NaN included: e4m3 and e2m1 values are normal numbers
+// of bf16, which matters because the bf16 dot instruction flushes subnormals.
 #pragma once
 
 #include "tessera/compiler/lowering/cpu/dot_ops.h"

@@ -18,13 +18,15 @@ namespace {
 
 Value byteStride(Emitter& e, const Place& place) {
   const Index stride = place.strides[0];
-  return materialize(e, place.dtype == DType::f4e2m1 ? divide(e, stride, 2) : scale(e, stride, bits(place.dtype) / 8));
+  return materialize(e, place.dtype == DType::f4e2m1 ? divide(e, stride, 2)
+                                                     : scale(e, stride, bits(place.dtype) / 8));
 }
 
 DotOperand operandOf(KernelLowering& k, Value tile) {
   const Place place = k.placeOf(tile);
   auto load = tile.getDefiningOp<tile::LoadOp>();
-  return {place.pointer, byteStride(k.e, place), place.dtype, load && !load->hasAttr(kRootAttribute)};
+  return {place.pointer, byteStride(k.e, place), place.dtype,
+          load && !load->hasAttr(kRootAttribute)};
 }
 
 DotScale scaleOf(KernelLowering& k, Value tile) {
@@ -63,7 +65,9 @@ Value accumulatorOf(mlir::Operation* op) { return op->getOperand(2); }
 Value rescaledTile(KernelLowering& k, mlir::Operation* op, Value acc) {
   if (!acc.hasOneUse()) return {};
   for (Value param : op->getBlock()->getArguments()) {
-    if (tile::isScalar(param) || param.getType() != acc.getType() || !k.evaluator.places.count(param)) continue;
+    if (tile::isScalar(param) || param.getType() != acc.getType() ||
+        !k.evaluator.places.count(param))
+      continue;
     if (k.readsOf(acc, param) != Reads::kInPlace) continue;
     const Consumers consumers = consumersOf(param);
     if (consumers.size() == 1 && consumers.contains(op)) return param;
@@ -125,7 +129,8 @@ Value usedRowsOf(KernelLowering& k, mlir::Operation* op) {
   const uint64_t overridden = load.getOverridden();
   Value extent;
   if ((overridden >> dim) & 1) {
-    const auto earlier = static_cast<size_t>(std::popcount(overridden & ((uint64_t{1} << dim) - 1)));
+    const auto earlier =
+        static_cast<size_t>(std::popcount(overridden & ((uint64_t{1} << dim) - 1)));
     extent = k.evaluator.scalars.at(load.getOverrides()[earlier]);
   } else {
     extent = k.views.extent(static_cast<int64_t>(load.getView()), static_cast<int64_t>(dim));
@@ -182,7 +187,8 @@ bool carriesPartialSums(const CpuTarget& target, tile::ForOp loop, unsigned carr
     mlir::Operation* user = use.getOwner();
     if (user->getBlock() != &loop.getBody().front()) return false;
     if (llvm::isa<tile::YieldOp>(user)) return any && use.getOperandNumber() == carried;
-    if (!llvm::isa<tile::DotOp, tile::DotScaledOp>(user) || use.getOperandNumber() != 2) return false;
+    if (!llvm::isa<tile::DotOp, tile::DotScaledOp>(user) || use.getOperandNumber() != 2)
+      return false;
     if (!wantsPartialSums(target, describe(user))) return false;
     value = user->getResult(0);
   }
@@ -193,7 +199,8 @@ Value beginPartialSums(KernelLowering& k, Value tile) {
   const int64_t elements = tile::typeOf(tile).getNumElements(), lanes = e.target.lanes;
   const Value memory = k.views.scratch(DType::f32, {elements, lanes}).pointer;
   for (int64_t i = 0; i < elements; ++i)
-    e.store(e.constant(e.type(e.f32(), lanes), 0), e.offset(memory, 4 * lanes * i), static_cast<unsigned>(4 * lanes));
+    e.store(e.constant(e.type(e.f32(), lanes), 0), e.offset(memory, 4 * lanes * i),
+            static_cast<unsigned>(4 * lanes));
   return memory;
 }
 
@@ -202,7 +209,8 @@ void endPartialSums(KernelLowering& k, Value memory, Value init, const Place& re
   const int64_t lanes = e.target.lanes;
   const auto shape = tile::typeOf(init).getShape();
   for (int64_t i = 0; i < tile::typeOf(init).getNumElements(); ++i) {
-    const Value partial = e.load(e.type(e.f32(), lanes), e.offset(memory, 4 * lanes * i), static_cast<unsigned>(4 * lanes));
+    const Value partial = e.load(e.type(e.f32(), lanes), e.offset(memory, 4 * lanes * i),
+                                 static_cast<unsigned>(4 * lanes));
     const Value sum = e.reduceHalves(partial, [&](Value a, Value b) { return e.add(a, b); });
     Lanes at;
     at.at = {Index(i / shape[1]), Index(i % shape[1])};

@@ -50,12 +50,9 @@ Value multiplyPairs(Emitter& e, Value x, Value y, int64_t lanes) {
 
 Value multiplyAdd(Emitter& e, DotForm form, Value accumulator, Value x, Value y) {
   switch (form) {
-    case DotForm::kF32:
-      return e.fma(x, y, accumulator);
-    case DotForm::kBf16:
-      return dotBf16(e, accumulator, x, y);
-    case DotForm::kI16:
-      break;
+    case DotForm::kF32: return e.fma(x, y, accumulator);
+    case DotForm::kBf16: return dotBf16(e, accumulator, x, y);
+    case DotForm::kI16: break;
   }
   return e.add(accumulator, multiplyPairs(e, x, y, Emitter::lanesOf(accumulator)));
 }
@@ -115,8 +112,8 @@ Value foldPair(Emitter& e, Value a, Value b, int stage) {
         pick(from + g + 1, from + g + 3);
       }
   } else {
-    // Groups of `unit` lanes: the even half of a's groups, then of b's. In the first of these stages
-    // (three or more to go) neighbours are halves apart.
+    // Groups of `unit` lanes: the even half of a's groups, then of b's. In the first of these
+    // stages (three or more to go) neighbours are halves apart.
     const int64_t unit = lanes >= 4 ? 4 : 1, groups = lanes / unit;
     const bool last = groups == 2 || stage == 3;
     for (int64_t from : {int64_t{0}, lanes})
@@ -134,8 +131,7 @@ Values sumLanes(Emitter& e, llvm::ArrayRef<Value> accumulators) {
   const int64_t lanes = Emitter::lanesOf(accumulators.front());
   Values sums;
   for (size_t first = 0; first < accumulators.size(); first += lanes) {
-    Values group(accumulators.slice(
-        first, std::min<size_t>(lanes, accumulators.size() - first)));
+    Values group(accumulators.slice(first, std::min<size_t>(lanes, accumulators.size() - first)));
     int stage = 0;
     for (int64_t width = lanes; width > 1; width /= 2, ++stage) {
       Values folded;
@@ -170,7 +166,8 @@ Values permute(Emitter& e, llvm::ArrayRef<Value> sources, llvm::ArrayRef<int64_t
         part.valid[lane] = any = true;
       }
       if (!any) continue;
-      part.value = e.shuffle(sources[s], s + 1 < sources.size() ? sources[s + 1] : sources[s], mask);
+      part.value =
+          e.shuffle(sources[s], s + 1 < sources.size() ? sources[s + 1] : sources[s], mask);
       parts.push_back(part);
     }
     while (parts.size() > 1) {

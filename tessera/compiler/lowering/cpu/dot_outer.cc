@@ -62,8 +62,7 @@ class Outer {
       }
       return values;
     };
-    const Values totals =
-        e_.loop(e_.i64(0), e_.i64(task_.k), e_.i64(unroll * step()), sums, body);
+    const Values totals = e_.loop(e_.i64(0), e_.i64(task_.k), e_.i64(unroll * step()), sums, body);
     for (size_t i = 0; i < totals.size(); ++i) e_.store(totals[i], addresses[i], 4);
   }
 
@@ -95,14 +94,12 @@ class Outer {
   /// Stored elements as f32 or i32.
   Value widen(Value from, int64_t lanes) {
     switch (task_.a.dtype) {
-      case DType::i8:
-        return e_.signExtend(e_.load(e_.type(e_.i8(), lanes), from), e_.i32());
+      case DType::i8: return e_.signExtend(e_.load(e_.type(e_.i8(), lanes), from), e_.i32());
       case DType::bf16: {
         const Value bits = e_.zeroExtend(e_.load(e_.type(e_.i16(), lanes), from), e_.i32());
         return e_.bitcast(e_.shl(bits, 16), e_.f32());
       }
-      default:
-        return e_.load(e_.type(e_.f32(), lanes), from);
+      default: return e_.load(e_.type(e_.f32(), lanes), from);
     }
   }
 

@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0
-// Products whose operand b is [K, N], such as probabilities times values: N across lanes, elements of
-// a broadcast.
+// Products whose operand b is [K, N], such as probabilities times values: N across lanes, elements
+// of a broadcast.
 #pragma once
 
 #include "tessera/compiler/lowering/cpu/dot.h"

@@ -29,8 +29,8 @@ Value loadFloats(Emitter& e, DType dtype, Value pointer, int64_t lanes) {
   const Value code = e.zeroExtend(e.load(e.type(e.i8(), lanes), pointer), e.i32());
   const Value bits = e.andi(e.sar(e.shl(code, 24), 4), int64_t{0x87f00000});
   const Value value = e.mul(e.bitcast(bits, e.f32()), std::ldexp(1.0, 120));
-  const Value isNan = e.compare(CmpIPredicate::eq, e.andi(code, int64_t{0x7f}),
-                                e.integer(code.getType(), 0x7f));
+  const Value isNan =
+      e.compare(CmpIPredicate::eq, e.andi(code, int64_t{0x7f}), e.integer(code.getType(), 0x7f));
   return e.select(isNan, e.floatBits(value.getType(), 0x7fc00000), value);
 }
 
@@ -93,8 +93,7 @@ void packRows(Emitter& e, const Decoder& decoder, const DotOperand& operand,
                                                                           : first);
       Values parts;
       for (int64_t part = 0; part < step; part += width)
-        parts.push_back(
-            loadPart(e, decoder, operand, scale, rows, k, row, first, pointer, part));
+        parts.push_back(loadPart(e, decoder, operand, scale, rows, k, row, first, pointer, part));
       if (!decoder.isNatural()) parts = permute(e, parts, decoder.order());
       const Value out = e.offset(target, e.mul(first, e.i64(bytesOf(decoder.form()))));
       for (size_t i = 0; i < parts.size(); ++i) e.store(parts[i], e.offset(out, i * bytes));

@@ -27,7 +27,8 @@ struct DotRows {
 /// multiple of 4096 bytes apart, and then share a few sets of the caches.
 bool isReady(const DotTask& task, const DotOperand& operand, bool scaled, const Decoder& decoder);
 
-/// Whether packRows() handles these scales: groups of k at least as long as the vectors it works on.
+/// Whether packRows() handles these scales: groups of k at least as long as the vectors it works
+/// on.
 bool canPack(const std::optional<DotScale>& scale, int64_t k, int64_t lanes);
 
 /// Converts `rows` rows of `k` elements in the order of `decoder` (which may be made for another

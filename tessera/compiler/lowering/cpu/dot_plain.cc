@@ -18,16 +18,14 @@ Value addressOf(Emitter& e, DType dtype, Value row, Value k) {
 Value element(Emitter& e, DType dtype, Value row, Value k) {
   const Value from = addressOf(e, dtype, row, k);
   switch (dtype) {
-    case DType::i8:
-      return e.signExtend(e.load(e.i8(), from), e.i32());
+    case DType::i8: return e.signExtend(e.load(e.i8(), from), e.i32());
     case DType::bf16:
       return e.bitcast(e.shl(e.zeroExtend(e.load(e.i16(), from), e.i32()), 16), e.f32());
     case DType::f8e4m3: {
       const Value code = e.zeroExtend(e.load(e.i8(), from), e.i32());
       const Value placed = e.andi(e.sar(e.shl(code, 24), 4), int64_t{0x87f00000});
       const Value value = e.mul(e.bitcast(placed, e.f32()), std::ldexp(1.0, 120));
-      const Value isNan =
-          e.compare(CmpIPredicate::eq, e.andi(code, int64_t{0x7f}), e.i32(0x7f));
+      const Value isNan = e.compare(CmpIPredicate::eq, e.andi(code, int64_t{0x7f}), e.i32(0x7f));
       return e.select(isNan, e.floatBits(e.f32(), 0x7fc00000), value);
     }
     case DType::f4e2m1: {
@@ -37,8 +35,7 @@ Value element(Emitter& e, DType dtype, Value row, Value k) {
       const Value placed = e.andi(e.sar(e.shl(code, 28), 6), int64_t{0x81c00000});
       return e.mul(e.bitcast(placed, e.f32()), std::ldexp(1.0, 126));
     }
-    default:
-      return e.load(e.f32(), from);
+    default: return e.load(e.f32(), from);
   }
 }
 
@@ -57,7 +54,8 @@ Value packedElement(Emitter& e, const Decoder& decoder, const DotRows& rows, Val
     table[2 * decoder.order()[place] + 1] = static_cast<char>(place >> 8);
   }
   const Value inStep = e.andi(k, step - 1);
-  const Value entry = e.offset(e.table(llvm::ArrayRef(table.data(), table.size())), e.shl(inStep, 1));
+  const Value entry =
+      e.offset(e.table(llvm::ArrayRef(table.data(), table.size())), e.shl(inStep, 1));
   const Value place = e.zeroExtend(e.load(e.i16(), entry), e.i64());
   const Value index = e.add(e.sub(k, inStep), place);
   const DType dtype = decoder.form() == DotForm::kF32 ? DType::f32 : DType::bf16;
@@ -71,11 +69,10 @@ void emitElements(Emitter& e, const DotTask& task, const Decoder* decoder, const
   const mlir::Type type = integers ? e.i32() : e.f32();
   const int64_t entry = 4 * (task.layout == DotTask::Accumulator::kPartial ? e.target.lanes : 1);
   const auto product = [&](Value m, Value n, Value k) {
-    Value x = packed ? packedElement(e, *decoder, *packed, m, k)
-                     : element(e, task.a.dtype,
-                               e.offset(task.a.pointer, e.mul(m, task.a.rowStride)), k);
-    if (!packed && task.aScale)
-      x = e.mul(x, scaleOf(e, *task.aScale, m, task.m, k, task.k));
+    Value x =
+        packed ? packedElement(e, *decoder, *packed, m, k)
+               : element(e, task.a.dtype, e.offset(task.a.pointer, e.mul(m, task.a.rowStride)), k);
+    if (!packed && task.aScale) x = e.mul(x, scaleOf(e, *task.aScale, m, task.m, k, task.k));
     const Value line = e.mul(task.bIsKn ? k : n, task.b.rowStride);
     Value y = element(e, task.b.dtype, e.offset(task.b.pointer, line), task.bIsKn ? n : k);
     if (task.bScale) y = e.mul(y, scaleOf(e, *task.bScale, n, task.n, k, task.k));

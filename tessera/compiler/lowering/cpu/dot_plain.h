@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0
-// Products element by element: slow, right for every shape and scale. Used for what the other kernels
-// leave out.
+// Products element by element: slow, right for every shape and scale. Used for what the other
+// kernels leave out.
 #pragma once
 
 #include "tessera/compiler/lowering/cpu/dot_pack.h"

@@ -59,10 +59,13 @@ class Slice {
   /// Looks through arithmetic: k and k / 128 are one leaf.
   void visitScalar(Value value) {
     Operation* op = value.getDefiningOp();
-    if (llvm::isa_and_nonnull<tile::ConstantOp, tile::ExtentOp, tile::ScalarArgOp, tile::NumProgramsOp>(op)) return;
+    if (llvm::isa_and_nonnull<tile::ConstantOp, tile::ExtentOp, tile::ScalarArgOp,
+                              tile::NumProgramsOp>(op))
+      return;
     const auto opcode = op ? tile::opcodeOf(op) : std::nullopt;
     const bool transparent = opcode && isPointwise(*opcode) && op->getNumOperands() > 0 &&
-                             !llvm::isa<tile::LoadOp>(op) && llvm::all_of(op->getOperands(), tile::isScalar);
+                             !llvm::isa<tile::LoadOp>(op) &&
+                             llvm::all_of(op->getOperands(), tile::isScalar);
     if (!transparent) {
       source_.leaves.insert(value);
       return;
@@ -80,7 +83,8 @@ class Slice {
     if (tile::isScalar(op->getResult(0))) return false;
     const auto left = leftOperands(product_);
     const bool own = llvm::all_of(op->getUses(), [&](mlir::OpOperand& use) {
-      return use.getOwner() == product_ ? llvm::is_contained(left, &use) : own_.contains(use.getOwner());
+      return use.getOwner() == product_ ? llvm::is_contained(left, &use)
+                                        : own_.contains(use.getOwner());
     });
     if (own) own_.insert(op);
     return own;
@@ -101,9 +105,11 @@ unsigned gridAxesOf(const DotSource& source) {
     if (auto id = leaf.getDefiningOp<tile::ProgramIdOp>()) {
       axes |= 1U << id.getAxis();
     } else if (auto argument = llvm::dyn_cast<mlir::BlockArgument>(leaf)) {
-      // A loop's own variable is the same for all programs when its bounds are: rarely worth asking.
+      // A loop's own variable is the same for all programs when its bounds are: rarely worth
+      // asking.
       auto loop = llvm::dyn_cast<tile::ForOp>(argument.getOwner()->getParentOp());
-      const bool plain = loop && argument == loop.induction() && loop.getLo().getDefiningOp<tile::ConstantOp>();
+      const bool plain =
+          loop && argument == loop.induction() && loop.getLo().getDefiningOp<tile::ConstantOp>();
       if (!plain) return 7;
     } else {
       return 7;

@@ -18,10 +18,10 @@ constexpr int64_t kPrefetchAhead = 12 * 1024;  // bytes; into L2: further than L
 /// How scales of b meet the products.
 enum class Scaling {
   kNone,
-  kGroups,    // one scale for whole vectors: partial sums of a group times the scale
-  kLanes,     // a vector of scales, lanes in order of their groups
-  kLanesFast, // the same, e8m0 bytes within [1, 254]
-  kFolded,    // in the exponents of the weights
+  kGroups,     // one scale for whole vectors: partial sums of a group times the scale
+  kLanes,      // a vector of scales, lanes in order of their groups
+  kLanesFast,  // the same, e8m0 bytes within [1, 254]
+  kFolded,     // in the exponents of the weights
 };
 
 /// Products of all rows of a with `count` neighbouring rows of b.
@@ -219,8 +219,8 @@ Scaling fastScaling(const Emitter& e, const DotTask& task, const Decoder& decode
 }
 
 /// Accumulators of `count` rows from `row`, over all of k, for the first `used` rows of a.
-Values productsOfUsed(Emitter& e, const DotTask& task, Decoder& decoder, const DotRows& a, Value row,
-                      int64_t count, const Values& accumulators, int64_t used) {
+Values productsOfUsed(Emitter& e, const DotTask& task, Decoder& decoder, const DotRows& a,
+                      Value row, int64_t count, const Values& accumulators, int64_t used) {
   RowBlock block(e, task, decoder, a, row, count);
   const Scaling exact = scalingOf(task, decoder);
   if (exact != Scaling::kLanes) return block.run(accumulators, exact, used);
@@ -229,11 +229,13 @@ Values productsOfUsed(Emitter& e, const DotTask& task, Decoder& decoder, const D
   const bool folded = fast == Scaling::kFolded;
   const Value outside = scalesOutside(e, task, row, count, folded ? decoder.foldLow() : 1,
                                       folded ? decoder.foldHigh() : 254);
-  return branch(e, outside, [&] { return block.run(accumulators, exact, used); },
-                [&] { return block.run(accumulators, fast, used); });
+  return branch(
+      e, outside, [&] { return block.run(accumulators, exact, used); },
+      [&] { return block.run(accumulators, fast, used); });
 }
 
-/// The same for all rows of a, with code for fewer where it is known at run time that they are unused.
+/// The same for all rows of a, with code for fewer where it is known at run time that they are
+/// unused.
 Values blockProducts(Emitter& e, const DotTask& task, Decoder& decoder, const DotRows& a, Value row,
                      int64_t count, const Values& accumulators, int64_t least = 2) {
   const auto products = [&](int64_t used) {
@@ -241,9 +243,9 @@ Values blockProducts(Emitter& e, const DotTask& task, Decoder& decoder, const Do
   };
   if (!task.usedRows || least >= task.m) return products(task.m);
   const Value fewer = e.compare(CmpIPredicate::sle, task.usedRows, e.i64(least));
-  return branch(e, fewer, [&] { return products(least); }, [&] {
-    return blockProducts(e, task, decoder, a, row, count, accumulators, 2 * least);
-  });
+  return branch(
+      e, fewer, [&] { return products(least); },
+      [&] { return blockProducts(e, task, decoder, a, row, count, accumulators, 2 * least); });
 }
 
 /// Rows of b worked on side by side: enough to use each loaded activation several times.
@@ -268,15 +270,15 @@ Value scalesOutside(Emitter& e, const DotTask& task, Value row, int64_t rows, in
   for (int64_t r = 0; r < rows; ++r)
     for (int64_t group = 0; group < scale.groups; group += 64) {
       const int64_t count = std::min<int64_t>(64, scale.groups - group);
-      const Value address =
-          scaleAddress(e, scale, e.add(row, e.i64(r)), task.n, e.i64(group));
+      const Value address = scaleAddress(e, scale, e.add(row, e.i64(r)), task.n, e.i64(group));
       // Volatile, or LLVM takes the scales out of this vector again: lookups by permutation, which
       // are what the products are short of, in place of loads.
-      const Value bytes = mlir::LLVM::LoadOp::create(e.builder, e.loc, e.type(e.i8(), count), address,
-                                                     /*alignment=*/1, /*isVolatile=*/true);
+      const Value bytes =
+          mlir::LLVM::LoadOp::create(e.builder, e.loc, e.type(e.i8(), count), address,
+                                     /*alignment=*/1, /*isVolatile=*/true);
       const Value excess = e.sub(bytes, e.integer(bytes.getType(), low));
-      const Value bad = e.compare(CmpIPredicate::ugt, excess,
-                                  e.integer(bytes.getType(), high - low));
+      const Value bad =
+          e.compare(CmpIPredicate::ugt, excess, e.integer(bytes.getType(), high - low));
       const mlir::Type mask = e.builder.getIntegerType(count);
       const Value any = e.compare(
           CmpIPredicate::ne,

@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
-// Products with few rows of activations (at most eight): weights are decoded in registers, each byte
-// once, and multiplied at once. What limits these is memory, so rows are walked in order, one or a few
-// at a time, with a prefetch for every line.
+// Products with few rows of activations (at most eight): weights are decoded in registers, each
+// byte once, and multiplied at once. What limits these is memory, so rows are walked in order, one
+// or a few at a time, with a prefetch for every line.
 #pragma once
 
 #include "tessera/compiler/lowering/cpu/dot_pack.h"

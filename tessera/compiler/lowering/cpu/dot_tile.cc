@@ -15,8 +15,8 @@ struct RegisterTile {
   int64_t m, n;
 };
 
-/// As many accumulators as leave room for a row of operands: 16 or 8 independent sums, enough to hide
-/// the latency of two multiply-adds a cycle.
+/// As many accumulators as leave room for a row of operands: 16 or 8 independent sums, enough to
+/// hide the latency of two multiply-adds a cycle.
 RegisterTile registerTile(const Emitter& e, int64_t m, int64_t n) {
   const RegisterTile best = e.target.registers >= 32 ? RegisterTile{4, 4} : RegisterTile{2, 4};
   RegisterTile tile = {std::min(best.m, m), std::min(best.n, n)};
@@ -68,7 +68,8 @@ void emitTile(Emitter& e, DotForm form, int64_t lanes, int64_t m, int64_t n, int
     for (int64_t i = 0; i < tile.m; ++i) aRows.push_back(a.row(e, e.add(row, e.i64(i))));
     for (int64_t i = 0; i < tile.n; ++i) bRows.push_back(b.row(e, e.add(column, e.i64(i))));
     const int64_t perColumn = m / tile.m;
-    const Value index = e.add(divide(e, e.mul(column, e.i64(perColumn)), tile.n), divide(e, row, tile.m));
+    const Value index =
+        e.add(divide(e, e.mul(column, e.i64(perColumn)), tile.n), divide(e, row, tile.m));
     for (const DotAhead& next : ahead) prefetchPart(e, next, index, perColumn * n / tile.n);
     const Values zeros(tile.m * tile.n, e.constant(sums, 0));
     const auto body = [&](Value first, mlir::ValueRange carried) {
@@ -94,9 +95,8 @@ void emitTile(Emitter& e, DotForm form, int64_t lanes, int64_t m, int64_t n, int
     const Value to = e.offset(accumulator, e.shl(e.add(e.mul(row, e.i64(n)), column), 2));
     addTotals(e, tile, totals, to, 4 * n);
   };
-  e.loop(0, n, tile.n, [&](Value column) {
-    e.loop(0, m, tile.m, [&](Value row) { tileAt(row, column); });
-  });
+  e.loop(0, n, tile.n,
+         [&](Value column) { e.loop(0, m, tile.m, [&](Value row) { tileAt(row, column); }); });
 }
 
 bool canPrepareB(const DotTask& task, const Decoder& decoder) {
@@ -107,8 +107,7 @@ bool canPrepareB(const DotTask& task, const Decoder& decoder) {
     return decoder.folds(group) &&
            (decoder.dtype() == DType::f4e2m1 ? task.bScale->dtype == DType::f8e8m0 : true);
   }
-  return group >= decoder.step() ||
-         (decoder.laneGroup() > 0 && group % decoder.laneGroup() == 0);
+  return group >= decoder.step() || (decoder.laneGroup() > 0 && group % decoder.laneGroup() == 0);
 }
 
 Value foldIsInexact(Emitter& e, const DotTask& task, const Decoder& decoder) {
@@ -127,10 +126,9 @@ Value foldIsInexact(Emitter& e, const DotTask& task, const Decoder& decoder) {
                       return {e.ori(carried[0], bad)};
                     })[0];
     };
-    return e.loop(e.i64(0), e.i64(scale.rows), e.i64(1), {init},
-                  [&](Value r, mlir::ValueRange carried) -> Values {
-                    return {row(r, carried[0])};
-                  })[0];
+    return e.loop(
+        e.i64(0), e.i64(scale.rows), e.i64(1), {init},
+        [&](Value r, mlir::ValueRange carried) -> Values { return {row(r, carried[0])}; })[0];
   }
   DotTask perRow = task;  // one row of scales counts as one row of b
   perRow.n = scale.rows;
@@ -207,10 +205,9 @@ class BDecoder {
       e_.loop(0, k, group, [&](Value at) {
         const Value firstRow = e_.mul(block, e_.i64(rows));
         const Value address = scaleAt(firstRow, at);
-        const Value exponent =
-            scale.dtype == DType::f32
-                ? e_.truncate(e_.shr(e_.load(e_.i32(), address), 23), e_.i16())
-                : e_.zeroExtend(e_.load(e_.i8(), address), e_.i16());
+        const Value exponent = scale.dtype == DType::f32
+                                   ? e_.truncate(e_.shr(e_.load(e_.i32(), address), 23), e_.i16())
+                                   : e_.zeroExtend(e_.load(e_.i8(), address), e_.i16());
         const Fp8Tables tables = decoder_.fp8Tables(exponent);
         e_.loop(0, rows, 1, [&](Value r) {
           const Value row = e_.add(firstRow, r);

@@ -6,21 +6,21 @@
 
 namespace tessera::compiler::cpu {
 
-/// Rows that will be wanted soon: `bytes` of each are brought into the second-level cache bit by bit
-/// while a tile is worked on. They need not exist.
+/// Rows that will be wanted soon: `bytes` of each are brought into the second-level cache bit by
+/// bit while a tile is worked on. They need not exist.
 struct DotAhead {
   DotRows rows;
   int64_t count, bytes;
 };
 
-/// Adds a . b over `k` elements, a multiple of the vectors' width, to `accumulator`, row-major [m, n] of
-/// f32 or i32.
+/// Adds a . b over `k` elements, a multiple of the vectors' width, to `accumulator`, row-major [m,
+/// n] of f32 or i32.
 void emitTile(Emitter& e, DotForm form, int64_t lanes, int64_t m, int64_t n, int64_t k,
               const DotRows& a, const DotRows& b, mlir::Value accumulator,
               llvm::ArrayRef<DotAhead> ahead = {});
 
-/// The task's operand b, ready for products over [first, first + k) of its K: as it lies in memory or
-/// decoded into `scratch`, scales folded in.
+/// The task's operand b, ready for products over [first, first + k) of its K: as it lies in memory
+/// or decoded into `scratch`, scales folded in.
 DotRows prepareB(Emitter& e, const DotTask& task, Decoder& decoder, int64_t first, int64_t k,
                  const DotRows& scratch);
 
