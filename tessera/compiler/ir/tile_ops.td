@@ -55,8 +55,8 @@ def Tile_ViewAttr : AttrDef<Tile_Dialect, "View"> {
     DefaultValuedParameter<"bool", "false">:$streamed);
   let assemblyFormat = [{
     `<` $name `:` $type `,` $access `,` `slot` `=` $slot
-    (`,` `extents` `=` `[` $extents^ `]`)? (`,` `strides` `=` `[` $strides^ `]`)?
-    (`,` `constant` `=` $constant^)? (`,` `streamed` `=` $streamed^)? `>`
+    (`extents` `=` `[` $extents^ `]`)? (`strides` `=` `[` $strides^ `]`)?
+    (`constant` `=` $constant^)? (`streamed` `=` $streamed^)? `>`
   }];
 }
 
@@ -65,7 +65,7 @@ def Tile_ScalarAttr : AttrDef<Tile_Dialect, "Scalar"> {
   let summary = "a scalar argument";
   let parameters = (ins StringRefParameter<>:$name, "::mlir::Type":$type, "uint32_t":$slot,
                         DefaultValuedParameter<"int64_t", "1">:$divisor);
-  let assemblyFormat = "`<` $name `:` $type `,` `slot` `=` $slot (`,` `divisor` `=` $divisor^)? `>`";
+  let assemblyFormat = "`<` $name `:` $type `,` `slot` `=` $slot (`divisor` `=` $divisor^)? `>`";
 }
 
 // ---- operations ----

@@ -16,6 +16,9 @@ using Consumers = llvm::SmallPtrSet<mlir::Operation*, 4>;
 /// Can be evaluated at single points: elementwise, shape changes, loads, constants.
 bool isPointwise(lang::Opcode op);
 
+/// Rough cycles that one element of the result takes, without its operands.
+int64_t costOf(mlir::Operation* op);
+
 /// The stores, reductions, products, loops, yields and roots that read `tile`. Right once users are
 /// marked as roots.
 Consumers consumersOf(mlir::Value tile);

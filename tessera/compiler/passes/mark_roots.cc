@@ -36,33 +36,6 @@ int64_t castCost(DType from, DType to) {
   return to == DType::bf16 ? 4 : 1;
 }
 
-/// Rough cycles of one element, without its operands.
-int64_t costOf(Operation* op, Opcode opcode) {
-  switch (opcode) {
-    case Opcode::kConstant:
-    case Opcode::kIota:
-    case Opcode::kReshape:
-    case Opcode::kTranspose:
-    case Opcode::kBroadcast:
-    case Opcode::kSlice: return 0;
-    case Opcode::kExp:
-    case Opcode::kExp2:
-    case Opcode::kLog: return 10;
-    case Opcode::kLog1p:
-    case Opcode::kSigmoid: return 16;
-    case Opcode::kSin:
-    case Opcode::kCos:
-    case Opcode::kRandomBits: return 30;
-    case Opcode::kDiv:
-    case Opcode::kRem:
-    case Opcode::kSqrt:
-    case Opcode::kRsqrt: return 8;
-    case Opcode::kLookup: return 3;
-    case Opcode::kCast: return castCost(tile::dtypeOf(op->getOperand(0)), tile::dtypeOf(op->getResult(0)));
-    default: return 1;
-  }
-}
-
 bool writesMemory(Operation* op) {
   return op
       ->walk([](Operation* inner) {
@@ -86,7 +59,7 @@ class RootMarker {
   void estimate(Operation* op) {
     const auto opcode = tile::opcodeOf(op);
     if (!opcode || op->getNumResults() == 0 || !isPointwise(*opcode)) return;
-    int64_t cost = costOf(op, *opcode);
+    int64_t cost = costOf(op);
     for (Value operand : op->getOperands())
       if (Operation* inner = operand.getDefiningOp(); inner && !tile::isScalar(operand)) cost += costs_.lookup(inner);
     costs_[op] = std::min<int64_t>(cost, 1000);
@@ -187,6 +160,33 @@ struct MarkRootsPass : mlir::PassWrapper<MarkRootsPass, mlir::OperationPass<mlir
 };
 
 }  // namespace
+
+int64_t costOf(Operation* op) {
+  const auto opcode = tile::opcodeOf(op);
+  switch (opcode.value_or(Opcode::kAdd)) {
+    case Opcode::kConstant:
+    case Opcode::kIota:
+    case Opcode::kReshape:
+    case Opcode::kTranspose:
+    case Opcode::kBroadcast:
+    case Opcode::kSlice: return 0;
+    case Opcode::kExp:
+    case Opcode::kExp2:
+    case Opcode::kLog: return 10;
+    case Opcode::kLog1p:
+    case Opcode::kSigmoid: return 16;
+    case Opcode::kSin:
+    case Opcode::kCos:
+    case Opcode::kRandomBits: return 30;
+    case Opcode::kDiv:
+    case Opcode::kRem:
+    case Opcode::kSqrt:
+    case Opcode::kRsqrt: return 8;
+    case Opcode::kLookup: return 3;
+    case Opcode::kCast: return castCost(tile::dtypeOf(op->getOperand(0)), tile::dtypeOf(op->getResult(0)));
+    default: return 1;
+  }
+}
 
 bool isPointwise(Opcode op) {
   if (op >= Opcode::kConstant && op <= Opcode::kLoad) return true;

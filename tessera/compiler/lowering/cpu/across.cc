@@ -19,9 +19,6 @@ using mlir::ValueRange;
 
 namespace {
 
-/// Chunks along a reduced axis that are written out; more become a loop with carried accumulators.
-constexpr int64_t kUnrolledSteps = 16;
-
 using State = SmallVector<Value>;  // the best or the sum; for argmax and argmin also the index
 
 /// What one reduction does to lanes.
@@ -100,14 +97,15 @@ class Reducer {
   int axis_;
 };
 
-/// Walks the reduced axis from `lanes` on, `step` at a time, and combines what is there.
-State walkAxis(KernelLowering& k, tile::ReduceOp op, const Reducer& reducer, Lanes lanes, int64_t step) {
+/// Walks the reduced axis from `lanes` on, `step` at a time, and combines what is there. Up to `limit`
+/// steps are written out.
+State walkAxis(KernelLowering& k, tile::ReduceOp op, const Reducer& reducer, Lanes lanes, int64_t step, int64_t limit) {
   Emitter& e = k.e;
   const int axis = static_cast<int>(op.getAxis());
   const int64_t extent = tile::typeOf(op.getX()).getShape()[axis];
   lanes.at[axis] = 0;
   State state = reducer.first(k.evaluator.eval(op.getX(), lanes), lanes);
-  if (extent / step <= kUnrolledSteps) {
+  if (extent / step <= limit) {
     for (int64_t at = step; at < extent; at += step) {
       lanes.at[axis] = at;
       state = reducer.step(state, k.evaluator.eval(op.getX(), lanes), lanes);
@@ -149,18 +147,21 @@ void lowerReduce(KernelLowering& k, tile::ReduceOp op) {
   const auto finish = [&](const State& state, const Lanes& lanes) {
     k.evaluator.write(result, state.back(), lanes);
   };
+  // Chunks along the axis first, then as many positions beside it as there is room for.
+  const int64_t limit = k.evaluator.unrollLimit(op.getX());
+  const int64_t step = axis == dim ? k.evaluator.chunkOf(shape[axis]) : 1;
+  const int64_t points = std::max<int64_t>(1, limit / (shape[axis] / step));
   const ArrayRef<int64_t> reduced = tile::typeOf(op.getResult()).getShape();
   if (axis == dim) {
-    const int64_t chunk = k.evaluator.chunkOf(shape[axis]);
-    k.evaluator.forEachChunk(reduced, Evaluator::vectorDim(reduced), 1, [&](const Lanes& point) {
+    k.evaluator.forEachChunk(reduced, Evaluator::vectorDim(reduced), 1, points, [&](const Lanes& point) {
       Lanes lanes = point;
       lanes.dim = axis;
-      lanes.count = chunk;
-      finish(mergeLanes(k.e, reducer, walkAxis(k, op, reducer, lanes, chunk)), point);
+      lanes.count = step;
+      finish(mergeLanes(k.e, reducer, walkAxis(k, op, reducer, lanes, step, limit)), point);
     });
   } else {
-    k.evaluator.forEachChunk(reduced, dim, k.evaluator.chunkOf(shape[dim]), [&](const Lanes& lanes) {
-      finish(walkAxis(k, op, reducer, lanes, 1), lanes);
+    k.evaluator.forEachChunk(reduced, dim, k.evaluator.chunkOf(shape[dim]), points, [&](const Lanes& lanes) {
+      finish(walkAxis(k, op, reducer, lanes, 1, limit), lanes);
     });
   }
   k.evaluator.places[op.getResult()] = result;
@@ -188,7 +189,8 @@ void lowerScan(KernelLowering& k, tile::ScanOp op) {
   };
   SmallVector<int64_t, 3> outer(shape.begin(), shape.end());
   outer[axis] = 1;
-  evaluator.forEachChunk(outer, axis == dim ? Evaluator::vectorDim(outer) : dim, axis == dim ? 1 : chunk, [&](const Lanes& point) {
+  evaluator.forEachChunk(outer, axis == dim ? Evaluator::vectorDim(outer) : dim, axis == dim ? 1 : chunk,
+                         /*limit=*/2, [&](const Lanes& point) {
     Lanes lanes = point;
     lanes.dim = dim;
     lanes.count = chunk;
@@ -228,7 +230,7 @@ void lowerTake(KernelLowering& k, tile::TakeOp op) {
   const ArrayRef<int64_t> shape = tile::typeOf(op.getResult()).getShape();
   const int last = static_cast<int>(shape.size()) - 1;
   const int64_t extent = tile::typeOf(op.getA()).getShape()[last];
-  k.evaluator.forEachChunk(shape, last, 1, [&](const Lanes& lanes) {
+  k.evaluator.forEachChunk(shape, last, 1, /*limit=*/8, [&](const Lanes& lanes) {
     const Value index = k.evaluator.eval(op.getB(), lanes);
     const Value inside = e.compare(CmpIPredicate::ult, index, e.integer(e.i32(), extent));
     Lanes there = lanes;
@@ -246,7 +248,7 @@ void lowerHistogram(KernelLowering& k, tile::HistogramOp op) {
   const int64_t bins = static_cast<int64_t>(op.getBins());
   k.views.fill(result.pointer, DType::i32, bins, 0);
   k.evaluator.forget();
-  k.evaluator.forEachChunk(tile::typeOf(op.getX()).getShape(), 0, 1, [&](const Lanes& lanes) {
+  k.evaluator.forEachChunk(tile::typeOf(op.getX()).getShape(), 0, 1, /*limit=*/4, [&](const Lanes& lanes) {
     const Value bin = k.evaluator.eval(op.getX(), lanes);
     Value counts = e.compare(CmpIPredicate::ult, bin, e.integer(e.i32(), bins));
     if (op.getMask()) counts = e.andi(counts, k.evaluator.eval(op.getMask(), lanes));

@@ -142,8 +142,9 @@ void Emitter::store(Value value, Value to, unsigned alignment, bool nonTemporal)
 Value Emitter::scratch(int64_t bytes) {
   mlir::OpBuilder::InsertionGuard guard(builder);
   builder.setInsertionPointToStart(entry_);
-  const Value count = i64(bytes);
-  return LLVM::AllocaOp::create(builder, loc, pointer(), i8(), count, /*alignment=*/64);
+  // One array, not many bytes: LLVM's promotion to registers passes over the latter.
+  const mlir::Type array = LLVM::LLVMArrayType::get(i8(), static_cast<uint64_t>(bytes));
+  return LLVM::AllocaOp::create(builder, loc, pointer(), array, i64(1), /*alignment=*/64);
 }
 
 void Emitter::memcpy(Value to, Value from, Value bytes) {

@@ -5,6 +5,7 @@
 #include "tessera/base/check.h"
 #include "tessera/compiler/ir/tile_dialect.h"
 #include "tessera/compiler/lowering/cpu/elementwise.h"
+#include "tessera/compiler/passes/consumers.h"
 
 namespace tessera::compiler::cpu {
 
@@ -15,8 +16,18 @@ using mlir::Value;
 
 namespace {
 
-/// Chunks that are written out one after the other; more become a loop.
-constexpr int64_t kUnrolledChunks = 16;
+/// Chunks written out one after the other, and the cost (consumers.h) of all their code.
+constexpr int64_t kUnrolledChunks = 16, kUnrolledCost = 320;
+
+/// Cost of the code that evaluates one chunk.
+int64_t codeOf(const Evaluator& evaluator, Value tile, llvm::SmallPtrSetImpl<mlir::Operation*>& seen) {
+  mlir::Operation* op = tile.getDefiningOp();
+  if (op == nullptr || evaluator.places.count(tile) || evaluator.scalars.count(tile)) return 2;
+  if (!seen.insert(op).second) return 0;
+  int64_t cost = costOf(op) + 1;
+  for (Value operand : op->getOperands()) cost += codeOf(evaluator, operand, seen);
+  return cost;
+}
 
 ArrayRef<int64_t> shapeOf(Value tile) { return tile::typeOf(tile).getShape(); }
 
@@ -229,7 +240,12 @@ void Evaluator::scoped(llvm::function_ref<void()> body) {
   memo_ = std::move(saved);
 }
 
-void Evaluator::forEachChunk(ArrayRef<int64_t> shape, int dim, int64_t count,
+int64_t Evaluator::unrollLimit(Value tile) const {
+  llvm::SmallPtrSet<mlir::Operation*, 16> seen;
+  return std::clamp<int64_t>(kUnrolledCost / codeOf(*this, tile, seen), 1, kUnrolledChunks);
+}
+
+void Evaluator::forEachChunk(ArrayRef<int64_t> shape, int dim, int64_t count, int64_t limit,
                              llvm::function_ref<void(const Lanes&)> body) {
   Lanes lanes;
   lanes.dim = dim;
@@ -241,7 +257,7 @@ void Evaluator::forEachChunk(ArrayRef<int64_t> shape, int dim, int64_t count,
   const std::function<void(size_t)> nest = [&](size_t i) {
     if (i == shape.size()) return body(lanes);
     const int64_t step = static_cast<int>(i) == dim ? count : 1;
-    if (inside[i] <= kUnrolledChunks || shape[i] == step) {
+    if (inside[i] <= limit || shape[i] == step) {
       for (int64_t position = 0; position < shape[i]; position += step) {
         lanes.at[i] = position;
         nest(i + 1);

@@ -44,9 +44,12 @@ class Evaluator {
   /// The dimension along which chunks of a tile of this shape run: the last one that is not 1.
   static int vectorDim(llvm::ArrayRef<int64_t> shape);
   int64_t chunkOf(int64_t extent) const { return std::min<int64_t>(extent, 2 * e.target.lanes); }
-  /// Calls `body` for chunks that cover `shape`. Small tiles are unrolled entirely, with constant
-  /// positions, so that LLVM can keep scratch memory in registers; larger ones become loops.
-  void forEachChunk(llvm::ArrayRef<int64_t> shape, int dim, int64_t count, llvm::function_ref<void(const Lanes&)> body);
+  /// How many chunks of the tile may be written out one after the other: fewer, the more code one takes.
+  int64_t unrollLimit(mlir::Value tile) const;
+  /// Calls `body` for chunks that cover `shape`. Up to `limit` chunks are written out, with constant
+  /// positions, so that LLVM can keep small tiles in registers; more become loops.
+  void forEachChunk(llvm::ArrayRef<int64_t> shape, int dim, int64_t count, int64_t limit,
+                    llvm::function_ref<void(const Lanes&)> body);
   /// The values memorised inside `body`, which emits into another region, do not leak out.
   void scoped(llvm::function_ref<void()> body);
   /// Stored tiles changed: what was read before is no longer valid.

@@ -45,7 +45,7 @@ void KernelLowering::storeTo(const Place& place, Value tile, bool nonTemporal) {
     return;
   }
   const int dim = Evaluator::vectorDim(shape);
-  evaluator.forEachChunk(shape, dim, evaluator.chunkOf(shape[dim]), [&](const Lanes& lanes) {
+  evaluator.forEachChunk(shape, dim, evaluator.chunkOf(shape[dim]), evaluator.unrollLimit(tile), [&](const Lanes& lanes) {
     evaluator.write(place, evaluator.eval(tile, lanes), lanes, nonTemporal);
   });
   evaluator.forget();
@@ -181,7 +181,8 @@ void KernelLowering::storeMaskedTile(tile::StoreOp op, const Region& region) {
   if (shape.empty())
     writeLanes({});
   else
-    evaluator.forEachChunk(shape, dim, contiguous ? evaluator.chunkOf(shape[dim]) : 1, writeLanes);
+    evaluator.forEachChunk(shape, dim, contiguous ? evaluator.chunkOf(shape[dim]) : 1,
+                           evaluator.unrollLimit(tile) / 2 + 1, writeLanes);
   evaluator.forget();
 }
 
@@ -189,10 +190,13 @@ void KernelLowering::storeMaskedTile(tile::StoreOp op, const Region& region) {
 
 namespace {
 
+/// Chunks of a copy that are written out.
+constexpr int64_t kCopiedChunks = 16;
+
 /// Copies rows of equal shape.
 void copyTile(KernelLowering& k, const Place& to, const Place& from, llvm::ArrayRef<int64_t> shape) {
   const int dim = Evaluator::vectorDim(shape);
-  k.evaluator.forEachChunk(shape, dim, k.evaluator.chunkOf(shape[dim]), [&](const Lanes& lanes) {
+  k.evaluator.forEachChunk(shape, dim, k.evaluator.chunkOf(shape[dim]), kCopiedChunks, [&](const Lanes& lanes) {
     k.evaluator.write(to, k.evaluator.read(from, lanes), lanes);
   });
 }

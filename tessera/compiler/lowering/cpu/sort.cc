@@ -40,7 +40,7 @@ class Network {
     const Place keys = k.newPlace(op_.getKeys()), values = k.newPlace(op_.getValues());
     SmallVector<int64_t, 3> rows(tile::typeOf(op_.getKey()).getShape());
     rows.back() = 1;
-    k.evaluator.forEachChunk(rows, static_cast<int>(rows.size()) - 1, 1, [&](const Lanes& row) {
+    k.evaluator.forEachChunk(rows, static_cast<int>(rows.size()) - 1, 1, /*limit=*/1, [&](const Lanes& row) {
       alongRow(row, [&](const Lanes& lanes, Index at) { put(at, encode(lanes)); });
       sortRow();
       alongRow(row, [&](const Lanes& lanes, Index at) {
