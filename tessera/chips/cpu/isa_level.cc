@@ -17,12 +17,21 @@
 namespace tessera::chips::cpu {
 namespace {
 
+using runtime::Capabilities;
+
 #if defined(__x86_64__)
 
+/// Long steps along K: each ends in sums across the lanes of all accumulators. With few rows, half of
+/// the registers hold a product's accumulators.
+constexpr Capabilities capabilities(int64_t vector_tile, int64_t few_columns) {
+  return {.vector_tile = vector_tile,
+          .dot_tile = {{1, 1, 1024}, {8, few_columns, 1024}, {64, 64, 1024}, {64, 64, 1024}}};
+}
+
 constexpr std::array kLevels = {
-    IsaLevel{"cpu:x86-64", "sse2", {.vector_tile = 16}},
-    IsaLevel{"cpu:x86-64-v3", "avx2", {.vector_tile = 32}},
-    IsaLevel{"cpu:x86-64-v4", "avx512", {.vector_tile = 64}},
+    IsaLevel{"cpu:x86-64", "sse2", capabilities(16, 1)},
+    IsaLevel{"cpu:x86-64-v3", "avx2", capabilities(32, 1)},
+    IsaLevel{"cpu:x86-64-v4", "avx512", capabilities(64, 2)},
 };
 
 bool runs_here(size_t level) {
