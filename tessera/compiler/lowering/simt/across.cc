@@ -136,35 +136,42 @@ void KernelLowering::lowerReduce(ReduceOp op) {
   // The scratch stays reserved to the end of the block: the result may lie behind it.
 }
 
-/// Element i is the sum of elements 0 to i along the axis, added in order.
+/// In log2(n) steps: each adds the partial sum that ends `step` elements before.
 void KernelLowering::lowerScan(ScanOp op) {
-  const Value source = op.getX();
-  const lang::TileType type = typeOf(source);
+  const lang::TileType type = typeOf(op.getX());
   const int64_t axis = op.getAxis();
-  materialise(op.getResult(), [&](const Point& p) {
-    const auto at = [&](Value k) {
-      llvm::SmallVector<Value> index(p.index.begin(), p.index.end());
-      index[axis] = k;
-      return evaluate(source, pointFrom(type.shape, index));
-    };
-    const Value first = at(e_.i32(0));
-    return loop(e_, e_.i32(1), e_.add(p.index[axis], e_.i32(1)), e_.i32(1), {first},
-                [&](Value k, mlir::ValueRange sum) -> llvm::SmallVector<Value> { return {e_.add(sum[0], at(k))}; })[0];
-  });
+  materialise(op.getResult(), [&](const Point& p) { return evaluate(op.getX(), p); });
+  const Array sums = arrays_[op.getResult()];
+  int64_t below = 1;  // elements of one step along the axis
+  for (int d = static_cast<int>(axis) + 1; d < type.shape.rank(); ++d) below *= type.shape[d];
+  const Array fresh =
+      memory_.allocatePrivate(e_.loc, type.dtype, std::max<int64_t>(1, type.shape.numel() / threads_));
+  for (int64_t step = 1; step < type.shape[axis]; step *= 2) {
+    forOwned(type.shape, [&](const Point& p) {
+      const Value has = e_.compare(arith::CmpIPredicate::uge, p.index[axis], e_.i32(step));
+      const Value before = e_.select(has, e_.sub(p.linear, e_.i32(step * below)), p.linear);
+      const Value own = memory_.load(e_.loc, sums, p.linear);
+      const Value sum = e_.add(memory_.load(e_.loc, sums, before), own);
+      memory_.store(e_.loc, e_.select(has, sum, own), fresh, p.owned);
+    });
+    barrier();
+    forOwned(type.shape, [&](const Point& p) {
+      memory_.store(e_.loc, memory_.load(e_.loc, fresh, p.owned), sums, p.linear);
+    });
+    barrier();
+  }
 }
 
-/// Each bin counts its elements itself: slow, and free of atomics.
 void KernelLowering::lowerHistogram(HistogramOp op) {
-  const lang::TileShape shape = typeOf(op.getX()).shape;
-  materialise(op.getResult(), [&](const Point& bin) {
-    return loop(e_, e_.i32(0), e_.i32(shape.numel()), e_.i32(1), {e_.i32(0)},
-                [&](Value i, mlir::ValueRange count) -> llvm::SmallVector<Value> {
-                  const Point p = pointAt(shape, i);
-                  Value hit = e_.compare(arith::CmpIPredicate::eq, evaluate(op.getX(), p), bin.linear);
-                  if (op.getMask()) hit = e_.andi(hit, evaluate(op.getMask(), p));
-                  return {e_.add(count[0], e_.zeroExtend(hit, e_.i32()))};
-                })[0];
+  materialise(op.getResult(), [&](const Point&) { return e_.i32(0); });
+  const Array bins = arrays_[op.getResult()];
+  forOwned(typeOf(op.getX()).shape, [&](const Point& p) {
+    const Value bin = evaluate(op.getX(), p);
+    Value counted = e_.compare(arith::CmpIPredicate::ult, bin, e_.i32(bins.count));
+    if (op.getMask()) counted = e_.andi(counted, evaluate(op.getMask(), p));
+    e_.ifThen(counted, [&] { memory_.atomicAddShared(e_.loc, e_.i32(1), bins, bin); });
   });
+  barrier();
 }
 
 /// A bitonic network over both arrays in shared memory.

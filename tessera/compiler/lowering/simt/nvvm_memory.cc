@@ -57,6 +57,11 @@ void NvvmMemory::atomicAddGlobal(Location loc, Value value, Value address) {
                             LLVM::AtomicOrdering::monotonic);
 }
 
+void NvvmMemory::atomicAddShared(Location loc, Value value, const Array& array, Value index) {
+  LLVM::AtomicRMWOp::create(builder_, loc, LLVM::AtomicBinOp::add, wordPointer(loc, array, index), value,
+                            LLVM::AtomicOrdering::monotonic);
+}
+
 Value NvvmMemory::privateWords(Location loc, int64_t count) {
   mlir::OpBuilder::InsertionGuard guard(builder_);
   builder_.setInsertionPointToStart(entry_);

@@ -24,6 +24,7 @@ class NvvmMemory final : public ThreadMemory {
   mlir::Value loadGlobal(mlir::Location loc, mlir::Type type, mlir::Value address) override;
   void storeGlobal(mlir::Location loc, mlir::Value value, mlir::Value address) override;
   void atomicAddGlobal(mlir::Location loc, mlir::Value value, mlir::Value address) override;
+  void atomicAddShared(mlir::Location loc, mlir::Value value, const Array& array, mlir::Value index) override;
 
  private:
   mlir::Value privateWords(mlir::Location loc, int64_t count) override;

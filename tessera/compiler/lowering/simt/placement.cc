@@ -17,7 +17,8 @@ bool isExpensive(Operation* op) {
 }
 
 bool isAlwaysRoot(Operation* op) {
-  return llvm::isa<ReduceOp, ScanOp, HistogramOp, SortOp, DotOp, DotScaledOp, ForOp, IfOp>(op);
+  // join and concat evaluate both sources at every element: chains of them would grow exponentially.
+  return llvm::isa<ReduceOp, ScanOp, HistogramOp, SortOp, DotOp, DotScaledOp, ForOp, IfOp, JoinOp, ConcatOp>(op);
 }
 
 bool isReadRepeatedly(Value value) {
@@ -88,8 +89,11 @@ void Placement::visitUses(Operation* op) {
     read(op->getOperand(op->getNumOperands() - 2), false);
   } else if (llvm::isa<DotOp, DotScaledOp>(op)) {
     for (Value operand : op->getOperands()) read(operand, operand == op->getOperand(2));
-  } else if (llvm::isa<ReduceOp, ScanOp, HistogramOp>(op)) {
+  } else if (llvm::isa<ReduceOp>(op)) {
     for (Value operand : op->getOperands()) read(operand, false);
+  } else if (llvm::isa<ScanOp, HistogramOp>(op)) {
+    for (Value operand : op->getOperands()) read(operand, true);
+    spaces_[op->getResult(0)] = Space::kShared;  // summed up in place
   } else if (llvm::isa<SortOp>(op)) {
     for (Value operand : op->getOperands()) read(operand, true);
     for (Value result : op->getResults()) spaces_[result] = Space::kShared;  // exchanged in place

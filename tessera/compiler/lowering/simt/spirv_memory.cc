@@ -101,6 +101,11 @@ void SpirvMemory::atomicAddGlobal(Location loc, Value value, Value address) {
                               spirv::Scope::Device, spirv::MemorySemantics::None, value);
 }
 
+void SpirvMemory::atomicAddShared(Location loc, Value value, const Array& array, Value index) {
+  spirv::AtomicIAddOp::create(builder_, loc, value.getType(), wordPointer(loc, array, index), spirv::Scope::Workgroup,
+                              spirv::MemorySemantics::None, value);
+}
+
 void SpirvMemory::setSharedWords(int64_t words) {
   if (!shared_) return;
   const auto array = spirv::ArrayType::get(builder_.getI32Type(), static_cast<unsigned>(words));

@@ -24,6 +24,7 @@ class SpirvMemory final : public ThreadMemory {
   mlir::Value loadGlobal(mlir::Location loc, mlir::Type type, mlir::Value address) override;
   void storeGlobal(mlir::Location loc, mlir::Value value, mlir::Value address) override;
   void atomicAddGlobal(mlir::Location loc, mlir::Value value, mlir::Value address) override;
+  void atomicAddShared(mlir::Location loc, mlir::Value value, const Array& array, mlir::Value index) override;
 
   /// Sizes the workgroup's array once the lowering knows it.
   void setSharedWords(int64_t words);

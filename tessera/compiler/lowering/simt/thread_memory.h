@@ -61,6 +61,8 @@ class ThreadMemory {
   Array allocateShared(mlir::Location loc, DType dtype, int64_t count, int64_t firstWord);
   mlir::Value load(mlir::Location loc, const Array& array, mlir::Value index);  // index i32
   void store(mlir::Location loc, mlir::Value value, const Array& array, mlir::Value index);
+  /// Adds to an i32 element of a shared array.
+  virtual void atomicAddShared(mlir::Location loc, mlir::Value value, const Array& array, mlir::Value index) = 0;
 
  protected:
   virtual mlir::Value privateWords(mlir::Location loc, int64_t count) = 0;
