@@ -202,16 +202,22 @@ void KernelLowering::lowerSort(SortOp op) {
   };
   lang::TileShape line;
   line.push_back(std::max<int64_t>(1, pairs));
-  for (int64_t size = 2; size <= n; size *= 2) {
-    for (int64_t stride = size / 2; stride >= 1; stride /= 2) {
+  const auto power = [&](Value exponent) -> Value {
+    return arith::ShLIOp::create(e_.builder, e_.loc, e_.i32(1), exponent);
+  };
+  // Loops, not log2(n)^2 / 2 copies: drivers compile long straight code slowly.
+  loop(e_, e_.i32(1), e_.i32(llvm::Log2_64(n) + 1), e_.i32(1), {}, [&](Value merge, mlir::ValueRange) {
+    const Value size = power(merge);
+    loop(e_, e_.i32(0), merge, e_.i32(1), {}, [&](Value turn, mlir::ValueRange) {
+      const Value stride = power(e_.sub(e_.sub(merge, e_.i32(1)), turn));
       forOwned(line, [&](const Point& p) {
         // Pair number -> first element: a zero bit is inserted at the stride's place.
-        const Value low = e_.andi(p.linear, stride - 1);
-        const Value a = e_.add(e_.shl(e_.sub(p.linear, low), 1), low), b = e_.add(a, e_.i32(stride));
+        const Value low = e_.andi(p.linear, e_.sub(stride, e_.i32(1)));
+        const Value a = e_.add(e_.shl(e_.sub(p.linear, low), 1), low), b = e_.add(a, stride);
         const Value ka = memory_.load(e_.loc, keys, a), kb = memory_.load(e_.loc, keys, b);
         const Value va = memory_.load(e_.loc, values, a), vb = memory_.load(e_.loc, values, b);
         // The last merge (size = n) runs forward in every row.
-        Value backward = e_.compare(arith::CmpIPredicate::ne, e_.andi(e_.andi(a, n - 1), size), e_.i32(0));
+        const Value backward = e_.compare(arith::CmpIPredicate::ne, e_.andi(e_.andi(a, n - 1), size), e_.i32(0));
         const Value swap = e_.select(backward, behind(kb, vb, ka, va), behind(ka, va, kb, vb));
         memory_.store(e_.loc, e_.select(swap, kb, ka), keys, a);
         memory_.store(e_.loc, e_.select(swap, ka, kb), keys, b);
@@ -219,8 +225,10 @@ void KernelLowering::lowerSort(SortOp op) {
         memory_.store(e_.loc, e_.select(swap, va, vb), values, b);
       });
       barrier();
-    }
-  }
+      return llvm::SmallVector<Value>();
+    });
+    return llvm::SmallVector<Value>();
+  });
 }
 
 /// a[m, k] * b[n, k] with scales, as the accumulator's type.
