@@ -4,7 +4,7 @@
 .DEFAULT_GOAL := build
 
 run: build
-	@build/release/bin/tessera
+	@build/release/bin/tessera tour
 
 # All tests that need no GPU and are not slow.
 test: build

@@ -2,7 +2,7 @@
 // Shape changes, reductions, sort, indexed rows and carried tiles of compiled kernels.
 #include <limits>
 
-#include "tessera/chips/cpu/differential.h"
+#include "tessera/chips/cpu/target_differential.h"
 
 namespace tessera::chips::cpu {
 namespace {

@@ -5,7 +5,7 @@
 #include <limits>
 
 #include "tessera/base/float_formats.h"
-#include "tessera/chips/cpu/differential.h"
+#include "tessera/chips/cpu/target_differential.h"
 
 namespace tessera::chips::cpu {
 namespace {

@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0
 // Compiled kernels against the interpreter: memory, control and elementwise operations.
-#include "tessera/chips/cpu/differential.h"
+#include "tessera/chips/cpu/target_differential.h"
 
 namespace tessera::chips::cpu {
 namespace {

@@ -1,5 +1,5 @@
 // SPDX-License-Identifier: Apache-2.0
-#include "tessera/chips/cpu/differential.h"
+#include "tessera/chips/cpu/target_differential.h"
 
 #include <bit>
 
