@@ -51,8 +51,9 @@ struct RowTiling {
   }
 };
 
-/// `width`: elements of a row, static. `least`: columns that must share a tile (a quantisation block).
-/// `fill`: columns for each f32 element that the chip wants in a tile (2 for plain bf16 copies).
+/// `width`: elements of a row, static. `least`: columns that must share a tile (a quantisation
+/// block). `fill`: columns for each f32 element that the chip wants in a tile (2 for plain bf16
+/// copies).
 inline RowTiling row_tiling(const PlanBuilder& b, std::string_view row_dim, int64_t width,
                             int64_t least = 1, int64_t fill = 1) {
   const int64_t tile = b.caps().vector_tile * fill, rows = b.m_class(row_dim);
@@ -65,8 +66,8 @@ inline RowTiling row_tiling(const PlanBuilder& b, std::string_view row_dim, int6
 }
 
 /// Stores bypass the caches when many rows are so large together that nothing stays in them anyway.
-inline Arg streamed_if_large(const PlanBuilder& b, std::string_view tensor, std::string_view row_dim,
-                             int64_t row_elements) {
+inline Arg streamed_if_large(const PlanBuilder& b, std::string_view tensor,
+                             std::string_view row_dim, int64_t row_elements) {
   constexpr int64_t kLargeBytes = 4 << 20;
   Arg arg = b.tensor(tensor);
   const int64_t rows = b.m_class(row_dim);

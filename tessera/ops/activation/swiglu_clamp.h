@@ -19,13 +19,18 @@ struct SwigluClamp {
         .family = "activation",
         .rows = "58,59",
         .summary = "Clamped SwiGLU times the routing weight.",
-        .formula = "u = clamp(up, -limit, limit), g = min(gate, limit) (no lower bound); y = weight[t] * silu(g) * u "
-                   "in f32, rounded once\n"
-                   "gate, up [T, N] bf16, weight [T] f32 (left out: 1), y [T, N] bf16; limit 0: no clamp. NaN stays "
-                   "NaN.",
+        .formula =
+            "u = clamp(up, -limit, limit), g = min(gate, limit) (no lower bound); y = weight[t] * "
+            "silu(g) * u "
+            "in f32, rounded once\n"
+            "gate, up [T, N] bf16, weight [T] f32 (left out: 1), y [T, N] bf16; limit 0: no clamp. "
+            "NaN stays "
+            "NaN.",
         .source = "model.py:601-605",
-        .tensors = {in("gate", "T,N", {DType::bf16, DType::f32}), in("up", "T,N", {DType::bf16, DType::f32}),
-                    out("y", "T,N", {DType::bf16, DType::f32}), optional(in("weight", "T", {DType::f32}))},
+        .tensors = {in("gate", "T,N", {DType::bf16, DType::f32}),
+                    in("up", "T,N", {DType::bf16, DType::f32}),
+                    out("y", "T,N", {DType::bf16, DType::f32}),
+                    optional(in("weight", "T", {DType::f32}))},
         .attributes = {{"limit", 10}},
     };
   }
@@ -51,14 +56,15 @@ struct SwigluClamp {
       for_program(k, 1, t.per_program, t.rows, gate.extent(0), [&](Tile row) {
         const Tile w = weighted ? reshape(load(weight, {row}, {t.rows}), {t.rows, 1}) : Tile();
         for_program(k, 0, span, t.cols, gate.extent(1), [&](Tile c) {
-          const Tile value = activate(to_f32(load(gate, {row, c}, t.shape())), to_f32(load(up, {row, c}, t.shape())),
-                                      limit);
+          const Tile value = activate(to_f32(load(gate, {row, c}, t.shape())),
+                                      to_f32(load(up, {row, c}, t.shape())), limit);
           store(y, {row, c}, cast(weighted ? value * w : value, to));
         });
       });
     };
     const std::vector<int64_t> grid = {programs_for(width, span), t.programs(b.dim("T"))};
-    const Arg gate = b.tensor("gate"), up = b.tensor("up"), y = streamed_if_large(b, "y", "T", width);
+    const Arg gate = b.tensor("gate"), up = b.tensor("up"),
+              y = streamed_if_large(b, "y", "T", width);
     if (weighted)
       b.kernel("rows_weighted", grid, {gate, up, y, b.tensor("weight")}, body);
     else
@@ -78,8 +84,9 @@ struct SwigluClamp {
   static void reference(const Reference& r) {
     for (int64_t t = 0; t < r.dim("T"); ++t)
       for (int64_t n = 0; n < r.dim("N"); ++n)
-        r.out("y").set({t, n}, expected(r.in("gate").at({t, n}), r.in("up").at({t, n}),
-                                        r.has("weight") ? r.in("weight").at({t}) : 1, r.attribute("limit")));
+        r.out("y").set(
+            {t, n}, expected(r.in("gate").at({t, n}), r.in("up").at({t, n}),
+                             r.has("weight") ? r.in("weight").at({t}) : 1, r.attribute("limit")));
   }
 
   static std::vector<Case> cases() {
@@ -114,7 +121,8 @@ struct SwigluClamp {
       up.set_flat(i, in.normal(i % 4 == 0 ? 12 : 2));
     }
     if (in.problem().has("weight"))
-      for (int64_t t = 0; t < gate.extent(0); ++t) in.tensor("weight").set({t}, t == 2 ? 0 : in.uniform(0.1, 1.5));
+      for (int64_t t = 0; t < gate.extent(0); ++t)
+        in.tensor("weight").set({t}, t == 2 ? 0 : in.uniform(0.1, 1.5));
     if (in.test_case().note == "nan") {
       gate.set({0, 3}, NAN);
       up.set({1, 127}, NAN);

@@ -20,9 +20,12 @@ struct SwigluClampQuant {
         .name = "swiglu_clamp_quant",
         .family = "activation",
         .rows = "10,58,59",
-        .summary = "Clamped SwiGLU rounded to bf16, then e4m3 with a power-of-two scale for each 128 elements.",
-        .formula = "z = bf16(swiglu_clamp(gate, up, weight)); (q, s) = act_quant(z)\n"
-                   "gate, up [T, N] bf16, weight [T] f32 (left out: 1), q [T, N] e4m3, s [T, N/128] e8m0",
+        .summary =
+            "Clamped SwiGLU rounded to bf16, then e4m3 with a power-of-two scale for each 128 "
+            "elements.",
+        .formula =
+            "z = bf16(swiglu_clamp(gate, up, weight)); (q, s) = act_quant(z)\n"
+            "gate, up [T, N] bf16, weight [T] f32 (left out: 1), q [T, N] e4m3, s [T, N/128] e8m0",
         .source = "model.py:601-606, kernel.py:41-127",
         .tensors = {in("gate", "T,N", {DType::bf16}), in("up", "T,N", {DType::bf16}),
                     out("q", "T,N", {DType::f8e4m3}), out("s", "T,N/128", {DType::f8e8m0}),
@@ -39,22 +42,27 @@ struct SwigluClampQuant {
     const bool weighted = b.has("weight");
     const auto body = [=](KernelBuilder& k, View gate, View up, View q, View s, View weight) {
       ActQuant::for_tiles(k, gate, t, tile, [&](Tile row, Tile col) {
-        Tile v = SwigluClamp::activate(to_f32(load(gate, {row, col}, {tile})), to_f32(load(up, {row, col}, {tile})),
-                                       limit);
+        Tile v = SwigluClamp::activate(to_f32(load(gate, {row, col}, {tile})),
+                                       to_f32(load(up, {row, col}, {tile})), limit);
         if (weighted) v = v * load_scalar(weight, {row});
-        const auto quantised = ActQuant::quantise(reshape(round_to(v, DType::bf16), {t.blocks, kBlock}));
+        const auto quantised =
+            ActQuant::quantise(reshape(round_to(v, DType::bf16), {t.blocks, kBlock}));
         store(q, {row, col}, reshape(quantised.codes, {tile}));
-        store(s, {row, col / kBlock}, reshape(ActQuant::stored_scale(quantised.exponent, DType::f8e8m0), {t.blocks}));
+        store(s, {row, col / kBlock},
+              reshape(ActQuant::stored_scale(quantised.exponent, DType::f8e8m0), {t.blocks}));
       });
     };
     const std::vector<int64_t> grid = {programs_for(width, t.cols_per_program),
                                        programs_for(b.dim("T"), t.rows_per_program)};
-    const Arg gate = b.tensor("gate"), up = b.tensor("up"), q = streamed_if_large(b, "q", "T", width), s = b.tensor("s");
+    const Arg gate = b.tensor("gate"), up = b.tensor("up"),
+              q = streamed_if_large(b, "q", "T", width), s = b.tensor("s");
     if (weighted)
       b.kernel("blocks_weighted", grid, {gate, up, q, s, b.tensor("weight")}, body);
     else
       b.kernel("blocks", grid, {gate, up, q, s},
-               [body](KernelBuilder& k, View gate, View up, View q, View s) { body(k, gate, up, q, s, {}); });
+               [body](KernelBuilder& k, View gate, View up, View q, View s) {
+                 body(k, gate, up, q, s, {});
+               });
   }
 
   static void reference(const Reference& r) {
@@ -63,19 +71,21 @@ struct SwigluClampQuant {
     for (int64_t t = 0; t < r.dim("T"); ++t) {
       for (int64_t n = 0; n < width; ++n) {
         const double w = r.has("weight") ? r.in("weight").at({t}) : 1;
-        const double exact =
-            SwigluClamp::expected(r.in("gate").at({t, n}), r.in("up").at({t, n}), w, r.attribute("limit"));
+        const double exact = SwigluClamp::expected(r.in("gate").at({t, n}), r.in("up").at({t, n}),
+                                                   w, r.attribute("limit"));
         z[static_cast<size_t>(n)] = decode_bf16(encode_bf16(exact));
       }
       for (int64_t first = 0; first < width; first += 128) {
         const auto end = static_cast<size_t>(std::min(width, first + 128));
         double amax = 1e-4;
-        for (auto n = static_cast<size_t>(first); n < end; ++n) amax = std::max(amax, std::abs(z[n]));
+        for (auto n = static_cast<size_t>(first); n < end; ++n)
+          amax = std::max(amax, std::abs(z[n]));
         int exponent = -40;
         while (std::ldexp(448, exponent) < amax) ++exponent;
         r.out("s").set({t, first / 128}, std::ldexp(1.0, exponent));
         for (auto n = static_cast<size_t>(first); n < end; ++n)
-          r.out("q").set({t, static_cast<int64_t>(n)}, decode_e4m3(encode_e4m3(std::ldexp(z[n], -exponent))));
+          r.out("q").set({t, static_cast<int64_t>(n)},
+                         decode_e4m3(encode_e4m3(std::ldexp(z[n], -exponent))));
       }
     }
   }

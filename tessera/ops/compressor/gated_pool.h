@@ -18,14 +18,19 @@ struct GatedPool {
         .name = "gated_pool",
         .family = "compressor",
         .rows = "22,23",
-        .summary = "Softmax-weighted mean of the tokens of a window, for each dimension on its own.",
-        .formula = "p[c, r, d] = softmax over r of (score[c, r, d] + ape[r, d]); y[c, d] = sum_r p[c, r, d] kv[c, r, "
-                   "d]\n"
-                   "kv, score [C, R, D] f32 (R = 128 tokens a window), ape [R, D] f32 (left out: the scores have it "
-                   "already), y [C, D]; f32 inside, rounded once",
+        .summary =
+            "Softmax-weighted mean of the tokens of a window, for each dimension on its own.",
+        .formula =
+            "p[c, r, d] = softmax over r of (score[c, r, d] + ape[r, d]); y[c, d] = sum_r p[c, r, "
+            "d] kv[c, r, "
+            "d]\n"
+            "kv, score [C, R, D] f32 (R = 128 tokens a window), ape [R, D] f32 (left out: the "
+            "scores have it "
+            "already), y [C, D]; f32 inside, rounded once",
         .source = "model.py:316-345",
         .tensors = {in("kv", "C,R,D", {DType::f32}), in("score", "C,R,D", {DType::f32}),
-                    out("y", "C,D", {DType::bf16, DType::f32}), optional(in("ape", "R,D", {DType::f32}))},
+                    out("y", "C,D", {DType::bf16, DType::f32}),
+                    optional(in("ape", "R,D", {DType::f32}))},
         .dynamic_dims = {"C"},
     };
   }
@@ -49,7 +54,8 @@ struct GatedPool {
                       [&](Tile slot, Tile top) { return lang::carry(max(top, logits(slot))); });
       const Tile top = reduce_max(tops, 0);
       const auto [weights, sums] = k.for_range(
-          0, kv.extent(1), rows, lang::carry(k.zeros(DType::f32, shape), k.zeros(DType::f32, shape)),
+          0, kv.extent(1), rows,
+          lang::carry(k.zeros(DType::f32, shape), k.zeros(DType::f32, shape)),
           [&](Tile slot, Tile weight, Tile sum) {
             const Tile w = exp(logits(slot) - top);
             return lang::carry(weight + w, fma(w, load(kv, {window, slot, col}, shape), sum));
@@ -58,10 +64,12 @@ struct GatedPool {
     };
     const std::vector<int64_t> grid = {programs_for(width, cols), b.dim("C")};
     if (has_ape)
-      b.kernel("windows_ape", grid, {b.tensor("kv"), b.tensor("score"), b.tensor("y"), b.tensor("ape")}, body);
+      b.kernel("windows_ape", grid,
+               {b.tensor("kv"), b.tensor("score"), b.tensor("y"), b.tensor("ape")}, body);
     else
-      b.kernel("windows", grid, {b.tensor("kv"), b.tensor("score"), b.tensor("y")},
-               [body](KernelBuilder& k, View kv, View score, View y) { body(k, kv, score, y, {}); });
+      b.kernel(
+          "windows", grid, {b.tensor("kv"), b.tensor("score"), b.tensor("y")},
+          [body](KernelBuilder& k, View kv, View score, View y) { body(k, kv, score, y, {}); });
   }
 
   static void reference(const Reference& r) {
@@ -112,8 +120,8 @@ struct GatedPool {
     }
   }
 
-  /// exp of differences up to 60 (huge: 5000, where only the top counts): 4e-6 of the weight; sums of at
-  /// most 130 terms.
+  /// exp of differences up to 60 (huge: 5000, where only the top counts): 4e-6 of the weight; sums
+  /// of at most 130 terms.
   static Tolerance tolerance(const Problem&) { return {.scaled = 2e-5}; }
 
   static Cost cost(const Problem& p) {

@@ -21,16 +21,22 @@ struct GatedPoolOverlap {
         .name = "gated_pool_overlap",
         .family = "compressor",
         .rows = "22,24",
-        .summary = "Gated pool over eight slots: four tokens of the previous window, four of this one.",
-        .formula = "slots of window c, dimension d: (kv, score + ape)[c-1, r, d] and (kv, score + ape)[c, r, D + d], "
-                   "r = 0..3; y[c, d] = sum softmax(scores) kv over the eight\n"
-                   "The window before the first is prev_kv and prev_score (whose scores have the ape already); left "
-                   "out: score -inf, kv 0.\n"
-                   "kv, score [C, 4, 2 D] f32, prev_* [4, 2 D] f32, ape [4, 2 D] f32 (left out: added already), y "
-                   "[C, D]; f32 inside, rounded once",
+        .summary =
+            "Gated pool over eight slots: four tokens of the previous window, four of this one.",
+        .formula =
+            "slots of window c, dimension d: (kv, score + ape)[c-1, r, d] and (kv, score + ape)[c, "
+            "r, D + d], "
+            "r = 0..3; y[c, d] = sum softmax(scores) kv over the eight\n"
+            "The window before the first is prev_kv and prev_score (whose scores have the ape "
+            "already); left "
+            "out: score -inf, kv 0.\n"
+            "kv, score [C, 4, 2 D] f32, prev_* [4, 2 D] f32, ape [4, 2 D] f32 (left out: added "
+            "already), y "
+            "[C, D]; f32 inside, rounded once",
         .source = "model.py:307-345",
         .tensors = {in("kv", "C,4,D*2", {DType::f32}), in("score", "C,4,D*2", {DType::f32}),
-                    out("y", "C,D", {DType::bf16, DType::f32}), optional(in("ape", "4,D*2", {DType::f32})),
+                    out("y", "C,D", {DType::bf16, DType::f32}),
+                    optional(in("ape", "4,D*2", {DType::f32})),
                     optional(in("prev_kv", "4,D*2", {DType::f32})),
                     optional(in("prev_score", "4,D*2", {DType::f32}))},
         .dynamic_dims = {"C"},
@@ -82,17 +88,22 @@ struct GatedPoolOverlap {
     const std::vector<int64_t> grid = {programs_for(width, cols), b.dim("C")};
     const Arg kv = b.tensor("kv"), score = b.tensor("score"), y = b.tensor("y");
     if (has_ape && has_prev)
-      b.kernel("windows_ape_prev", grid, {kv, score, y, b.tensor("ape"), b.tensor("prev_kv"), b.tensor("prev_score")},
-               body);
+      b.kernel("windows_ape_prev", grid,
+               {kv, score, y, b.tensor("ape"), b.tensor("prev_kv"), b.tensor("prev_score")}, body);
     else if (has_ape)
       b.kernel("windows_ape", grid, {kv, score, y, b.tensor("ape")},
-               [body](KernelBuilder& k, View kv, View s, View y, View ape) { body(k, kv, s, y, ape, {}, {}); });
+               [body](KernelBuilder& k, View kv, View s, View y, View ape) {
+                 body(k, kv, s, y, ape, {}, {});
+               });
     else if (has_prev)
       b.kernel("windows_prev", grid, {kv, score, y, b.tensor("prev_kv"), b.tensor("prev_score")},
-               [body](KernelBuilder& k, View kv, View s, View y, View pk, View ps) { body(k, kv, s, y, {}, pk, ps); });
+               [body](KernelBuilder& k, View kv, View s, View y, View pk, View ps) {
+                 body(k, kv, s, y, {}, pk, ps);
+               });
     else
-      b.kernel("windows", grid, {kv, score, y},
-               [body](KernelBuilder& k, View kv, View s, View y) { body(k, kv, s, y, {}, {}, {}); });
+      b.kernel("windows", grid, {kv, score, y}, [body](KernelBuilder& k, View kv, View s, View y) {
+        body(k, kv, s, y, {}, {}, {});
+      });
   }
 
   static void reference(const Reference& r) {
@@ -138,7 +149,12 @@ struct GatedPoolOverlap {
         {{{"C", 1}, {"D", 512}}, ape, {}, false, true, "first window only"},
         {{{"C", 5}, {"D", 512}}, f32, {}, false, true, "main"},
         {{{"C", 17}, {"D", 128}}, f32, {}, false, true, "indexer"},
-        {{{"C", 1}, {"D", 512}}, decode, {}, false, true, "decode: state before, scores have the ape"},
+        {{{"C", 1}, {"D", 512}},
+         decode,
+         {},
+         false,
+         true,
+         "decode: state before, scores have the ape"},
         {{{"C", 4}, {"D", 128}}, chunk, {}, false, true, "later chunk of a prompt"},
         {{{"C", 3}, {"D", 100}}, f32, {}, false, true, "odd width"},
         {{{"C", 2}, {"D", 3}}, plain},
@@ -154,7 +170,8 @@ struct GatedPoolOverlap {
     if (!in.test_case().test) return;
     const std::string& note = in.test_case().note;
     HostTensor& score = in.tensor("score");
-    for (int64_t i = 0; i < score.numel(); ++i) score.set_flat(i, in.normal(note == "huge" ? 1000 : 3));
+    for (int64_t i = 0; i < score.numel(); ++i)
+      score.set_flat(i, in.normal(note == "huge" ? 1000 : 3));
     if (note == "empty state") {
       HostTensor &prev = in.tensor("prev_score"), &kv = in.tensor("prev_kv");
       for (int64_t i = 0; i < prev.numel(); ++i) {

@@ -15,10 +15,14 @@ struct Embedding {
         .name = "embedding",
         .family = "embedding",
         .rows = "1,2",
-        .summary = "Embedding rows of token ids; ids of another rank's share of the vocabulary give zeros.",
-        .formula = "y[t, :] = table[ids[t] - first_id, :] where 0 <= ids[t] - first_id < V, else 0\n"
-                   "ids [T] i32 or i64, table [V, D], y [T, D]; one copy, no arithmetic. `first_id` is the "
-                   "first id of this rank's rows: the sum over ranks is the whole embedding.",
+        .summary =
+            "Embedding rows of token ids; ids of another rank's share of the vocabulary give "
+            "zeros.",
+        .formula =
+            "y[t, :] = table[ids[t] - first_id, :] where 0 <= ids[t] - first_id < V, else 0\n"
+            "ids [T] i32 or i64, table [V, D], y [T, D]; one copy, no arithmetic. `first_id` is "
+            "the "
+            "first id of this rank's rows: the sum over ranks is the whole embedding.",
         .source = "model.py:96-105",
         .tensors = {in("ids", "T", {DType::i64, DType::i32}),
                     weight("table", "V,D", {DType::bf16, DType::f32}),
@@ -69,9 +73,19 @@ struct Embedding {
         {{{"T", 1}, {"V", 97}, {"D", 4096}}, bf16},
         {{{"T", 3}, {"V", 97}, {"D", 7168}}, i32},
         {{{"T", 17}, {"V", 1000}, {"D", 4096}}, bf16},
-        {{{"T", 70}, {"V", 50}, {"D", 33}}, bf16, {}, false, true, "odd width, many rows a program"},
+        {{{"T", 70}, {"V", 50}, {"D", 33}},
+         bf16,
+         {},
+         false,
+         true,
+         "odd width, many rows a program"},
         {{{"T", 9}, {"V", 50}, {"D", 1}}, widened},
-        {{{"T", 5}, {"V", 64}, {"D", 100}}, f32, {{"first_id", 40}}, false, true, "second rank of three"},
+        {{{"T", 5}, {"V", 64}, {"D", 100}},
+         f32,
+         {{"first_id", 40}},
+         false,
+         true,
+         "second rank of three"},
         {{{"T", 17}, {"V", 20}, {"D", 130}}, bf16, {}, false, true, "ids outside"},
         {{{"T", 0}, {"V", 10}, {"D", 64}}, bf16},
         bench_case({{"T", 1}, {"V", 129280}, {"D", 4096}}, bf16, {}, "decode, Flash"),
@@ -86,7 +100,8 @@ struct Embedding {
     for (int64_t t = 0; t < ids.numel(); ++t) {
       int64_t id = in.integer(0, vocabulary - 1) + (first == 0 ? 0 : in.integer(0, 2) * first / 2);
       if (in.test_case().note == "ids outside" && t % 3 == 1)
-        id = std::vector<int64_t>{-1, vocabulary, -1000000, 2000000000, vocabulary - 1, 0}[t / 3 % 6];
+        id = std::vector<int64_t>{
+            -1, vocabulary, -1000000, 2000000000, vocabulary - 1, 0}[t / 3 % 6];
       ids.set_flat(t, static_cast<double>(id));
     }
   }
@@ -96,8 +111,9 @@ struct Embedding {
 
   static Cost cost(const Problem& p) {
     const double row = static_cast<double>(p.dim("T") * p.dim("D"));
-    return {.bytes_read = row * bits(p.dtype("table")) / 8 + p.dim("T") * bits(p.dtype("ids")) / 8.0,
-            .bytes_written = row * bits(p.dtype("y")) / 8};
+    return {
+        .bytes_read = row * bits(p.dtype("table")) / 8 + p.dim("T") * bits(p.dtype("ids")) / 8.0,
+        .bytes_written = row * bits(p.dtype("y")) / 8};
   }
 };
 

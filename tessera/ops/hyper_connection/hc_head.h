@@ -20,13 +20,14 @@ struct HcHead {
         .family = "hyper_connection",
         .rows = "48",
         .summary = "Gates from the residual stream itself, then the weighted sum of its copies.",
-        .formula = "m as hc_mix with fn [4, 4 D]; g[j] = sigmoid(m[j] scale[0] + base[j]) + eps_gate; "
-                   "y[t, d] = sum_j g[j] x[t, j, d] in f32, rounded once\n"
-                   "x [T, 4, D] bf16, scale [1], base [4] f32, y [T, D] bf16",
+        .formula =
+            "m as hc_mix with fn [4, 4 D]; g[j] = sigmoid(m[j] scale[0] + base[j]) + eps_gate; "
+            "y[t, d] = sum_j g[j] x[t, j, d] in f32, rounded once\n"
+            "x [T, 4, D] bf16, scale [1], base [4] f32, y [T, D] bf16",
         .source = "model.py:729",
-        .tensors = {in("x", "T,4,D", {DType::bf16, DType::f32}), weight("fn", "4,D*4", {DType::f32}),
-                    in("scale", "1", {DType::f32}), in("base", "4", {DType::f32}),
-                    out("y", "T,D", {DType::bf16, DType::f32})},
+        .tensors = {in("x", "T,4,D", {DType::bf16, DType::f32}),
+                    weight("fn", "4,D*4", {DType::f32}), in("scale", "1", {DType::f32}),
+                    in("base", "4", {DType::f32}), out("y", "T,D", {DType::bf16, DType::f32})},
         .attributes = {{"eps", 1e-6}, {"eps_gate", 1e-6}},
     };
   }
@@ -39,12 +40,14 @@ struct HcHead {
     const double eps = b.attribute("eps"), eps_gate = b.attribute("eps_gate");
     const DType to = b.dtype("y");
     b.kernel("combine", {t.programs(b.dim("T"))},
-             {b.tensor("x"), parts.dots, parts.squares, b.tensor("scale"), b.tensor("base"), b.tensor("y")},
+             {b.tensor("x"), parts.dots, parts.squares, b.tensor("scale"), b.tensor("base"),
+              b.tensor("y")},
              [=](KernelBuilder& k, View x, View dots, View squares, View scale, View base, View y) {
                t.for_rows(k, x, [&](Tile row) {
                  const Tile total = to_f32(x.extent(2) * kCopies);
                  const Tile m = HcMix::finish(k, dots, squares, row, 1, kCopies, total, eps);
-                 const Tile gates = sigmoid(m * load_scalar(scale, {0}) + load(base, {0}, {kCopies})) + eps_gate;
+                 const Tile gates =
+                     sigmoid(m * load_scalar(scale, {0}) + load(base, {0}, {kCopies})) + eps_gate;
                  std::array<Tile, kCopies> gate;
                  for (int64_t j = 0; j < kCopies; ++j)
                    gate[static_cast<size_t>(j)] = reshape(slice(gates, 1, j, 1), {1});
@@ -61,11 +64,13 @@ struct HcHead {
       double squares = 0, gate[4];
       for (int64_t j = 0; j < 4; ++j)
         for (int64_t d = 0; d < width; ++d) squares += std::pow(r.in("x").at({t, j, d}), 2);
-      const double norm = 1 / std::sqrt(squares / static_cast<double>(4 * width) + r.attribute("eps"));
+      const double norm =
+          1 / std::sqrt(squares / static_cast<double>(4 * width) + r.attribute("eps"));
       for (int64_t n = 0; n < 4; ++n) {
         double sum = 0;
         for (int64_t j = 0; j < 4; ++j)
-          for (int64_t d = 0; d < width; ++d) sum += r.in("x").at({t, j, d}) * r.in("fn").at({n, j * width + d});
+          for (int64_t d = 0; d < width; ++d)
+            sum += r.in("x").at({t, j, d}) * r.in("fn").at({n, j * width + d});
         const double z = sum * norm * r.in("scale").at({0}) + r.in("base").at({n});
         gate[n] = 1 / (1 + std::exp(-z)) + r.attribute("eps_gate");
       }
@@ -82,7 +87,8 @@ struct HcHead {
 
   static std::vector<Case> cases() {
     using Types = std::map<std::string, DType>;
-    const Types bf16 = {{"x", DType::bf16}, {"y", DType::bf16}}, f32 = {{"x", DType::f32}, {"y", DType::f32}};
+    const Types bf16 = {{"x", DType::bf16}, {"y", DType::bf16}},
+                f32 = {{"x", DType::f32}, {"y", DType::f32}};
     return {
         {{{"T", 1}, {"D", 4096}}, bf16, {}, false, true, "Flash"},
         {{{"T", 3}, {"D", 7168}}, bf16, {}, false, true, "Pro"},
@@ -104,7 +110,8 @@ struct HcHead {
         for (int64_t d = 0; d < x.extent(2); ++d) x.set({2, j, d}, 0);
   }
 
-  /// The gates are right to a few 1e-6 (f32 sums of 4 D products of random signs, behind a sigmoid).
+  /// The gates are right to a few 1e-6 (f32 sums of 4 D products of random signs, behind a
+  /// sigmoid).
   static Tolerance tolerance(const Problem&) { return {.scaled = 1e-5}; }
 
   static Cost cost(const Problem& p) {

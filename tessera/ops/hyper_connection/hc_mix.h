@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0
-// The mixing numbers of hyper-connections: norm of the whole residual stream and its projection on a
-// few vectors. Split over K: the parts are summed in order by the second kernel.
+// The mixing numbers of hyper-connections: norm of the whole residual stream and its projection on
+// a few vectors. Split over K: the parts are summed in order by the second kernel.
 #pragma once
 
 #include <algorithm>
@@ -24,12 +24,14 @@ struct HcMix {
         .family = "hyper_connection",
         .rows = "44",
         .summary = "RMS norm of the flattened residual stream projected on N vectors, in f32.",
-        .formula = "m[t, n] = (sum_k X[t, k] fn[n, k]) * rsqrt(sum_k X[t, k]^2 / K + eps), X = x[t] flattened, "
-                   "K = 4 D\n"
-                   "x [T, 4, D] bf16, fn [N, K] f32 (N = 24, at most 32), m [T, N] f32; all f32, no TF32",
+        .formula =
+            "m[t, n] = (sum_k X[t, k] fn[n, k]) * rsqrt(sum_k X[t, k]^2 / K + eps), X = x[t] "
+            "flattened, "
+            "K = 4 D\n"
+            "x [T, 4, D] bf16, fn [N, K] f32 (N = 24, at most 32), m [T, N] f32; all f32, no TF32",
         .source = "model.py:678",
-        .tensors = {in("x", "T,4,D", {DType::bf16, DType::f32}), weight("fn", "N,D*4", {DType::f32}),
-                    out("m", "T,N", {DType::f32})},
+        .tensors = {in("x", "T,4,D", {DType::bf16, DType::f32}),
+                    weight("fn", "N,D*4", {DType::f32}), out("m", "T,N", {DType::f32})},
         .attributes = {{"eps", 1e-6}},
     };
   }
@@ -45,16 +47,67 @@ struct HcMix {
   /// The kernel that sums products and squares of each part of K into workspace.
   static Parts plan_parts(PlanBuilder& b, int64_t outputs) {
     const int64_t k_total = kCopies * b.dim("D"), rows = b.dim("T");
-    const runtime::DotTile tile = b.caps().dot(b.m_class("T"));
-    const int64_t m = std::min<int64_t>(tile.m, 16), n = std::min<int64_t>(pow2_ceil(outputs), 8);
-    const int64_t kt = std::clamp<int64_t>(tile.k, kLanes, m == 1 ? 1024 : 256);
     Parts parts;
     parts.count = parts_of(k_total);
-    const int64_t part = round_up(programs_for(k_total, parts.count), kt);
-    parts.dots = b.workspace("dots", DType::f32, {parts.count, rows, outputs}, {false, true, false});
+    parts.dots =
+        b.workspace("dots", DType::f32, {parts.count, rows, outputs}, {false, true, false});
     parts.squares = b.workspace("squares", DType::f32, {parts.count, rows}, {false, true});
+    if (b.m_class("T") == 1)
+      plan_row(b, outputs, parts);
+    else
+      plan_rows(b, outputs, parts);
+    parts.dots = parts.dots.with_access(Access::kRead);
+    parts.squares = parts.squares.with_access(Access::kRead);
+    return parts;
+  }
+
+  /// One token: each program walks some vectors of fn from one end to the other.
+  static void plan_row(PlanBuilder& b, int64_t outputs, const Parts& parts) {
+    const int64_t k_total = kCopies * b.dim("D"),
+                  cols = std::min(b.caps().vector_tile, pow2_ceil(k_total));
+    const int64_t part = round_up(programs_for(k_total, parts.count), cols);
+    const int64_t vectors =
+        std::clamp<int64_t>(b.caps().gemv_rows, 1, std::max<int64_t>(outputs / 8, 1));
+    // Chips with many small programs take the parts of K apart, the others run through all of them.
+    const int64_t together = b.caps().gemv_rows >= 16 ? parts.count : 1;
+    b.kernel(
+        "row", {programs_for(outputs, vectors), programs_for(parts.count, together), b.dim("T")},
+        {b.tensor("x").reshaped({b.dim("T"), k_total}), b.tensor("fn"),
+         parts.dots.with_access(Access::kWrite), parts.squares.with_access(Access::kWrite)},
+        [=](KernelBuilder& k, View x, View fn, View dots, View squares) {
+          const Tile row = k.program_id(2), width = x.extent(1), zero = k.zeros(DType::f32, {cols});
+          const auto sum = [&](Tile which, auto product) {
+            const auto [lanes] = k.for_range(which * part, min(which * part + part, width), cols,
+                                             lang::carry(zero), [&](Tile c, Tile acc) {
+                                               const Tile v = to_f32(load(x, {row, c}, {cols}));
+                                               return lang::carry(fma(v, product(v, c), acc));
+                                             });
+            return reduce_sum(lanes, 0);
+          };
+          for_program(k, 0, vectors, 1, fn.extent(0), [&](Tile n) {
+            for_program(k, 1, together, 1, dots.extent(0), [&](Tile which) {
+              const Tile dot = sum(which, [&](Tile, Tile c) { return load(fn, {n, c}, {cols}); });
+              store(dots, {which, row, n}, dot);
+            });
+          });
+          k.if_(k.program_id(0) == 0, [&] {
+            for_program(k, 1, together, 1, dots.extent(0), [&](Tile which) {
+              store(squares, {which, row}, sum(which, [](Tile v, Tile) { return v; }));
+            });
+          });
+        });
+  }
+
+  /// Many tokens: products of tiles.
+  static void plan_rows(PlanBuilder& b, int64_t outputs, const Parts& parts) {
+    const int64_t k_total = kCopies * b.dim("D"), rows = b.dim("T");
+    const runtime::DotTile tile = b.caps().dot(b.m_class("T"));
+    const int64_t m = std::min<int64_t>(tile.m, 16), n = std::min<int64_t>(pow2_ceil(outputs), 8);
+    const int64_t kt = std::clamp<int64_t>(tile.k, kLanes, 256);
+    const int64_t part = round_up(programs_for(k_total, parts.count), kt);
     const Arg x = b.tensor("x").reshaped({rows, k_total});
-    const auto body = [m, n, kt, part](KernelBuilder& k, View x, View fn, View dots, View squares, auto tiles) {
+    const auto body = [m, n, kt, part](KernelBuilder& k, View x, View fn, View dots, View squares,
+                                       auto tiles) {
       constexpr size_t kTiles = decltype(tiles)::value;
       const Tile row = k.program_id(0) * m, which = k.program_id(1), first = which * part;
       std::array<Tile, kTiles + 1> sums;
@@ -79,9 +132,10 @@ struct HcMix {
     const std::vector<Arg> args = {x, b.tensor("fn"), parts.dots.with_access(Access::kWrite),
                                    parts.squares.with_access(Access::kWrite)};
     const auto kernel = [&](auto tiles) {
-      b.kernel("parts", grid, args, [body, tiles](KernelBuilder& k, View x, View fn, View d, View s) {
-        body(k, x, fn, d, s, tiles);
-      });
+      b.kernel("parts", grid, args,
+               [body, tiles](KernelBuilder& k, View x, View fn, View d, View s) {
+                 body(k, x, fn, d, s, tiles);
+               });
     };
     switch (programs_for(outputs, n)) {
       case 1: kernel(std::integral_constant<size_t, 1>{}); break;
@@ -89,18 +143,18 @@ struct HcMix {
       case 3: kernel(std::integral_constant<size_t, 3>{}); break;
       default: kernel(std::integral_constant<size_t, 4>{}); break;
     }
-    parts.dots = parts.dots.with_access(Access::kRead);
-    parts.squares = parts.squares.with_access(Access::kRead);
-    return parts;
   }
-  /// The mixing numbers [rows, cols] from row `row` on, summed over the parts; `width`: 1 / K follows.
-  static Tile finish(KernelBuilder& k, const View& dots, const View& squares, Tile row, int64_t rows,
-                     int64_t cols, Operand width, double eps) {
-    const auto [m, q] = k.for_range(
-        0, dots.extent(0), 1, lang::carry(k.zeros(DType::f32, {rows, cols}), k.zeros(DType::f32, {rows})),
-        [&](Tile part, Tile m, Tile q) {
-          return lang::carry(m + load(dots, {part, row, 0}, {rows, cols}), q + load(squares, {part, row}, {rows}));
-        });
+  /// The mixing numbers [rows, cols] from row `row` on, summed over the parts; `width`: 1 / K
+  /// follows.
+  static Tile finish(KernelBuilder& k, const View& dots, const View& squares, Tile row,
+                     int64_t rows, int64_t cols, Operand width, double eps) {
+    const auto [m, q] =
+        k.for_range(0, dots.extent(0), 1,
+                    lang::carry(k.zeros(DType::f32, {rows, cols}), k.zeros(DType::f32, {rows})),
+                    [&](Tile part, Tile m, Tile q) {
+                      return lang::carry(m + load(dots, {part, row, 0}, {rows, cols}),
+                                         q + load(squares, {part, row}, {rows}));
+                    });
     return m * reshape(rsqrt(q / width + eps), {rows, 1});
   }
 
@@ -109,10 +163,12 @@ struct HcMix {
     const int64_t cols = pow2_ceil(b.dim("N"));
     const int64_t rows = std::clamp<int64_t>(b.caps().vector_tile / cols, 1, b.m_class("T"));
     const double eps = b.attribute("eps");
-    b.kernel("sum", {programs_for(b.dim("T"), rows)}, {parts.dots, parts.squares, b.tensor("fn"), b.tensor("m")},
+    b.kernel("sum", {programs_for(b.dim("T"), rows)},
+             {parts.dots, parts.squares, b.tensor("fn"), b.tensor("m")},
              [=](KernelBuilder& k, View dots, View squares, View fn, View m) {
                const Tile row = k.program_id(0) * rows;
-               store(m, {row, 0}, finish(k, dots, squares, row, rows, cols, to_f32(fn.extent(1)), eps));
+               store(m, {row, 0},
+                     finish(k, dots, squares, row, rows, cols, to_f32(fn.extent(1)), eps));
              });
   }
 
@@ -122,7 +178,8 @@ struct HcMix {
       double squares = 0;
       for (int64_t j = 0; j < 4; ++j)
         for (int64_t d = 0; d < width; ++d) squares += std::pow(r.in("x").at({t, j, d}), 2);
-      const double scale = 1 / std::sqrt(squares / static_cast<double>(4 * width) + r.attribute("eps"));
+      const double scale =
+          1 / std::sqrt(squares / static_cast<double>(4 * width) + r.attribute("eps"));
       for (int64_t n = 0; n < outputs; ++n) {
         double sum = 0, magnitude = 0;
         for (int64_t j = 0; j < 4; ++j)
@@ -144,7 +201,12 @@ struct HcMix {
         {{{"T", 17}, {"D", 512}, {"N", 24}}, bf16},
         {{{"T", 70}, {"D", 100}, {"N", 4}}, f32},
         {{{"T", 2}, {"D", 1000}, {"N", 31}}, bf16},
-        {{{"T", 9}, {"D", 33}, {"N", 9}}, f32, {{"eps", 0.5}}, false, true, "odd, eps that matters"},
+        {{{"T", 9}, {"D", 33}, {"N", 9}},
+         f32,
+         {{"eps", 0.5}},
+         false,
+         true,
+         "odd, eps that matters"},
         {{{"T", 4}, {"D", 256}, {"N", 24}}, bf16, {}, false, true, "zero row"},
         {{{"T", 0}, {"D", 4096}, {"N", 24}}, bf16},
         bench_case({{"T", 1}, {"D", 4096}, {"N", 24}}, bf16),
@@ -160,12 +222,13 @@ struct HcMix {
       for (int64_t d = 0; d < x.extent(2); ++d) x.set({1, j, d}, 0);
   }
 
-  /// f32 sums of K products in at least 16 partial sums: in units of sum |x||fn|, random signs make the
-  /// error near 2^-24; 1e-6 leaves room for any order. The norm adds a relative error.
+  /// f32 sums of K products in at least 16 partial sums: in units of sum |x||fn|, random signs make
+  /// the error near 2^-24; 1e-6 leaves room for any order. The norm adds a relative error.
   static Tolerance tolerance(const Problem&) { return {.relative = 1e-5, .scaled = 1e-6}; }
 
   static Cost cost(const Problem& p) {
-    const double k = static_cast<double>(kCopies * p.dim("D")), rows = static_cast<double>(p.dim("T"));
+    const double k = static_cast<double>(kCopies * p.dim("D")),
+                 rows = static_cast<double>(p.dim("T"));
     const double outputs = static_cast<double>(p.dim("N"));
     return {.bytes_read = rows * k * bits(p.dtype("x")) / 8 + outputs * k * 4,
             .bytes_written = rows * outputs * 4,

@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0
-// The residual stream after a sublayer: the sublayer's output spread over the copies, and the copies
-// mixed with each other.
+// The residual stream after a sublayer: the sublayer's output spread over the copies, and the
+// copies mixed with each other.
 #pragma once
 
 #include <array>
@@ -21,12 +21,16 @@ struct HcPostCombine {
         .family = "hyper_connection",
         .rows = "47",
         .summary = "New residual copies from a sublayer's output and the old copies.",
-        .formula = "y[t, k, d] = post[t, k] f[t, d] + sum_j comb[t, j, k] res[t, j, d] in f32, rounded once: comb "
-                   "is contracted over its first index\n"
-                   "f [T, D] bf16, res [T, 4, D] bf16, post [T, 4] and comb [T, 4, 4] f32, y [T, 4, D] bf16",
+        .formula =
+            "y[t, k, d] = post[t, k] f[t, d] + sum_j comb[t, j, k] res[t, j, d] in f32, rounded "
+            "once: comb "
+            "is contracted over its first index\n"
+            "f [T, D] bf16, res [T, 4, D] bf16, post [T, 4] and comb [T, 4, 4] f32, y [T, 4, D] "
+            "bf16",
         .source = "model.py:684",
-        .tensors = {in("f", "T,D", {DType::bf16, DType::f32}), in("res", "T,4,D", {DType::bf16, DType::f32}),
-                    in("post", "T,4", {DType::f32}), in("comb", "T,4,4", {DType::f32}),
+        .tensors = {in("f", "T,D", {DType::bf16, DType::f32}),
+                    in("res", "T,4,D", {DType::bf16, DType::f32}), in("post", "T,4", {DType::f32}),
+                    in("comb", "T,4,4", {DType::f32}),
                     out("y", "T,4,D", {DType::bf16, DType::f32})},
     };
   }
@@ -48,7 +52,8 @@ struct HcPostCombine {
                  for (int64_t i = 0; i < kCopies; ++i) {
                    gate[static_cast<size_t>(i)] = load_scalar(post, {row, i});
                    for (int64_t j = 0; j < kCopies; ++j)
-                     mix[static_cast<size_t>(i)][static_cast<size_t>(j)] = load_scalar(comb, {row, i, j});
+                     mix[static_cast<size_t>(i)][static_cast<size_t>(j)] =
+                         load_scalar(comb, {row, i, j});
                  }
                  k.for_range(0, f.extent(1), t.cols, [&](Tile c) {
                    const Tile added = to_f32(load(f, {row, c}, {t.cols}));

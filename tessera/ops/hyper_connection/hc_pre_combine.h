@@ -2,6 +2,7 @@
 // The input of a sublayer: weighted sum of the four copies of the residual stream.
 #pragma once
 
+#include <array>
 #include <cmath>
 #include <vector>
 
@@ -19,8 +20,10 @@ struct HcPreCombine {
         .family = "hyper_connection",
         .rows = "46",
         .summary = "Weighted sum of the four residual copies.",
-        .formula = "y[t, d] = sum_j pre[t, j] x[t, j, d] in f32, rounded once; x [T, 4, D] bf16, pre [T, 4] f32, "
-                   "y [T, D] bf16",
+        .formula =
+            "y[t, d] = sum_j pre[t, j] x[t, j, d] in f32, rounded once; x [T, 4, D] bf16, pre [T, "
+            "4] f32, "
+            "y [T, D] bf16",
         .source = "model.py:681",
         .tensors = {in("x", "T,4,D", {DType::bf16, DType::f32}), in("pre", "T,4", {DType::f32}),
                     out("y", "T,D", {DType::bf16, DType::f32})},
@@ -28,7 +31,8 @@ struct HcPreCombine {
   }
 
   /// sum_j weight[j] x[row, j, col..] of `cols` columns, f32.
-  static Tile combine(const View& x, Tile row, Operand col, int64_t cols, const std::array<Tile, kCopies>& weight) {
+  static Tile combine(const View& x, Tile row, Operand col, int64_t cols,
+                      const std::array<Tile, kCopies>& weight) {
     const auto copy = [&](int64_t j) { return to_f32(load(x, {row, j, col}, {cols})); };
     Tile sum = copy(0) * weight[0];
     for (int64_t j = 1; j < kCopies; ++j) sum = fma(copy(j), weight[static_cast<size_t>(j)], sum);
@@ -45,7 +49,8 @@ struct HcPreCombine {
              [t, to](KernelBuilder& k, View x, View pre, View y) {
                t.for_rows(k, x, [&](Tile row) {
                  std::array<Tile, kCopies> weight;
-                 for (int64_t j = 0; j < kCopies; ++j) weight[static_cast<size_t>(j)] = load_scalar(pre, {row, j});
+                 for (int64_t j = 0; j < kCopies; ++j)
+                   weight[static_cast<size_t>(j)] = load_scalar(pre, {row, j});
                  k.for_range(0, y.extent(1), t.cols, [&](Tile c) {
                    store(y, {row, c}, cast(combine(x, row, c, t.cols, weight), to));
                  });
@@ -68,7 +73,8 @@ struct HcPreCombine {
 
   static std::vector<Case> cases() {
     using Types = std::map<std::string, DType>;
-    const Types bf16 = {{"x", DType::bf16}, {"y", DType::bf16}}, f32 = {{"x", DType::f32}, {"y", DType::f32}};
+    const Types bf16 = {{"x", DType::bf16}, {"y", DType::bf16}},
+                f32 = {{"x", DType::f32}, {"y", DType::f32}};
     const Types widened = {{"x", DType::bf16}, {"y", DType::f32}};
     return {
         {{{"T", 1}, {"D", 4096}}, bf16, {}, false, true, "Flash"},

@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0
-// Mixing numbers of hyper-connections to weights: gates by sigmoid, a doubly stochastic 4 x 4 matrix by
-// Sinkhorn iterations.
+// Mixing numbers of hyper-connections to weights: gates by sigmoid, a doubly stochastic 4 x 4
+// matrix by Sinkhorn iterations.
 #pragma once
 
 #include <array>
@@ -21,22 +21,29 @@ struct HcSplitSinkhorn {
         .name = "hc_split_sinkhorn",
         .family = "hyper_connection",
         .rows = "45",
-        .summary = "Splits the 24 mixing numbers of a token into pre and post gates and a Sinkhorn matrix.",
-        .formula = "pre[j] = sigmoid(m[j] scale[0] + base[j]) + eps; post[j] = 2 sigmoid(m[4+j] scale[1] + "
-                   "base[4+j])\n"
-                   "C[j, k] = m[8+4j+k] scale[2] + base[8+4j+k]; C <- softmax over k of C + eps; C <- C / (sum "
-                   "over j of C + eps); then iterations - 1 times: C <- C / (sum over k + eps), C <- C / (sum over "
-                   "j + eps)\n"
-                   "m [T, 24], scale [3], base [24] -> pre [T, 4], post [T, 4], comb [T, 4, 4], all f32",
+        .summary =
+            "Splits the 24 mixing numbers of a token into pre and post gates and a Sinkhorn "
+            "matrix.",
+        .formula =
+            "pre[j] = sigmoid(m[j] scale[0] + base[j]) + eps; post[j] = 2 sigmoid(m[4+j] scale[1] "
+            "+ "
+            "base[4+j])\n"
+            "C[j, k] = m[8+4j+k] scale[2] + base[8+4j+k]; C <- softmax over k of C + eps; C <- C / "
+            "(sum "
+            "over j of C + eps); then iterations - 1 times: C <- C / (sum over k + eps), C <- C / "
+            "(sum over "
+            "j + eps)\n"
+            "m [T, 24], scale [3], base [24] -> pre [T, 4], post [T, 4], comb [T, 4, 4], all f32",
         .source = "kernel.py:372",
-        .tensors = {in("m", "T,24", {DType::f32}), in("scale", "3", {DType::f32}), in("base", "24", {DType::f32}),
-                    out("pre", "T,4", {DType::f32}), out("post", "T,4", {DType::f32}),
-                    out("comb", "T,4,4", {DType::f32})},
+        .tensors = {in("m", "T,24", {DType::f32}), in("scale", "3", {DType::f32}),
+                    in("base", "24", {DType::f32}), out("pre", "T,4", {DType::f32}),
+                    out("post", "T,4", {DType::f32}), out("comb", "T,4,4", {DType::f32})},
         .attributes = {{"eps", 1e-6}, {"iterations", 20}},
     };
   }
 
-  /// Divides each element by the sum of its line plus eps; lines are rows (fixed j) or columns (fixed k).
+  /// Divides each element by the sum of its line plus eps; lines are rows (fixed j) or columns
+  /// (fixed k).
   static Matrix divide_by_lines(Matrix c, bool rows, double eps) {
     const size_t line = rows ? 4 : 1, step = rows ? 1 : 4;
     for (size_t i = 0; i < 4; ++i) {
@@ -64,7 +71,8 @@ struct HcSplitSinkhorn {
     const double eps = b.attribute("eps");
     const auto iterations = static_cast<int64_t>(b.attribute("iterations"));
     b.kernel("tokens", {programs_for(b.dim("T"), tokens)},
-             {b.tensor("m"), b.tensor("scale"), b.tensor("base"), b.tensor("pre"), b.tensor("post"), b.tensor("comb")},
+             {b.tensor("m"), b.tensor("scale"), b.tensor("base"), b.tensor("pre"), b.tensor("post"),
+              b.tensor("comb")},
              [=](KernelBuilder& k, View m, View scale, View base, View pre, View post, View comb) {
                const Tile row = k.program_id(0) * tokens;
                const auto number = [&](int64_t n, int64_t group) {
@@ -81,7 +89,8 @@ struct HcSplitSinkhorn {
                  return divide_by_lines(divide_by_lines({elements...}, true, eps), false, eps);
                });
                for (int64_t i = 0; i < 16; ++i)
-                 store(comb, {row, i / 4, i % 4}, reshape(c[static_cast<size_t>(i)], {tokens, 1, 1}));
+                 store(comb, {row, i / 4, i % 4},
+                       reshape(c[static_cast<size_t>(i)], {tokens, 1, 1}));
              });
   }
 
@@ -142,7 +151,9 @@ struct HcSplitSinkhorn {
 
   static Cost cost(const Problem& p) {
     const double rows = static_cast<double>(p.dim("T"));
-    return {.bytes_read = rows * 96, .bytes_written = rows * 96, .flops = rows * (100 + 56 * p.attribute("iterations"))};
+    return {.bytes_read = rows * 96,
+            .bytes_written = rows * 96,
+            .flops = rows * (100 + 56 * p.attribute("iterations"))};
   }
 };
 

@@ -18,9 +18,10 @@ struct HeadRmsNorm {
         .family = "norm",
         .rows = "5",
         .summary = "RMS norm of each head, rounded to bf16 at every step as the official chain is.",
-        .formula = "y[t, h, :] = r(x * r(rsqrt(r(r(mean_d r(x^2)) + eps)))), x = x[t, h, :], r = round to "
-                   "bf16, the mean summed in f32; x, y [T, H, D] bf16.\n"
-                   "With exact_fp32 = 1 only the result is rounded: y = r(x * rsqrt(mean x^2 + eps)).",
+        .formula =
+            "y[t, h, :] = r(x * r(rsqrt(r(r(mean_d r(x^2)) + eps)))), x = x[t, h, :], r = round to "
+            "bf16, the mean summed in f32; x, y [T, H, D] bf16.\n"
+            "With exact_fp32 = 1 only the result is rounded: y = r(x * rsqrt(mean x^2 + eps)).",
         .source = "model.py:498",
         .tensors = {in("x", "T,H,D", {DType::bf16, DType::f32}),
                     out("y", "T,H,D", {DType::bf16, DType::f32})},
@@ -88,7 +89,8 @@ struct HeadRmsNorm {
         }
         const double mean = bf16(squares / static_cast<double>(width));
         const double scale = bf16(1 / std::sqrt(bf16(mean + r.attribute("eps"))));
-        for (int64_t d = 0; d < width; ++d) r.out("y").set({t, h, d}, r.in("x").at({t, h, d}) * scale);
+        for (int64_t d = 0; d < width; ++d)
+          r.out("y").set({t, h, d}, r.in("x").at({t, h, d}) * scale);
       }
   }
 
@@ -111,8 +113,8 @@ struct HeadRmsNorm {
     };
   }
 
-  /// Redraws heads whose mean lies so near to a rounding boundary of bf16 that the order of summation
-  /// would decide: everything else in the chain is exact.
+  /// Redraws heads whose mean lies so near to a rounding boundary of bf16 that the order of
+  /// summation would decide: everything else in the chain is exact.
   static void settle(Inputs& in, HostTensor& x, int64_t t, int64_t h, double scale) {
     const int64_t width = in.problem().dim("D");
     for (int attempt = 0; attempt < 100; ++attempt) {
@@ -140,8 +142,8 @@ struct HeadRmsNorm {
       }
   }
 
-  /// The chain is exact given the rounded mean (products of two bf16 fit f32, one rounding follows). The
-  /// f32 variant: as rms_norm.
+  /// The chain is exact given the rounded mean (products of two bf16 fit f32, one rounding
+  /// follows). The f32 variant: as rms_norm.
   static Tolerance tolerance(const Problem& p) {
     return {.relative = p.flag("exact_fp32") ? 1e-5 : 1e-6};
   }

@@ -18,9 +18,11 @@ struct QNormRope {
         .family = "norm",
         .rows = "5,8",
         .summary = "RMS norm of each query head, then rope on its last 64 dimensions, in place.",
-        .formula = "q <- rope(head_rms_norm(q)): the norm rounds to bf16 (at every step, or once with exact_fp32 = "
-                   "1), the rotation rounds its 64 dimensions once more\n"
-                   "q [T, H, D] bf16, positions [T], cos and sin [P, 32] f32",
+        .formula =
+            "q <- rope(head_rms_norm(q)): the norm rounds to bf16 (at every step, or once with "
+            "exact_fp32 = "
+            "1), the rotation rounds its 64 dimensions once more\n"
+            "q [T, H, D] bf16, positions [T], cos and sin [P, 32] f32",
         .source = "model.py:498-499",
         .tensors = {inout("q", "T,H,D", {DType::bf16, DType::f32}),
                     in("positions", "T", {DType::i32, DType::i64}), in("cos", "P,32", {DType::f32}),
@@ -58,7 +60,8 @@ struct QNormRope {
 
   static void reference(const Reference& r) {
     const int64_t width = r.dim("D"), start = width - 64;
-    const bool exact = r.attribute("exact_fp32") != 0, narrow = r.problem().dtype("q") == DType::bf16;
+    const bool exact = r.attribute("exact_fp32") != 0,
+               narrow = r.problem().dtype("q") == DType::bf16;
     const auto bf16 = [](double v) { return double{decode_bf16(encode_bf16(v))}; };
     const auto step = [&](double v) { return exact ? v : bf16(v); };
     for (int64_t t = 0; t < r.dim("T"); ++t)
@@ -75,7 +78,8 @@ struct QNormRope {
           const double x = normed(start + 2 * i), y = normed(start + 2 * i + 1);
           const double a = narrow ? bf16(x) : x, b = narrow ? bf16(y) : y;
           r.out("q").set({t, h, start + 2 * i}, a * c - b * s, std::abs(a * c) + std::abs(b * s));
-          r.out("q").set({t, h, start + 2 * i + 1}, a * s + b * c, std::abs(a * s) + std::abs(b * c));
+          r.out("q").set({t, h, start + 2 * i + 1}, a * s + b * c,
+                         std::abs(a * s) + std::abs(b * c));
         }
       }
   }
@@ -91,7 +95,12 @@ struct QNormRope {
         {{{"T", 2}, {"H", 128}, {"D", 512}, {"P", 64}}, i64, {}, false, true, "Pro"},
         {{{"T", 3}, {"H", 8}, {"D", 512}, {"P", 64}}, f32, exact},
         {{{"T", 17}, {"H", 5}, {"D", 512}, {"P", 64}}, bf16},
-        {{{"T", 5}, {"H", 3}, {"D", 100}, {"P", 9}}, bf16, {{"eps", 0.5}}, false, true, "zero head"},
+        {{{"T", 5}, {"H", 3}, {"D", 100}, {"P", 9}},
+         bf16,
+         {{"eps", 0.5}},
+         false,
+         true,
+         "zero head"},
         {{{"T", 3}, {"H", 2}, {"D", 64}, {"P", 9}}, f32, exact},
         {{{"T", 0}, {"H", 64}, {"D", 512}, {"P", 64}}, bf16},
         bench_case({{"T", 1}, {"H", 64}, {"D", 512}, {"P", 4096}}, bf16),
@@ -114,13 +123,15 @@ struct QNormRope {
 
   /// As head_rms_norm and rope.
   static Tolerance tolerance(const Problem& p) {
-    return {.relative = p.flag("exact_fp32") ? 1e-5 : 0.0, .scaled = p.flag("exact_fp32") ? 1e-5 : 3e-7};
+    return {.relative = p.flag("exact_fp32") ? 1e-5 : 0.0,
+            .scaled = p.flag("exact_fp32") ? 1e-5 : 3e-7};
   }
 
   static Cost cost(const Problem& p) {
     const double elements = static_cast<double>(p.dim("T") * p.dim("H") * p.dim("D"));
     const double bytes = elements * bits(p.dtype("q")) / 8;
-    return {.bytes_read = bytes + p.dim("T") * 256.0, .bytes_written = bytes, .flops = 3.5 * elements};
+    return {
+        .bytes_read = bytes + p.dim("T") * 256.0, .bytes_written = bytes, .flops = 3.5 * elements};
   }
 };
 

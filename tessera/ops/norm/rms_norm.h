@@ -17,17 +17,20 @@ struct RmsNorm {
         .family = "norm",
         .rows = "4",
         .summary = "RMS norm over the last dimension with a weight, one rounding at the end.",
-        .formula = "y[t, d] = x[t, d] * rsqrt(sum_d x[t, d]^2 / D + eps) * w[d]\n"
-                   "x [T, D], w [D], y [T, D]; everything in f32, rounded once to the dtype of y.",
+        .formula =
+            "y[t, d] = x[t, d] * rsqrt(sum_d x[t, d]^2 / D + eps) * w[d]\n"
+            "x [T, D], w [D], y [T, D]; everything in f32, rounded once to the dtype of y.",
         .source = "model.py:183",
-        .tensors = {in("x", "T,D", {DType::bf16, DType::f32}), in("w", "D", {DType::bf16, DType::f32}),
+        .tensors = {in("x", "T,D", {DType::bf16, DType::f32}),
+                    in("w", "D", {DType::bf16, DType::f32}),
                     out("y", "T,D", {DType::bf16, DType::f32})},
         .attributes = {{"eps", 1e-6}},
     };
   }
 
   /// rsqrt(mean x^2 + eps) of the rows of one tile, f32 [rows, 1].
-  static Tile inverse_rms(KernelBuilder& k, const View& x, Tile row, const RowTiling& t, double eps) {
+  static Tile inverse_rms(KernelBuilder& k, const View& x, Tile row, const RowTiling& t,
+                          double eps) {
     const auto [squares] = k.for_range(
         0, x.extent(1), t.cols, lang::carry(k.zeros(DType::f32, t.shape())), [&](Tile c, Tile sum) {
           const Tile v = to_f32(load(x, {row, c}, t.shape()));
@@ -49,7 +52,8 @@ struct RmsNorm {
                  if (one_tile) {
                    const Tile v = to_f32(load(x, {row, 0}, t.shape()));
                    const Tile mean = reduce_sum(v * v, 1) / to_f32(x.extent(1));
-                   store(y, {row, 0}, cast(v * rsqrt(mean + eps) * to_f32(load(w, {0}, {t.cols})), to));
+                   store(y, {row, 0},
+                         cast(v * rsqrt(mean + eps) * to_f32(load(w, {0}, {t.cols})), to));
                    return;
                  }
                  const Tile scale = inverse_rms(k, x, row, t, eps);
@@ -84,7 +88,12 @@ struct RmsNorm {
         {{{"T", 17}, {"D", 1024}}, bf16, {}, false, true, "Flash q_norm"},
         {{{"T", 5}, {"D", 1536}}, mixed, {}, false, true, "Pro q_norm"},
         {{{"T", 9}, {"D", 512}}, bf16, {}, false, true, "kv_norm"},
-        {{{"T", 75}, {"D", 128}}, bf16, {}, false, true, "indexer compressor, several rows a program"},
+        {{{"T", 75}, {"D", 128}},
+         bf16,
+         {},
+         false,
+         true,
+         "indexer compressor, several rows a program"},
         {{{"T", 17}, {"D", 4096}}, f32},
         {{{"T", 3}, {"D", 512}}, narrowed},
         {{{"T", 6}, {"D", 1000}}, bf16, {}, false, true, "zero row"},

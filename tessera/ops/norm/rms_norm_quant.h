@@ -19,10 +19,13 @@ struct RmsNormQuant {
         .name = "rms_norm_quant",
         .family = "norm",
         .rows = "4,10,21",
-        .summary = "RMS norm rounded to bf16, then e4m3 with a power-of-two scale for each 128 elements.",
-        .formula = "z = bf16(x * rsqrt(sum_d x^2 / D + eps) * w) as rms_norm; (q, s) = act_quant(z)\n"
-                   "x [T, D] bf16, w [D], q [T, D] e4m3, s [T, D/128] e8m0; z [T, D] bf16 is written too where "
-                   "asked for (the compressor and the indexer weights read it).",
+        .summary =
+            "RMS norm rounded to bf16, then e4m3 with a power-of-two scale for each 128 elements.",
+        .formula =
+            "z = bf16(x * rsqrt(sum_d x^2 / D + eps) * w) as rms_norm; (q, s) = act_quant(z)\n"
+            "x [T, D] bf16, w [D], q [T, D] e4m3, s [T, D/128] e8m0; z [T, D] bf16 is written too "
+            "where "
+            "asked for (the compressor and the indexer weights read it).",
         .source = "model.py:183, kernel.py:41-127",
         .tensors = {in("x", "T,D", {DType::bf16}), in("w", "D", {DType::bf16, DType::f32}),
                     out("q", "T,D", {DType::f8e4m3}), out("s", "T,D/128", {DType::f8e8m0}),
@@ -58,8 +61,9 @@ struct RmsNormQuant {
     if (keep)
       b.kernel("rows_kept", grid, {x, w, q, s, streamed_if_large(b, "z", "T", width)}, body);
     else
-      b.kernel("rows", grid, {x, w, q, s},
-               [body](KernelBuilder& k, View x, View w, View q, View s) { body(k, x, w, q, s, {}); });
+      b.kernel(
+          "rows", grid, {x, w, q, s},
+          [body](KernelBuilder& k, View x, View w, View q, View s) { body(k, x, w, q, s, {}); });
   }
 
   static void reference(const Reference& r) {
@@ -77,12 +81,14 @@ struct RmsNormQuant {
       for (int64_t first = 0; first < width; first += 128) {
         const int64_t end = std::min(width, first + 128);
         double amax = 1e-4;
-        for (int64_t d = first; d < end; ++d) amax = std::max(amax, std::abs(z[static_cast<size_t>(d)]));
+        for (int64_t d = first; d < end; ++d)
+          amax = std::max(amax, std::abs(z[static_cast<size_t>(d)]));
         int exponent = -40;
         while (std::ldexp(448, exponent) < amax) ++exponent;
         r.out("s").set({t, first / 128}, std::ldexp(1.0, exponent));
         for (int64_t d = first; d < end; ++d)
-          r.out("q").set({t, d}, decode_e4m3(encode_e4m3(std::ldexp(z[static_cast<size_t>(d)], -exponent))));
+          r.out("q").set(
+              {t, d}, decode_e4m3(encode_e4m3(std::ldexp(z[static_cast<size_t>(d)], -exponent))));
       }
     }
   }
@@ -112,8 +118,9 @@ struct RmsNormQuant {
       for (int64_t d = 0; d < x.extent(1); ++d) x.set({2, d}, 0);
   }
 
-  /// The bf16 value before quantisation may round the other way where the f32 sums differ (relative 1e-6
-  /// of a step of 2^-8: about 1 in 4000); one in sixteen of those then crosses a boundary of e4m3.
+  /// The bf16 value before quantisation may round the other way where the f32 sums differ (relative
+  /// 1e-6 of a step of 2^-8: about 1 in 4000); one in sixteen of those then crosses a boundary of
+  /// e4m3.
   static Tolerance tolerance(const Problem&) { return {.relative = 1e-5, .one_step_share = 1e-3}; }
 
   static Cost cost(const Problem& p) {

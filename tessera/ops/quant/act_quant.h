@@ -26,10 +26,12 @@ struct ActQuant {
         .family = "quant",
         .rows = "10",
         .summary = "bf16 to e4m3 with one power-of-two scale for each block of a row.",
-        .formula = "with B = block and X = x[t, bB..bB+B-1]: s[t, b] = 2^ceil(log2(max(max |X|, 1e-4) / 448)), "
-                   "y = e4m3(clamp(X / s[t, b], -448, 448)), rounded to nearest even\n"
-                   "x [T, K] bf16, y [T, K] e4m3, s [T, S] e8m0 (or f32 with the same values), S = K / B "
-                   "rounded up. A block with an infinity or a NaN has the scale NaN (f32: infinity).",
+        .formula =
+            "with B = block and X = x[t, bB..bB+B-1]: s[t, b] = 2^ceil(log2(max(max |X|, 1e-4) / "
+            "448)), "
+            "y = e4m3(clamp(X / s[t, b], -448, 448)), rounded to nearest even\n"
+            "x [T, K] bf16, y [T, K] e4m3, s [T, S] e8m0 (or f32 with the same values), S = K / B "
+            "rounded up. A block with an infinity or a NaN has the scale NaN (f32: infinity).",
         .source = "kernel.py:41-127",
         .tensors = {in("x", "T,K", {DType::bf16, DType::f32}), out("y", "T,K", {DType::f8e4m3}),
                     out("s", "T,S", {DType::f8e8m0, DType::f32})},
@@ -39,8 +41,8 @@ struct ActQuant {
 
   // ---- building blocks, shared by the operators that quantise ----
 
-  /// max |x| over the last axis as the bits of an f32 (i32 [.., 1]), at least those of `least`: the order of
-  /// integers is that of magnitudes, with infinity and NaN above all numbers.
+  /// max |x| over the last axis as the bits of an f32 (i32 [.., 1]), at least those of `least`: the
+  /// order of integers is that of magnitudes, with infinity and NaN above all numbers.
   static Tile amax_bits(Tile x, float least) {
     const Tile magnitude = bitcast(x, DType::i32) & 0x7fffffff;
     return max(reduce_max(magnitude, x.rank() - 1), std::bit_cast<int32_t>(least));
@@ -76,7 +78,8 @@ struct ActQuant {
   static Tiling tiling(const PlanBuilder& b, int64_t width, int64_t block) {
     const int64_t grain = b.caps().program_grain;
     Tiling t;
-    t.blocks = std::max<int64_t>(1, std::min(b.caps().vector_tile / block, pow2_ceil(width) / block));
+    t.blocks =
+        std::max<int64_t>(1, std::min(b.caps().vector_tile / block, pow2_ceil(width) / block));
     const int64_t tile = t.blocks * block;
     t.cols_per_program = width > grain ? round_up(grain, tile) : round_up(pow2_ceil(width), tile);
     t.rows_per_program = std::clamp<int64_t>(grain / t.cols_per_program, 1, b.m_class("T"));
@@ -95,16 +98,18 @@ struct ActQuant {
     const int64_t width = b.dim("K");
     const Tiling t = tiling(b, width, block);
     const DType scales = b.dtype("s");
-    b.kernel("blocks", {programs_for(width, t.cols_per_program), programs_for(b.dim("T"), t.rows_per_program)},
-             {b.tensor("x"), streamed_if_large(b, "y", "T", width), b.tensor("s")},
-             [t, block, scales](KernelBuilder& k, View x, View y, View s) {
-               for_tiles(k, x, t, t.blocks * block, [&](Tile row, Tile col) {
-                 const Tile v = to_f32(load(x, {row, col}, {t.blocks * block}));
-                 const Blocks q = quantise(reshape(v, {t.blocks, block}));
-                 store(y, {row, col}, reshape(q.codes, {t.blocks * block}));
-                 store(s, {row, col / block}, reshape(stored_scale(q.exponent, scales), {t.blocks}));
-               });
-             });
+    b.kernel(
+        "blocks",
+        {programs_for(width, t.cols_per_program), programs_for(b.dim("T"), t.rows_per_program)},
+        {b.tensor("x"), streamed_if_large(b, "y", "T", width), b.tensor("s")},
+        [t, block, scales](KernelBuilder& k, View x, View y, View s) {
+          for_tiles(k, x, t, t.blocks * block, [&](Tile row, Tile col) {
+            const Tile v = to_f32(load(x, {row, col}, {t.blocks * block}));
+            const Blocks q = quantise(reshape(v, {t.blocks, block}));
+            store(y, {row, col}, reshape(q.codes, {t.blocks * block}));
+            store(s, {row, col / block}, reshape(stored_scale(q.exponent, scales), {t.blocks}));
+          });
+        });
   }
 
   static void reference(const Reference& r) {
@@ -128,7 +133,8 @@ struct ActQuant {
         int exponent = -40;
         while (std::ldexp(448, exponent) < amax) ++exponent;
         for (int64_t d = b * block; d < end; ++d)
-          r.out("y").set({t, d}, decode_e4m3(encode_e4m3(std::ldexp(r.in("x").at({t, d}), -exponent))));
+          r.out("y").set({t, d},
+                         decode_e4m3(encode_e4m3(std::ldexp(r.in("x").at({t, d}), -exponent))));
         r.out("s").set({t, b}, std::ldexp(1.0, exponent));
       }
   }
@@ -159,8 +165,9 @@ struct ActQuant {
     };
   }
 
-  /// Blocks whose amax is a power of two, 1.75 times one, or just beside these, from the smallest to the
-  /// largest bf16, the rest of the block on ties of e4m3: all that can go wrong with exponent bits.
+  /// Blocks whose amax is a power of two, 1.75 times one, or just beside these, from the smallest
+  /// to the largest bf16, the rest of the block on ties of e4m3: all that can go wrong with
+  /// exponent bits.
   static void fill_edges(Inputs& in, HostTensor& x, int64_t t, int64_t first, int64_t count) {
     const double mantissas[] = {1, 1.7421875, 1.75, 1.7578125, 1.9921875, 1.75 + 0x1p-23};
     const int exponents[] = {127, 8, 0, -7, -14, -22, -126, -133};

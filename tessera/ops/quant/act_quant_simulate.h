@@ -20,11 +20,16 @@ struct ActQuantSimulate {
         .name = "act_quant_simulate",
         .family = "quant",
         .rows = "11",
-        .summary = "Quantise to e4m3 in blocks of 64 and back, in place, on the first columns of each row.",
-        .formula = "for each block X of 64 among x[t, 0..columns-1]: s = 2^ceil(log2(max(max |X|, 1e-4) / 448)), "
-                   "X <- bf16(float(e4m3(X / s)) * s)\n"
-                   "x [T, D] bf16; columns is 448 for D = 512, the other 64 keep their rope in bf16. Rounded to "
-                   "e4m3, as the later official code does (April's kernel did not round).",
+        .summary =
+            "Quantise to e4m3 in blocks of 64 and back, in place, on the first columns of each "
+            "row.",
+        .formula =
+            "for each block X of 64 among x[t, 0..columns-1]: s = 2^ceil(log2(max(max |X|, 1e-4) / "
+            "448)), "
+            "X <- bf16(float(e4m3(X / s)) * s)\n"
+            "x [T, D] bf16; columns is 448 for D = 512, the other 64 keep their rope in bf16. "
+            "Rounded to "
+            "e4m3, as the later official code does (April's kernel did not round).",
         .source = "kernel.py:41 (inplace), model.py:506",
         .tensors = {inout("x", "T,D", {DType::bf16, DType::f32})},
         .attributes = {{"columns", 448}},
@@ -42,17 +47,18 @@ struct ActQuantSimulate {
     const ActQuant::Tiling t = ActQuant::tiling(b, columns, kBlock);
     const DType dtype = b.dtype("x");
     const int64_t tile = t.blocks * kBlock;
-    b.kernel("blocks",
-             {programs_for(columns, t.cols_per_program), programs_for(b.dim("T"), t.rows_per_program)},
-             {b.tensor("x")}, [t, tile, columns, dtype](KernelBuilder& k, View whole) {
-               const View x = whole.bounded(1, columns);
-               for_program(k, 1, t.rows_per_program, 1, x.extent(0), [&](Tile row) {
-                 for_program(k, 0, t.cols_per_program, tile, columns, [&](Tile col) {
-                   const Tile v = reshape(to_f32(load(x, {row, col}, {tile})), {t.blocks, kBlock});
-                   store(x, {row, col}, cast(reshape(simulate(v), {tile}), dtype));
-                 });
-               });
-             });
+    b.kernel(
+        "blocks",
+        {programs_for(columns, t.cols_per_program), programs_for(b.dim("T"), t.rows_per_program)},
+        {b.tensor("x")}, [t, tile, columns, dtype](KernelBuilder& k, View whole) {
+          const View x = whole.bounded(1, columns);
+          for_program(k, 1, t.rows_per_program, 1, x.extent(0), [&](Tile row) {
+            for_program(k, 0, t.cols_per_program, tile, columns, [&](Tile col) {
+              const Tile v = reshape(to_f32(load(x, {row, col}, {tile})), {t.blocks, kBlock});
+              store(x, {row, col}, cast(reshape(simulate(v), {tile}), dtype));
+            });
+          });
+        });
   }
 
   static void reference(const Reference& r) {

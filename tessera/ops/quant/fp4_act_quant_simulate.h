@@ -20,10 +20,12 @@ struct Fp4ActQuantSimulate {
         .family = "quant",
         .rows = "12",
         .summary = "Quantise to e2m1 in blocks of 32 and back, in place.",
-        .formula = "for each block X of 32 of x[t, :]: s = 2^ceil(log2(max(max |X|, 6 * 2^-126) / 6)), "
-                   "X <- bf16(float(e2m1(X / s)) * s)\n"
-                   "e2m1 rounds to nearest even in {0, .5, 1, 1.5, 2, 3, 4, 6}: .25 -> 0, .75 -> 1, 1.25 -> 1, "
-                   "1.75 -> 2, 2.5 -> 2, 3.5 -> 4, 5 -> 4. x [T, D] bf16, T any rows (tokens x heads).",
+        .formula =
+            "for each block X of 32 of x[t, :]: s = 2^ceil(log2(max(max |X|, 6 * 2^-126) / 6)), "
+            "X <- bf16(float(e2m1(X / s)) * s)\n"
+            "e2m1 rounds to nearest even in {0, .5, 1, 1.5, 2, 3, 4, 6}: .25 -> 0, .75 -> 1, 1.25 "
+            "-> 1, "
+            "1.75 -> 2, 2.5 -> 2, 3.5 -> 4, 5 -> 4. x [T, D] bf16, T any rows (tokens x heads).",
         .source = "kernel.py:129-203",
         .tensors = {inout("x", "T,D", {DType::bf16, DType::f32})},
     };
@@ -32,7 +34,8 @@ struct Fp4ActQuantSimulate {
   /// Blocks [.., 32] f32 as FP4 storage returns them; 6 = 1.5 x 2^2.
   static Tile simulate(Tile x) {
     const Tile exponent = ((ActQuant::amax_bits(x, 6 * 0x1p-126f) + 0x3fffff) >> 23) - 2;
-    return round_to(x * ActQuant::inverse_scale(exponent), DType::f4e2m1) * ActQuant::scale_of(exponent);
+    return round_to(x * ActQuant::inverse_scale(exponent), DType::f4e2m1) *
+           ActQuant::scale_of(exponent);
   }
 
   static void plan(PlanBuilder& b) {
@@ -40,14 +43,15 @@ struct Fp4ActQuantSimulate {
     const ActQuant::Tiling t = ActQuant::tiling(b, width, kBlock);
     const DType dtype = b.dtype("x");
     const int64_t tile = t.blocks * kBlock;
-    b.kernel("blocks",
-             {programs_for(width, t.cols_per_program), programs_for(b.dim("T"), t.rows_per_program)},
-             {b.tensor("x")}, [t, tile, dtype](KernelBuilder& k, View x) {
-               ActQuant::for_tiles(k, x, t, tile, [&](Tile row, Tile col) {
-                 const Tile v = reshape(to_f32(load(x, {row, col}, {tile})), {t.blocks, kBlock});
-                 store(x, {row, col}, cast(reshape(simulate(v), {tile}), dtype));
-               });
-             });
+    b.kernel(
+        "blocks",
+        {programs_for(width, t.cols_per_program), programs_for(b.dim("T"), t.rows_per_program)},
+        {b.tensor("x")}, [t, tile, dtype](KernelBuilder& k, View x) {
+          ActQuant::for_tiles(k, x, t, tile, [&](Tile row, Tile col) {
+            const Tile v = reshape(to_f32(load(x, {row, col}, {tile})), {t.blocks, kBlock});
+            store(x, {row, col}, cast(reshape(simulate(v), {tile}), dtype));
+          });
+        });
   }
 
   static void reference(const Reference& r) {
@@ -64,7 +68,8 @@ struct Fp4ActQuantSimulate {
           const double x = std::ldexp(r.in("x").at({t, d}), -exponent);
           int code = 0;
           // A tie goes to the even code: up from an odd one, down from an even one.
-          while (code < 7 && (std::abs(x) > limits[code] || (std::abs(x) == limits[code] && code % 2 == 1)))
+          while (code < 7 &&
+                 (std::abs(x) > limits[code] || (std::abs(x) == limits[code] && code % 2 == 1)))
             ++code;
           r.out("x").set({t, d}, std::copysign(std::ldexp(codes[code], exponent), x));
         }
@@ -87,7 +92,8 @@ struct Fp4ActQuantSimulate {
     };
   }
 
-  /// Every tie and every neighbour of a tie, with both signs, at scales from the smallest to the largest.
+  /// Every tie and every neighbour of a tie, with both signs, at scales from the smallest to the
+  /// largest.
   static void fill_ties(Inputs& in, HostTensor& x, int64_t t, int64_t first, int64_t count) {
     const double ties[] = {.25, .75, 1.25, 1.75, 2.5, 3.5, 5, 0, 1, 6};
     const int exponents[] = {0, -3, 9, -124, 124, -20, 60, -126};

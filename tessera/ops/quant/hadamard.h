@@ -21,16 +21,17 @@ struct Hadamard {
         .family = "quant",
         .rows = "14",
         .summary = "Hadamard transform of 128 elements, f32 inside, one rounding.",
-        .formula = "y[t, i] = 128^-0.5 * sum_j (-1)^popcount(i & j) x[t, j]; x, y [T, 128], T any rows "
-                   "(tokens x heads); Sylvester order",
+        .formula =
+            "y[t, i] = 128^-0.5 * sum_j (-1)^popcount(i & j) x[t, j]; x, y [T, 128], T any rows "
+            "(tokens x heads); Sylvester order",
         .source = "model.py:247",
         .tensors = {in("x", "T,128", {DType::bf16, DType::f32}),
                     out("y", "T,128", {DType::bf16, DType::f32})},
     };
   }
 
-  /// x [.., 128] f32, transformed and scaled. Each step transforms the lowest bit of the index and moves
-  /// it to the top: seven steps restore the order.
+  /// x [.., 128] f32, transformed and scaled. Each step transforms the lowest bit of the index and
+  /// moves it to the top: seven steps restore the order.
   static Tile transform(Tile x) {
     for (int64_t n = kDims; n > 1; n /= 2) {
       const auto [even, odd] = lang::split(x);
@@ -87,7 +88,8 @@ struct Hadamard {
     // Row t shows column t of the matrix: order and signs without any cancellation.
     HostTensor& x = in.tensor("x");
     for (int64_t t = 0; t < x.extent(0); ++t)
-      for (int64_t j = 0; j < kDims; ++j) x.set({t, j}, j == t % kDims ? 1 + 0.01 * static_cast<double>(t) : 0);
+      for (int64_t j = 0; j < kDims; ++j)
+        x.set({t, j}, j == t % kDims ? 1 + 0.01 * static_cast<double>(t) : 0);
   }
 
   /// Seven additions in f32, each rounding at most the partial sum; then the scale.

@@ -19,11 +19,14 @@ struct Rope {
         .family = "rope",
         .rows = "8",
         .summary = "Rotary embedding of the last 64 dimensions of each head, in place or into y.",
-        .formula = "with c = cos[pos[t], i], s = sin[pos[t], i], i = 0..31, and (a, b) the elements D-64+2i "
-                   "and D-64+2i+1 of x[t, h, :]:\n"
-                   "(a, b) <- (a c - b s, a s + b c) in f32, rounded once\n"
-                   "x [T, H, D] bf16, positions [T], cos and sin [P, 32] f32. With y, x stays as it is and y "
-                   "gets all D dimensions. A position outside the table gives zeros in the 64 dimensions.",
+        .formula =
+            "with c = cos[pos[t], i], s = sin[pos[t], i], i = 0..31, and (a, b) the elements "
+            "D-64+2i "
+            "and D-64+2i+1 of x[t, h, :]:\n"
+            "(a, b) <- (a c - b s, a s + b c) in f32, rounded once\n"
+            "x [T, H, D] bf16, positions [T], cos and sin [P, 32] f32. With y, x stays as it is "
+            "and y "
+            "gets all D dimensions. A position outside the table gives zeros in the 64 dimensions.",
         .source = "model.py:232",
         .tensors = {inout("x", "T,H,D", {DType::bf16, DType::f32}),
                     in("positions", "T", {DType::i32, DType::i64}), in("cos", "P,32", {DType::f32}),
@@ -45,7 +48,8 @@ struct Rope {
     int64_t tokens_per_program, heads_per_program;  // multiples of these
   };
   static Tiling tiling(const PlanBuilder& b) {
-    const int64_t tile = b.caps().vector_tile, all_heads = pow2_ceil(b.dim("H")), rows = b.m_class("T");
+    const int64_t tile = b.caps().vector_tile, all_heads = pow2_ceil(b.dim("H")),
+                  rows = b.m_class("T");
     Tiling t;
     t.heads = std::clamp<int64_t>(tile / kDims, 1, all_heads);
     t.tokens = std::clamp<int64_t>(tile / (kDims * t.heads), 1, rows);
@@ -89,8 +93,9 @@ struct Rope {
     const Arg x = b.tensor("x"), positions = b.tensor("positions"), cos = b.tensor("cos"),
               sin = b.tensor("sin");
     if (in_place)
-      b.kernel("in_place", grid, {x, positions, cos, sin},
-               [body](KernelBuilder& k, View x, View p, View c, View s) { body(k, x, p, c, s, x); });
+      b.kernel(
+          "in_place", grid, {x, positions, cos, sin},
+          [body](KernelBuilder& k, View x, View p, View c, View s) { body(k, x, p, c, s, x); });
     else
       b.kernel("copy", grid,
                {x.with_access(Access::kRead), positions, cos, sin,

@@ -15,10 +15,12 @@ struct RopeInverse {
     s.name = "rope_inverse";
     s.rows = "9";
     s.summary = "Rotation by the negative angle on the last 64 dimensions of each head.";
-    s.formula = "with c = cos[pos[t], i], s = sin[pos[t], i], i = 0..31, and (a, b) the elements D-64+2i and "
-                "D-64+2i+1 of x[t, h, :]:\n"
-                "(a, b) <- (a c + b s, b c - a s) in f32, rounded once\n"
-                "x [T, H, D] bf16, positions [T], cos and sin [P, 32] f32; y as in rope.";
+    s.formula =
+        "with c = cos[pos[t], i], s = sin[pos[t], i], i = 0..31, and (a, b) the elements D-64+2i "
+        "and "
+        "D-64+2i+1 of x[t, h, :]:\n"
+        "(a, b) <- (a c + b s, b c - a s) in f32, rounded once\n"
+        "x [T, H, D] bf16, positions [T], cos and sin [P, 32] f32; y as in rope.";
     s.source = "model.py:534";
     return s;
   }
@@ -37,7 +39,8 @@ struct RopeInverse {
         for (int64_t i = 0; i < 32; ++i) {
           const int64_t d = width - 64 + 2 * i;
           const double a = r.in("x").at({t, h, d}), b = r.in("x").at({t, h, d + 1});
-          const double c = inside ? r.in("cos").at({p, i}) : 0, s = inside ? r.in("sin").at({p, i}) : 0;
+          const double c = inside ? r.in("cos").at({p, i}) : 0,
+                       s = inside ? r.in("sin").at({p, i}) : 0;
           to.set({t, h, d}, a * c + b * s, std::abs(a * c) + std::abs(b * s));
           to.set({t, h, d + 1}, b * c - a * s, std::abs(b * c) + std::abs(a * s));
         }

@@ -21,12 +21,19 @@ struct RopeTable {
         .name = "rope_table",
         .family = "rope",
         .rows = "7",
-        .summary = "Rotation angles of consecutive positions: cosine and sine of position times frequency.",
-        .formula = "cos[r, i] = cos(a), sin[r, i] = sin(a), a = f32(f32(first + r) * freq[i]), i = 0..31: the product "
-                   "is rounded to f32 (at 1M that moves the angle by 0.03, and the model was trained with it)\n"
-                   "freq[i] = theta^(-i/32); with factor above 1 (YaRN): freq[i] * (1 - s) / factor + freq[i] * s, "
-                   "s = 1 - clamp((i - low) / (high - low), 0, 1), low and high from beta_fast and beta_slow over "
-                   "`original` positions. All in f32. cos, sin [P, 32] f32; positions below 2^23.",
+        .summary =
+            "Rotation angles of consecutive positions: cosine and sine of position times "
+            "frequency.",
+        .formula =
+            "cos[r, i] = cos(a), sin[r, i] = sin(a), a = f32(f32(first + r) * freq[i]), i = 0..31: "
+            "the product "
+            "is rounded to f32 (at 1M that moves the angle by 0.03, and the model was trained with "
+            "it)\n"
+            "freq[i] = theta^(-i/32); with factor above 1 (YaRN): freq[i] * (1 - s) / factor + "
+            "freq[i] * s, "
+            "s = 1 - clamp((i - low) / (high - low), 0, 1), low and high from beta_fast and "
+            "beta_slow over "
+            "`original` positions. All in f32. cos, sin [P, 32] f32; positions below 2^23.",
         .source = "model.py:200-230",
         .tensors = {out("cos", "P,32", {DType::f32}), out("sin", "P,32", {DType::f32})},
         .attributes = {{"theta", 10000},
@@ -53,10 +60,12 @@ struct RopeTable {
     std::array<float, kPairs> out;
     for (size_t i = 0; i < out.size(); ++i) {
       const float exponent = static_cast<float>(2 * i) / 64.0f;
-      const float plain = 1.0f / static_cast<float>(std::pow(f.theta, static_cast<double>(exponent)));
+      const float plain =
+          1.0f / static_cast<float>(std::pow(f.theta, static_cast<double>(exponent)));
       out[i] = plain;
       if (f.factor <= 1) continue;
-      const float ramp = (static_cast<float>(i) - static_cast<float>(low)) / static_cast<float>(high - low);
+      const float ramp =
+          (static_cast<float>(i) - static_cast<float>(low)) / static_cast<float>(high - low);
       const float smooth = 1.0f - std::clamp(ramp, 0.0f, 1.0f);
       const float slow = plain / static_cast<float>(f.factor) * (1.0f - smooth);
       out[i] = slow + plain * smooth;
@@ -64,8 +73,8 @@ struct RopeTable {
     return out;
   }
 
-  /// The angle modulo a turn, in (-pi, pi], for f32 angles from 0 to 2^23: the mantissa times 2^64 / 2 pi
-  /// in 64-bit integers, whose overflow is the whole turns.
+  /// The angle modulo a turn, in (-pi, pi], for f32 angles from 0 to 2^23: the mantissa times 2^64
+  /// / 2 pi in 64-bit integers, whose overflow is the whole turns.
   static Tile reduced(Tile angle) {
     constexpr int64_t kPerRadian = 0x28be60db9391054a;  // 2^64 / (2 pi)
     const Tile raw = bitcast(angle, DType::i32);
@@ -78,16 +87,19 @@ struct RopeTable {
   }
 
   static void plan(PlanBuilder& b) {
-    const auto freq = frequencies({b.attribute("theta"), b.attribute("factor"), b.attribute("original"),
-                                   b.attribute("beta_fast"), b.attribute("beta_slow")});
+    const auto freq =
+        frequencies({b.attribute("theta"), b.attribute("factor"), b.attribute("original"),
+                     b.attribute("beta_fast"), b.attribute("beta_slow")});
     const int64_t rows = std::clamp<int64_t>(b.caps().vector_tile / kPairs, 1, b.m_class("P"));
-    const int64_t per_program = std::clamp<int64_t>(b.caps().program_grain / kPairs, rows, b.m_class("P"));
+    const int64_t per_program =
+        std::clamp<int64_t>(b.caps().program_grain / kPairs, rows, b.m_class("P"));
     b.kernel("rows", {programs_for(b.dim("P"), per_program)}, {b.tensor("cos"), b.tensor("sin")},
              {scalar_i64("first", static_cast<int64_t>(b.attribute("first")))},
              [=](KernelBuilder& k, View cosine, View sine, Tile first) {
                const Tile pair = k.iota({kPairs}, 0);
                const std::span<const float, kPairs> all(freq);
-               const Tile f = select(pair < 16, lookup(all.first<16>(), pair), lookup(all.last<16>(), pair));
+               const Tile f =
+                   select(pair < 16, lookup(all.first<16>(), pair), lookup(all.last<16>(), pair));
                for_program(k, 0, per_program, rows, cosine.extent(0), [&](Tile row) {
                  const Tile position = k.iota({rows, 1}, 0) + cast(first + row, DType::i32);
                  const Tile angle = reduced(to_f32(position) * f);
@@ -98,11 +110,14 @@ struct RopeTable {
   }
 
   static void reference(const Reference& r) {
-    // The ramp of the paper, from the attributes; YaRN changes pairs 16 to 31 of the Flash configuration.
-    const double theta = r.attribute("theta"), factor = r.attribute("factor"), original = r.attribute("original");
-    const auto pair_of = [&](double turns) {  // the pair that makes `turns` turns over `original` positions
-      return 32 * std::log(original / (turns * 6.283185307179586)) / std::log(theta);
-    };
+    // The ramp of the paper, from the attributes; YaRN changes pairs 16 to 31 of the Flash
+    // configuration.
+    const double theta = r.attribute("theta"), factor = r.attribute("factor"),
+                 original = r.attribute("original");
+    const auto pair_of =
+        [&](double turns) {  // the pair that makes `turns` turns over `original` positions
+          return 32 * std::log(original / (turns * 6.283185307179586)) / std::log(theta);
+        };
     const double low = std::max(std::floor(pair_of(r.attribute("beta_fast"))), 0.0);
     double high = std::min(std::ceil(pair_of(r.attribute("beta_slow"))), 63.0);
     if (high == low) high = low + 0.001;
@@ -114,7 +129,8 @@ struct RopeTable {
         freq = stretched + kept;
       }
       for (int64_t p = 0; p < r.dim("P"); ++p) {
-        const float angle = static_cast<float>(r.attribute("first") + static_cast<double>(p)) * freq;
+        const float angle =
+            static_cast<float>(r.attribute("first") + static_cast<double>(p)) * freq;
         r.out("cos").set({p, i}, std::cos(static_cast<double>(angle)));
         r.out("sin").set({p, i}, std::sin(static_cast<double>(angle)));
       }
@@ -132,13 +148,19 @@ struct RopeTable {
         {{{"P", 130}}, {}, yarn(65500), false, true, "64k"},
         {{{"P", 65}}, {}, yarn(1048500), false, true, "1M: the rounded product matters"},
         {{{"P", 3}}, {}, {{"first", 8388600}}},
-        {{{"P", 5}}, {}, {{"theta", 500}, {"factor", 4}, {"original", 300}, {"first", 77}}, false, true, "other ramp"},
+        {{{"P", 5}},
+         {},
+         {{"theta", 500}, {"factor", 4}, {"original", 300}, {"first", 77}},
+         false,
+         true,
+         "other ramp"},
         {{{"P", 0}}},
         bench_case({{"P", 65536}}, {}, yarn(0)),
     };
   }
 
-  /// cos and sin of arguments within a turn, to 2 ulp of 1; the reduction adds the rounding of pi * 2^-24.
+  /// cos and sin of arguments within a turn, to 2 ulp of 1; the reduction adds the rounding of pi *
+  /// 2^-24.
   static Tolerance tolerance(const Problem&) { return {.absolute = 6e-7}; }
 
   static Cost cost(const Problem& p) {

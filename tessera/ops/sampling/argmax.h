@@ -22,11 +22,14 @@ struct Argmax {
         .family = "sampling",
         .rows = "67,70",
         .summary = "Index of the largest element of each row.",
-        .formula = "index[t] = the lowest v with x[t, v] = max_v x[t, v]; NaN loses to every number, a row without "
-                   "any number above -inf gives 0\n"
-                   "x [T, V] f32 or bf16, index [T] i32 or i64",
+        .formula =
+            "index[t] = the lowest v with x[t, v] = max_v x[t, v]; NaN loses to every number, a "
+            "row without "
+            "any number above -inf gives 0\n"
+            "x [T, V] f32 or bf16, index [T] i32 or i64",
         .source = "generate.py (temperature 0)",
-        .tensors = {in("x", "T,V", {DType::f32, DType::bf16}), out("index", "T", {DType::i32, DType::i64})},
+        .tensors = {in("x", "T,V", {DType::f32, DType::bf16}),
+                    out("index", "T", {DType::i32, DType::i64})},
     };
   }
 
@@ -34,20 +37,21 @@ struct Argmax {
     Tile value;  // f32 [1]
     Tile index;  // i32 [1]
   };
-  /// The best of columns first, first + cols, .. below `end`: at(column) gives values f32 [cols], -inf
-  /// where there is none, and indices i32 [cols].
+  /// The best of columns first, first + cols, .. below `end`: at(column) gives values f32 [cols],
+  /// -inf where there is none, and indices i32 [cols].
   template <class At>
   static Best best_of(KernelBuilder& k, Tile first, Operand end, int64_t cols, At at) {
     const Tile lanes = k.iota({cols}, 0);
-    const auto [value, index] = k.for_range(
-        first, end, cols,
-        lang::carry(k.constant(DType::f32, {cols}, kNone), k.constant(DType::i32, {cols}, kNoIndex)),
-        [&](Tile c, Tile value, Tile index) {
-          const auto [v, i] = at(c, lanes);
-          // The first tile sets the index even where all is -inf.
-          const Tile better = (v > value) | ((index == kNoIndex) & (v == value));
-          return lang::carry(select(better, v, value), select(better, i, index));
-        });
+    const auto [value, index] =
+        k.for_range(first, end, cols,
+                    lang::carry(k.constant(DType::f32, {cols}, kNone),
+                                k.constant(DType::i32, {cols}, kNoIndex)),
+                    [&](Tile c, Tile value, Tile index) {
+                      const auto [v, i] = at(c, lanes);
+                      // The first tile sets the index even where all is -inf.
+                      const Tile better = (v > value) | ((index == kNoIndex) & (v == value));
+                      return lang::carry(select(better, v, value), select(better, i, index));
+                    });
     const Tile top = reduce_max(value, 0);
     return {top, reduce_min(select(value == top, index, kNoIndex), 0)};
   }
@@ -91,12 +95,15 @@ struct Argmax {
   static void plan(PlanBuilder& b) {
     const Parts p = parts_of(b);
     b.kernel("parts", {p.count, b.dim("T")},
-             {b.tensor("x"), p.values.with_access(Access::kWrite), p.indices.with_access(Access::kWrite)},
-             [cols = p.cols, elements = p.elements](KernelBuilder& k, View x, View values, View indices) {
+             {b.tensor("x"), p.values.with_access(Access::kWrite),
+              p.indices.with_access(Access::kWrite)},
+             [cols = p.cols, elements = p.elements](KernelBuilder& k, View x, View values,
+                                                    View indices) {
                const Tile part = k.program_id(0), row = k.program_id(1), first = part * elements;
                const Tile end = min(first + elements, x.extent(1));
                const Best best = best_of(k, first, end, cols, [&](Tile c, Tile lanes) {
-                 return std::pair(to_f32(load(x, {row, c}, {cols}, kNone)), lanes + cast(c, DType::i32));
+                 return std::pair(to_f32(load(x, {row, c}, {cols}, kNone)),
+                                  lanes + cast(c, DType::i32));
                });
                store(values, {row, part}, best.value);
                store(indices, {row, part}, index_in(best, x.extent(1)));
@@ -117,7 +124,8 @@ struct Argmax {
 
   static std::vector<Case> cases() {
     using Types = std::map<std::string, DType>;
-    const Types f32 = {{"x", DType::f32}, {"index", DType::i64}}, bf16 = {{"x", DType::bf16}, {"index", DType::i32}};
+    const Types f32 = {{"x", DType::f32}, {"index", DType::i64}},
+                bf16 = {{"x", DType::bf16}, {"index", DType::i32}};
     return {
         {{{"T", 1}, {"V", 129280}}, f32, {}, false, true, "Flash vocabulary"},
         {{{"T", 3}, {"V", 10000}}, bf16, {}, false, true, "many ties"},
@@ -157,7 +165,9 @@ struct Argmax {
 
   static Cost cost(const Problem& p) {
     const double elements = static_cast<double>(p.dim("T") * p.dim("V"));
-    return {.bytes_read = elements * bits(p.dtype("x")) / 8, .bytes_written = 8.0 * p.dim("T"), .flops = elements};
+    return {.bytes_read = elements * bits(p.dtype("x")) / 8,
+            .bytes_written = 8.0 * p.dim("T"),
+            .flops = elements};
   }
 };
 

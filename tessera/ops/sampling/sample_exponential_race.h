@@ -20,14 +20,21 @@ struct SampleExponentialRace {
         .name = "sample_exponential_race",
         .family = "sampling",
         .rows = "67",
-        .summary = "Draws an index with probability proportional to p, from a counter-based random number.",
-        .formula = "token[t] = argmax_v p[t, v] / E(t, v), ties to the lowest v; E = -log1p(-u), u = (floor(r / 2^9) "
-                   "+ 1/2) 2^-23, r = word 0 of Philox 4x32-10 with counter v and key seed[t] xor (step[t] << 32)\n"
-                   "p [T, V] f32, not necessarily normalised; an element of 0 is never drawn where another is above "
-                   "0. Rows with temperature[t] = 0 take the plain argmax. seed, step [T] i64, token [T].",
+        .summary =
+            "Draws an index with probability proportional to p, from a counter-based random "
+            "number.",
+        .formula =
+            "token[t] = argmax_v p[t, v] / E(t, v), ties to the lowest v; E = -log1p(-u), u = "
+            "(floor(r / 2^9) "
+            "+ 1/2) 2^-23, r = word 0 of Philox 4x32-10 with counter v and key seed[t] xor "
+            "(step[t] << 32)\n"
+            "p [T, V] f32, not necessarily normalised; an element of 0 is never drawn where "
+            "another is above "
+            "0. Rows with temperature[t] = 0 take the plain argmax. seed, step [T] i64, token [T].",
         .source = "generate.py (sample)",
-        .tensors = {in("p", "T,V", {DType::f32}), in("seed", "T", {DType::i64}), in("step", "T", {DType::i64}),
-                    out("token", "T", {DType::i32, DType::i64}), optional(in("temperature", "T", {DType::f32}))},
+        .tensors = {in("p", "T,V", {DType::f32}), in("seed", "T", {DType::i64}),
+                    in("step", "T", {DType::i64}), out("token", "T", {DType::i32, DType::i64}),
+                    optional(in("temperature", "T", {DType::f32}))},
     };
   }
 
@@ -39,7 +46,8 @@ struct SampleExponentialRace {
                           View temperature) {
       const Tile part = k.program_id(0), row = k.program_id(1), first = part * elements;
       const Tile key = load_scalar(seed, {row}) ^ (load_scalar(step, {row}) << 32);
-      const Tile greedy = has_temperature ? load_scalar(temperature, {row}) <= 0 : k.constant(DType::i1, {}, 0);
+      const Tile greedy =
+          has_temperature ? load_scalar(temperature, {row}) <= 0 : k.constant(DType::i1, {}, 0);
       const Tile end = min(first + elements, p.extent(1));
       const Argmax::Best best = Argmax::best_of(k, first, end, cols, [&](Tile c, Tile lanes) {
         const Tile index = lanes + cast(c, DType::i32);
@@ -51,16 +59,18 @@ struct SampleExponentialRace {
       store(values, {row, part}, best.value);
       store(indices, {row, part}, Argmax::index_in(best, p.extent(1)));
     };
-    std::vector<Arg> args = {b.tensor("p"), b.tensor("seed"), b.tensor("step"), p.values.with_access(Access::kWrite),
+    std::vector<Arg> args = {b.tensor("p"), b.tensor("seed"), b.tensor("step"),
+                             p.values.with_access(Access::kWrite),
                              p.indices.with_access(Access::kWrite)};
     const std::vector<int64_t> grid = {p.count, b.dim("T")};
     if (has_temperature) {
       args.push_back(b.tensor("temperature"));
       b.kernel("parts_or_greedy", grid, args, body);
     } else {
-      b.kernel("parts", grid, args, [body](KernelBuilder& k, View p, View seed, View step, View values, View indices) {
-        body(k, p, seed, step, values, indices, {});
-      });
+      b.kernel("parts", grid, args,
+               [body](KernelBuilder& k, View p, View seed, View step, View values, View indices) {
+                 body(k, p, seed, step, values, indices, {});
+               });
     }
     Argmax::plan_choice(b, p, b.tensor("token"));
   }
@@ -105,7 +115,8 @@ struct SampleExponentialRace {
   static std::string check(const Check& c) {
     const bool has_temperature = c.problem.has("temperature");
     for (int64_t t = 0; t < c.problem.dim("T"); ++t) {
-      const auto got = static_cast<int64_t>(c.got("token").at({t})), want = static_cast<int64_t>(c.want("token").at({t}));
+      const auto got = static_cast<int64_t>(c.got("token").at({t})),
+                 want = static_cast<int64_t>(c.want("token").at({t}));
       if (got == want) continue;
       const bool inside = got >= 0 && got < c.problem.dim("V");
       const bool greedy = has_temperature && c.in("temperature").at({t}) <= 0;
@@ -141,7 +152,9 @@ struct SampleExponentialRace {
       step.set({t}, static_cast<double>(in.integer(0, 1 << 20)));
       if (mixed) in.tensor("temperature").set({t}, t % 3 == 0 ? 0 : in.uniform(0.3, 1));
       for (int64_t v = 0; v < p.extent(1); ++v)
-        p.set({t, v}, note == "flat" ? 1.0 : note == "one candidate" ? 0.0 : std::exp(in.normal(3)) * 1e-4);
+        p.set({t, v}, note == "flat"            ? 1.0
+                      : note == "one candidate" ? 0.0
+                                                : std::exp(in.normal(3)) * 1e-4);
       if (note == "one candidate") p.set({t, p.extent(1) - 1 - t}, 1e-30);
     }
   }
@@ -151,7 +164,9 @@ struct SampleExponentialRace {
 
   static Cost cost(const Problem& p) {
     const double elements = static_cast<double>(p.dim("T") * p.dim("V"));
-    return {.bytes_read = 4 * elements + 16.0 * p.dim("T"), .bytes_written = 8.0 * p.dim("T"), .flops = 60 * elements};
+    return {.bytes_read = 4 * elements + 16.0 * p.dim("T"),
+            .bytes_written = 8.0 * p.dim("T"),
+            .flops = 60 * elements};
   }
 };
 

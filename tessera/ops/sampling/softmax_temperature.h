@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0
-// Probabilities of the next token: softmax of logits over temperature, in two passes over parts of the
-// vocabulary.
+// Probabilities of the next token: softmax of logits over temperature, in two passes over parts of
+// the vocabulary.
 #pragma once
 
 #include <algorithm>
@@ -20,10 +20,13 @@ struct SoftmaxTemperature {
         .family = "sampling",
         .rows = "66",
         .summary = "Softmax of logits / max(temperature, 1e-5) over the vocabulary.",
-        .formula = "z = x[t, :] / max(temperature[t], 1e-5); y[t, v] = exp(z[v] - max z) / sum_v exp(z[v] - max z)\n"
-                   "x [T, V] f32, temperature [T] f32, y [T, V] f32; logits of -inf get 0",
+        .formula =
+            "z = x[t, :] / max(temperature[t], 1e-5); y[t, v] = exp(z[v] - max z) / sum_v exp(z[v] "
+            "- max z)\n"
+            "x [T, V] f32, temperature [T] f32, y [T, V] f32; logits of -inf get 0",
         .source = "generate.py (sample)",
-        .tensors = {in("x", "T,V", {DType::f32}), in("temperature", "T", {DType::f32}), out("y", "T,V", {DType::f32})},
+        .tensors = {in("x", "T,V", {DType::f32}), in("temperature", "T", {DType::f32}),
+                    out("y", "T,V", {DType::f32})},
     };
   }
 
@@ -44,40 +47,45 @@ struct SoftmaxTemperature {
       return max(load_scalar(temperature, {row}, 1), 1e-5);
     };
 
-    b.kernel("parts", {parts, rows}, {x, temperature, tops.with_access(Access::kWrite), sums.with_access(Access::kWrite)},
-             [=](KernelBuilder& k, View x, View temperature, View tops, View sums) {
-               const Tile part = k.program_id(0), row = k.program_id(1), first = part * elements;
-               const Tile end = min(first + elements, x.extent(1)), divisor = divisor_of(temperature, row);
-               const auto [lanes] = k.for_range(first, end, cols, lang::carry(k.constant(DType::f32, {cols}, kNone)),
-                                                [&](Tile c, Tile top) {
-                                                  return lang::carry(max(top, scaled(x, row, c, divisor)));
-                                                });
-               const Tile top = reduce_max(lanes, 0);
-               // All -inf: nothing to add, and no -inf minus -inf.
-               const Tile base = select(top == kNone, 0, top);
-               const auto [sum] = k.for_range(first, end, cols, lang::carry(k.zeros(DType::f32, {cols})),
-                                              [&](Tile c, Tile sum) {
-                                                return lang::carry(sum + exp(scaled(x, row, c, divisor) - base));
-                                              });
-               store(tops, {row, part}, top);
-               store(sums, {row, part}, reduce_sum(sum, 0));
-             });
+    b.kernel(
+        "parts", {parts, rows},
+        {x, temperature, tops.with_access(Access::kWrite), sums.with_access(Access::kWrite)},
+        [=](KernelBuilder& k, View x, View temperature, View tops, View sums) {
+          const Tile part = k.program_id(0), row = k.program_id(1), first = part * elements;
+          const Tile end = min(first + elements, x.extent(1)),
+                     divisor = divisor_of(temperature, row);
+          const auto [lanes] = k.for_range(
+              first, end, cols, lang::carry(k.constant(DType::f32, {cols}, kNone)),
+              [&](Tile c, Tile top) { return lang::carry(max(top, scaled(x, row, c, divisor))); });
+          const Tile top = reduce_max(lanes, 0);
+          // All -inf: nothing to add, and no -inf minus -inf.
+          const Tile base = select(top == kNone, 0, top);
+          const auto [sum] = k.for_range(
+              first, end, cols, lang::carry(k.zeros(DType::f32, {cols})), [&](Tile c, Tile sum) {
+                return lang::carry(sum + exp(scaled(x, row, c, divisor) - base));
+              });
+          store(tops, {row, part}, top);
+          store(sums, {row, part}, reduce_sum(sum, 0));
+        });
     b.kernel("scale", {parts, rows},
-             {x, temperature, tops.with_access(Access::kRead), sums.with_access(Access::kRead), b.tensor("y")},
+             {x, temperature, tops.with_access(Access::kRead), sums.with_access(Access::kRead),
+              b.tensor("y")},
              [=](KernelBuilder& k, View x, View temperature, View tops, View sums, View y) {
                const Tile part = k.program_id(0), row = k.program_id(1), first = part * elements;
-               const Tile end = min(first + elements, x.extent(1)), divisor = divisor_of(temperature, row);
-               const auto [lanes] = k.for_range(0, tops.extent(1), part_cols,
-                                                lang::carry(k.constant(DType::f32, {part_cols}, kNone)),
-                                                [&](Tile p, Tile top) {
-                                                  return lang::carry(max(top, load(tops, {row, p}, {part_cols}, kNone)));
-                                                });
+               const Tile end = min(first + elements, x.extent(1)),
+                          divisor = divisor_of(temperature, row);
+               const auto [lanes] = k.for_range(
+                   0, tops.extent(1), part_cols,
+                   lang::carry(k.constant(DType::f32, {part_cols}, kNone)), [&](Tile p, Tile top) {
+                     return lang::carry(max(top, load(tops, {row, p}, {part_cols}, kNone)));
+                   });
                const Tile top = reduce_max(lanes, 0);
-               const auto [all] = k.for_range(0, tops.extent(1), part_cols,
-                                              lang::carry(k.zeros(DType::f32, {part_cols})), [&](Tile p, Tile sum) {
-                                                const Tile factor = exp(load(tops, {row, p}, {part_cols}, kNone) - top);
-                                                return lang::carry(fma(factor, load(sums, {row, p}, {part_cols}), sum));
-                                              });
+               const auto [all] = k.for_range(
+                   0, tops.extent(1), part_cols, lang::carry(k.zeros(DType::f32, {part_cols})),
+                   [&](Tile p, Tile sum) {
+                     const Tile factor = exp(load(tops, {row, p}, {part_cols}, kNone) - top);
+                     return lang::carry(fma(factor, load(sums, {row, p}, {part_cols}), sum));
+                   });
                const Tile inverse = 1.0f / reduce_sum(all, 0);
                k.for_range(first, end, cols, [&](Tile c) {
                  store(y, {row, c}, exp(scaled(x, row, c, divisor) - top) * inverse);
@@ -90,7 +98,8 @@ struct SoftmaxTemperature {
       const double divisor = std::max(r.in("temperature").at({t}), 1e-5);
       double top = -INFINITY, sum = 0;
       for (int64_t v = 0; v < r.dim("V"); ++v) top = std::max(top, r.in("x").at({t, v}) / divisor);
-      for (int64_t v = 0; v < r.dim("V"); ++v) sum += std::exp(r.in("x").at({t, v}) / divisor - top);
+      for (int64_t v = 0; v < r.dim("V"); ++v)
+        sum += std::exp(r.in("x").at({t, v}) / divisor - top);
       for (int64_t v = 0; v < r.dim("V"); ++v)
         r.out("y").set({t, v}, std::exp(r.in("x").at({t, v}) / divisor - top) / sum);
     }
@@ -119,15 +128,16 @@ struct SoftmaxTemperature {
       temperature.set({t}, note != "temperature 0" ? in.uniform(0.3, 1.5) : t % 2 ? -1 : 0);
       for (int64_t v = 0; v < x.extent(1); ++v) {
         // Differences of the order of the least temperature, so that it matters.
-        double logit = note == "temperature 0" ? 1e-5 * static_cast<double>(in.integer(-9, 9)) : in.normal(4);
+        double logit =
+            note == "temperature 0" ? 1e-5 * static_cast<double>(in.integer(-9, 9)) : in.normal(4);
         if (note == "masked logits" && (v < 4096 ? v % 5 != 2 : true)) logit = -INFINITY;
         x.set({t, v}, logit);
       }
     }
   }
 
-  /// Quotients up to 60 in f32: 60 * 2^-23 in the exponent, twice; sums of many terms in many lanes.
-  /// Absolute: what underflows.
+  /// Quotients up to 60 in f32: 60 * 2^-23 in the exponent, twice; sums of many terms in many
+  /// lanes. Absolute: what underflows.
   static Tolerance tolerance(const Problem&) { return {.absolute = 1e-37, .relative = 5e-5}; }
 
   static Cost cost(const Problem& p) {
