@@ -131,7 +131,9 @@ struct ReuseTable {
 }  // namespace
 
 DotRows packA(Emitter& e, DotTask& task, const Decoder& decoder) {
-  if (isReady(task, task.a, task.aScale.has_value(), decoder)) {
+  // Rows that stick out of their view are copied before: rather once than in every call.
+  const bool copied = task.reuse && task.m > 1;
+  if (!copied && isReady(task, task.a, task.aScale.has_value(), decoder)) {
     if (task.reuse) task.reuse->load(task);
     return {task.a.pointer, task.a.rowStride};
   }

@@ -50,7 +50,8 @@ class RowBlock {
     const Values initial = accumulators;
     for (int64_t chain = 1; chain < chains; ++chain)
       for (Value value : initial) accumulators.push_back(e_.constant(value.getType(), 0));
-    const int64_t unroll = std::min(units, std::max<int64_t>(chains, 16 / pairs));
+    const int64_t unroll =
+        std::min(units, std::max({chains, 16 / pairs, 128 / unit_}));
     const auto emit = [&](Value first, mlir::ValueRange carried) {
       Values values(carried);
       for (int64_t i = 0; i < unroll; ++i) {
@@ -96,10 +97,12 @@ class RowBlock {
     llvm::SmallVector<Weights> weights;
     for (int64_t r = 0; r < count_; ++r) {
       const Value b = e_.offset(e_.offset(b_[r], bBytes), bytesOfB(sub));
+      // Past the rows worked on side by side, so that each line is asked for once and early.
+      const Value ahead = e_.offset(b, e_.mul(task_.b.rowStride, e_.i64(count_ - 1)));
       if (task_.b.inView)
         for (int64_t line = (kLine - bytesOfB(sub) % kLine) % kLine; line < bytesOfB(unit_);
              line += kLine)
-          e_.prefetch(e_.offset(b, kPrefetchAhead + line), 2);
+          e_.prefetch(e_.offset(ahead, kPrefetchAhead + line), 2);
       weights.push_back(weightsOf(r, first, sub, b, readsOn));
     }
     if (!weights[0].scale) {
