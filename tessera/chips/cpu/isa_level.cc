@@ -31,7 +31,7 @@ constexpr Capabilities capabilities(int64_t vector_tile, int64_t few_columns) {
 constexpr std::array kLevels = {
     IsaLevel{"cpu:x86-64", "sse2", capabilities(16, 1)},
     IsaLevel{"cpu:x86-64-v3", "avx2", capabilities(32, 1)},
-    IsaLevel{"cpu:x86-64-v4", "avx512", capabilities(64, 2)},
+    IsaLevel{"cpu:x86-64-v4", "avx512", capabilities(64, 8)},
 };
 
 bool runs_here(size_t level) {
