@@ -1,7 +1,8 @@
 // SPDX-License-Identifier: Apache-2.0
 // Runs single passes of the compiler on MLIR text, for tests and for looking at what a pass does:
 //   tessera-opt --tile-mark-roots kernel.mlir
-//   tessera-opt --tile-mark-roots --lower-to-avx512 --convert-scf-to-cf --tile-convert-to-llvm kernel.mlir
+//   tessera-opt --tile-mark-roots --lower-to-avx512 --convert-scf-to-cf --tile-convert-to-llvm
+//   kernel.mlir
 #include "mlir/Conversion/SCFToControlFlow/SCFToControlFlow.h"
 #include "mlir/Pass/PassRegistry.h"
 #include "mlir/Tools/mlir-opt/MlirOptMain.h"
@@ -16,9 +17,10 @@ using tessera::compiler::cpu::CpuTarget;
 
 void registerLowering(llvm::StringRef name, llvm::StringRef description, const CpuTarget& target) {
   static std::vector<std::unique_ptr<mlir::PassPipelineRegistration<>>> kept;
-  kept.push_back(std::make_unique<mlir::PassPipelineRegistration<>>(name, description, [=](mlir::OpPassManager& passes) {
-    passes.addPass(tessera::compiler::cpu::createLowerTilePass(target));
-  }));
+  kept.push_back(std::make_unique<mlir::PassPipelineRegistration<>>(
+      name, description, [=](mlir::OpPassManager& passes) {
+        passes.addPass(tessera::compiler::cpu::createLowerTilePass(target));
+      }));
 }
 
 }  // namespace
@@ -31,11 +33,17 @@ int main(int argc, char** argv) {
   mlir::registerPass([] { return mlir::createCanonicalizerPass(); });
   CpuTarget sse2{.lanes = 4, .registers = 16, .isX86 = true};
   CpuTarget avx2{.lanes = 8, .registers = 16, .isX86 = true, .hasFma = true, .hasAvx2 = true};
-  CpuTarget avx512{.lanes = 16, .registers = 32, .isX86 = true, .hasFma = true, .hasAvx2 = true, .hasAvx512 = true};
+  CpuTarget avx512{.lanes = 16,
+                   .registers = 32,
+                   .isX86 = true,
+                   .hasFma = true,
+                   .hasAvx2 = true,
+                   .hasAvx512 = true};
   registerLowering("lower-to-sse2", "tile kernels to 128-bit vectors", sse2);
   registerLowering("lower-to-avx2", "tile kernels to 256-bit vectors", avx2);
   registerLowering("lower-to-avx512", "tile kernels to 512-bit vectors", avx512);
   mlir::DialectRegistry registry;
   tessera::compiler::dialects().appendTo(registry);
-  return mlir::asMainReturnCode(mlir::MlirOptMain(argc, argv, "Tessera's compiler passes\n", registry));
+  return mlir::asMainReturnCode(
+      mlir::MlirOptMain(argc, argv, "Tessera's compiler passes\n", registry));
 }

@@ -3,11 +3,11 @@
 
 #include "mlir/Dialect/Arith/IR/Arith.h"
 #include "mlir/Dialect/ControlFlow/IR/ControlFlow.h"
+#include "mlir/Dialect/Func/IR/FuncOps.h"
 #include "mlir/Dialect/LLVMIR/LLVMDialect.h"
 #include "mlir/Dialect/LLVMIR/NVVMDialect.h"
 #include "mlir/Dialect/Math/IR/Math.h"
 #include "mlir/Dialect/SCF/IR/SCF.h"
-#include "mlir/Dialect/Func/IR/FuncOps.h"
 #include "mlir/Dialect/SPIRV/IR/SPIRVDialect.h"
 #include "mlir/Dialect/Vector/IR/VectorOps.h"
 #include "mlir/Target/LLVMIR/Dialect/Builtin/BuiltinToLLVMIRTranslation.h"
@@ -21,8 +21,9 @@ const mlir::DialectRegistry& dialects() {
   static const mlir::DialectRegistry registry = [] {
     mlir::DialectRegistry all;
     all.insert<mlir::arith::ArithDialect, mlir::cf::ControlFlowDialect, mlir::func::FuncDialect,
-               mlir::LLVM::LLVMDialect, mlir::math::MathDialect, mlir::NVVM::NVVMDialect, mlir::scf::SCFDialect,
-               mlir::spirv::SPIRVDialect, mlir::vector::VectorDialect, tile::TileDialect>();
+               mlir::LLVM::LLVMDialect, mlir::math::MathDialect, mlir::NVVM::NVVMDialect,
+               mlir::scf::SCFDialect, mlir::spirv::SPIRVDialect, mlir::vector::VectorDialect,
+               tile::TileDialect>();
     mlir::registerBuiltinDialectTranslation(all);
     mlir::registerLLVMDialectTranslation(all);
     mlir::registerNVVMDialectTranslation(all);

@@ -20,8 +20,8 @@ Result<runtime::KernelImage> Jit::compile(const lang::Trace& trace, std::string_
     if (target->arch() == arch) return target->compile(trace, options_);
     known.push_back(target->arch());
   }
-  return not_found(fmt::format("kernel {}: no target compiles for \"{}\"; there are: {}", trace.name, arch,
-                               fmt::join(known, ", ")));
+  return not_found(fmt::format("kernel {}: no target compiles for \"{}\"; there are: {}",
+                               trace.name, arch, fmt::join(known, ", ")));
 }
 
 }  // namespace tessera::compiler

@@ -1,6 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
-// Objects to shared objects by lld inside the process. lld reads and writes files, keeps global state
-// and resets LLVM's command-line options, so one link runs at a time; it takes a few milliseconds.
+// Objects to shared objects by lld inside the process. lld reads and writes files, keeps global
+// state and resets LLVM's command-line options, so one link runs at a time; it takes a few
+// milliseconds.
 #include <fmt/format.h>
 
 #include <cstring>
@@ -38,7 +39,8 @@ Result<void> checkUndefined(const std::vector<char>& object) {
       return internal_error("the kernel's object has a broken symbol table");
     }
     if ((*flags & llvm::object::SymbolRef::SF_Undefined) && !isAllowed(*name))
-      return internal_error(fmt::format("the kernel calls '{}', which does not exist at run time", name->str()));
+      return internal_error(
+          fmt::format("the kernel calls '{}', which does not exist at run time", name->str()));
   }
   return {};
 }
@@ -46,7 +48,8 @@ Result<void> checkUndefined(const std::vector<char>& object) {
 Result<std::string> writeTemporary(const std::vector<char>& bytes) {
   llvm::SmallString<128> path;
   int descriptor = -1;
-  if (const std::error_code error = llvm::sys::fs::createTemporaryFile("tessera", "o", descriptor, path))
+  if (const std::error_code error =
+          llvm::sys::fs::createTemporaryFile("tessera", "o", descriptor, path))
     return io_error(fmt::format("no temporary file for the linker: {}", error.message()));
   llvm::raw_fd_ostream out(descriptor, /*shouldClose=*/true);
   out.write(bytes.data(), bytes.size());
@@ -63,9 +66,9 @@ Result<std::string> writeTemporary(const std::vector<char>& bytes) {
 Result<void> runLinker(const std::string& input, const std::string& output) {
   static std::mutex mutex;
   const std::lock_guard lock(mutex);
-  const char* arguments[] = {"ld.lld",          "-shared",       "--strip-all",   "--build-id=none",
-                             "--hash-style=gnu", "-z",            "noseparate-code", "--threads=1",
-                             "-o",               output.c_str(), input.c_str()};
+  const char* arguments[] = {
+      "ld.lld",          "-shared",     "--strip-all", "--build-id=none", "--hash-style=gnu", "-z",
+      "noseparate-code", "--threads=1", "-o",          output.c_str(),    input.c_str()};
   std::string text;
   llvm::raw_string_ostream messages(text);
   const lld::Result result =
@@ -76,7 +79,8 @@ Result<void> runLinker(const std::string& input, const std::string& output) {
 
 }  // namespace
 
-Result<std::vector<std::byte>> linkSharedObject(const std::vector<char>& object, StageTimer& timer) {
+Result<std::vector<std::byte>> linkSharedObject(const std::vector<char>& object,
+                                                StageTimer& timer) {
   TESSERA_TRY(checkUndefined(object));
   TESSERA_ASSIGN(const std::string input, writeTemporary(object));
   const std::string output = input + ".so";
@@ -85,7 +89,8 @@ Result<std::vector<std::byte>> linkSharedObject(const std::vector<char>& object,
     llvm::sys::fs::remove(output);
   });
   TESSERA_TRY(runLinker(input, output));
-  auto linked = llvm::MemoryBuffer::getFile(output, /*IsText=*/false, /*RequiresNullTerminator=*/false);
+  auto linked =
+      llvm::MemoryBuffer::getFile(output, /*IsText=*/false, /*RequiresNullTerminator=*/false);
   if (!linked) return io_error(fmt::format("{}: {}", output, linked.getError().message()));
   std::vector<std::byte> bytes((*linked)->getBufferSize());
   std::memcpy(bytes.data(), (*linked)->getBufferStart(), bytes.size());

@@ -35,7 +35,8 @@ Result<std::unique_ptr<llvm::TargetMachine>> createTargetMachine(const Machine& 
   const llvm::Triple triple(machine.triple);
   std::string text;
   const llvm::Target* target = llvm::TargetRegistry::lookupTarget(triple, text);
-  if (target == nullptr) return unsupported(fmt::format("LLVM has no target {}: {}", machine.triple, text));
+  if (target == nullptr)
+    return unsupported(fmt::format("LLVM has no target {}: {}", machine.triple, text));
   llvm::TargetOptions options;
   options.AllowFPOpFusion = llvm::FPOpFusion::Standard;
   std::unique_ptr<llvm::TargetMachine> created(
@@ -45,7 +46,8 @@ Result<std::unique_ptr<llvm::TargetMachine>> createTargetMachine(const Machine& 
   return created;
 }
 
-void describeMachine(llvm::Module& module, const llvm::TargetMachine& target, const Machine& machine) {
+void describeMachine(llvm::Module& module, const llvm::TargetMachine& target,
+                     const Machine& machine) {
   module.setDataLayout(target.createDataLayout());
   module.setTargetTriple(target.getTargetTriple());
   for (llvm::Function& function : module) {
@@ -54,12 +56,14 @@ void describeMachine(llvm::Module& module, const llvm::TargetMachine& target, co
     function.addFnAttr("target-features", machine.features);
     function.addFnAttr("prefer-vector-width", fmt::format("{}", machine.vectorBits));
     if (!target.getTargetTriple().isNVPTX())
-      function.addFnAttr("probe-stack", "inline-asm");  // large frames must not jump over the guard page
+      function.addFnAttr("probe-stack",
+                         "inline-asm");  // large frames must not jump over the guard page
     function.addFnAttr(llvm::Attribute::NoUnwind);
   }
 }
 
-/// The code is vectorised and unrolled already; what is left is scalar clean-up and memory to registers.
+/// The code is vectorised and unrolled already; what is left is scalar clean-up and memory to
+/// registers.
 void optimize(llvm::Module& module, llvm::TargetMachine& target) {
   llvm::PipelineTuningOptions tuning;
   tuning.LoopVectorization = false;
@@ -88,7 +92,8 @@ Result<void> emit(llvm::Module& module, llvm::TargetMachine& target, llvm::CodeG
   return {};
 }
 
-Result<void> writeAssembly(const llvm::Module& module, llvm::TargetMachine& target, const std::string& file) {
+Result<void> writeAssembly(const llvm::Module& module, llvm::TargetMachine& target,
+                           const std::string& file) {
   std::error_code error;
   llvm::raw_fd_ostream out(file, error);
   if (error) return io_error(fmt::format("{}: {}", file, error.message()));
@@ -96,8 +101,9 @@ Result<void> writeAssembly(const llvm::Module& module, llvm::TargetMachine& targ
   return emit(*copy, target, llvm::CodeGenFileType::AssemblyFile, out);
 }
 
-Result<std::vector<char>> compileTo(llvm::CodeGenFileType type, mlir::ModuleOp module, const Machine& machine,
-                                    const std::string& assemblyFile, StageTimer& timer) {
+Result<std::vector<char>> compileTo(llvm::CodeGenFileType type, mlir::ModuleOp module,
+                                    const Machine& machine, const std::string& assemblyFile,
+                                    StageTimer& timer) {
   TESSERA_ASSIGN(auto target, createTargetMachine(machine));
   llvm::LLVMContext context;
   std::unique_ptr<llvm::Module> code = mlir::translateModuleToLLVMIR(module, context);

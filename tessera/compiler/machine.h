@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0
-// The back half of compilation: an MLIR module of the llvm dialect to machine code, by way of LLVM's
-// optimiser, a TargetMachine and lld. Thread-safe; every call has its own LLVM context.
+// The back half of compilation: an MLIR module of the llvm dialect to machine code, by way of
+// LLVM's optimiser, a TargetMachine and lld. Thread-safe; every call has its own LLVM context.
 #pragma once
 
 #include <cstddef>
@@ -29,8 +29,8 @@ Result<std::vector<char>> compileToObject(mlir::ModuleOp module, const Machine& 
 Result<std::vector<char>> compileToAssembly(mlir::ModuleOp module, const Machine& machine,
                                             const std::string& assemblyFile, StageTimer& timer);
 
-/// A shared object that needs nothing but memcpy, memmove and memset; anything else it calls is a bug
-/// of the lowering and reported as `internal` with the symbol's name.
+/// A shared object that needs nothing but memcpy, memmove and memset; anything else it calls is a
+/// bug of the lowering and reported as `internal` with the symbol's name.
 Result<std::vector<std::byte>> linkSharedObject(const std::vector<char>& object, StageTimer& timer);
 
 }  // namespace tessera::compiler

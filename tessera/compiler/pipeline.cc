@@ -4,14 +4,14 @@
 #include <fmt/format.h>
 
 #include "mlir/Conversion/SCFToControlFlow/SCFToControlFlow.h"
+#include "mlir/Dialect/SPIRV/IR/SPIRVOps.h"
 #include "mlir/IR/Diagnostics.h"
 #include "mlir/IR/MLIRContext.h"
 #include "mlir/IR/Verifier.h"
-#include "mlir/Dialect/SPIRV/IR/SPIRVOps.h"
 #include "mlir/Pass/PassManager.h"
-#include "mlir/Target/SPIRV/Serialization.h"
 #include "mlir/Target/LLVMIR/Dialect/Builtin/BuiltinToLLVMIRTranslation.h"
 #include "mlir/Target/LLVMIR/Dialect/LLVMIR/LLVMToLLVMIRTranslation.h"
+#include "mlir/Target/SPIRV/Serialization.h"
 #include "mlir/Transforms/Passes.h"
 #include "tessera/compiler/dialects.h"
 #include "tessera/compiler/ir/import_trace.h"
@@ -46,9 +46,10 @@ void addNvidiaPasses(mlir::PassManager& passes, const SimtMachine& machine) {
 void instrument(mlir::PassManager& passes, const CompileOptions& options) {
   if (options.print_timing) passes.enableTiming();
   if (!options.print_ir) return;
-  passes.enableIRPrinting([](mlir::Pass*, mlir::Operation*) { return false; },
-                          [](mlir::Pass*, mlir::Operation*) { return true; }, /*printModuleScope=*/true,
-                          /*printAfterOnlyOnChange=*/true, /*printAfterOnlyOnFailure=*/false, llvm::errs());
+  passes.enableIRPrinting(
+      [](mlir::Pass*, mlir::Operation*) { return false; },
+      [](mlir::Pass*, mlir::Operation*) { return true; }, /*printModuleScope=*/true,
+      /*printAfterOnlyOnChange=*/true, /*printAfterOnlyOnFailure=*/false, llvm::errs());
 }
 
 /// Everything MLIR says while one kernel is compiled, as one text.
@@ -58,7 +59,8 @@ class Diagnostics {
       : handler_(&context, [this](mlir::Diagnostic& diagnostic) { collect(diagnostic); }) {}
 
   Error error(const lang::Trace& trace) const {
-    return unsupported(fmt::format("kernel {}: {}", trace.name, text_.empty() ? "compilation failed" : text_));
+    return unsupported(
+        fmt::format("kernel {}: {}", trace.name, text_.empty() ? "compilation failed" : text_));
   }
 
  private:
@@ -119,7 +121,8 @@ Result<runtime::KernelImage> compileForCpu(const lang::Trace& trace, const CpuMa
 namespace {
 
 using AddSimtPasses = void (*)(mlir::PassManager&, const SimtMachine&);
-using EmitSimtCode = Result<std::vector<std::byte>> (*)(mlir::ModuleOp, const SimtMachine&, const CompileOptions&);
+using EmitSimtCode = Result<std::vector<std::byte>> (*)(mlir::ModuleOp, const SimtMachine&,
+                                                        const CompileOptions&);
 
 Result<runtime::KernelImage> compileForSimt(const lang::Trace& trace, const SimtMachine& machine,
                                             const CompileOptions& options, AddSimtPasses add_passes,
@@ -151,7 +154,8 @@ std::vector<std::byte> toBytes(llvm::ArrayRef<char> text) {
   return {first, first + text.size()};
 }
 
-Result<std::vector<std::byte>> serializeSpirv(mlir::ModuleOp module, const SimtMachine&, const CompileOptions&) {
+Result<std::vector<std::byte>> serializeSpirv(mlir::ModuleOp module, const SimtMachine&,
+                                              const CompileOptions&) {
   llvm::SmallVector<uint32_t, 0> words;
   if (failed(mlir::spirv::serialize(*module.getOps<mlir::spirv::ModuleOp>().begin(), words)))
     return internal_error("the SPIR-V module cannot be serialised");
@@ -170,7 +174,8 @@ Result<std::vector<std::byte>> emitPtx(mlir::ModuleOp module, const SimtMachine&
 
 Result<runtime::KernelImage> compileForVulkan(const lang::Trace& trace, const SimtMachine& machine,
                                               const CompileOptions& options) {
-  TESSERA_ASSIGN(runtime::KernelImage image, compileForSimt(trace, machine, options, addVulkanPasses, serializeSpirv));
+  TESSERA_ASSIGN(runtime::KernelImage image,
+                 compileForSimt(trace, machine, options, addVulkanPasses, serializeSpirv));
   image.format = "spirv";
   image.entry = trace.name;
   return image;
@@ -178,7 +183,8 @@ Result<runtime::KernelImage> compileForVulkan(const lang::Trace& trace, const Si
 
 Result<runtime::KernelImage> compileForNvidia(const lang::Trace& trace, const SimtMachine& machine,
                                               const CompileOptions& options) {
-  TESSERA_ASSIGN(runtime::KernelImage image, compileForSimt(trace, machine, options, addNvidiaPasses, emitPtx));
+  TESSERA_ASSIGN(runtime::KernelImage image,
+                 compileForSimt(trace, machine, options, addNvidiaPasses, emitPtx));
   image.format = "ptx";
   image.entry = simt::ptxName(trace.name);
   return image;

@@ -1,5 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0
-// What the compiler needs to know of a chip: how to turn a trace into an image for one architecture.
+// What the compiler needs to know of a chip: how to turn a trace into an image for one
+// architecture.
 #pragma once
 
 #include <memory>
@@ -16,9 +17,9 @@
 namespace tessera::compiler {
 
 struct CompileOptions {
-  bool print_ir = false;      // the module after each pass, to stderr
-  bool print_timing = false;  // per-pass milliseconds, to stderr
-  std::string dump_assembly;  // file that receives the target's assembly; empty: none
+  bool print_ir = false;         // the module after each pass, to stderr
+  bool print_timing = false;     // per-pass milliseconds, to stderr
+  std::string dump_assembly;     // file that receives the target's assembly; empty: none
   StageTimer* stages = nullptr;  // receives the milliseconds of each stage
 };
 
@@ -30,7 +31,8 @@ class Target {
   virtual std::string_view arch() const = 0;
   /// What plans may know of the architecture; equal to the device's own.
   virtual const runtime::Capabilities& capabilities() const = 0;
-  virtual Result<runtime::KernelImage> compile(const lang::Trace& trace, const CompileOptions& options) const = 0;
+  virtual Result<runtime::KernelImage> compile(const lang::Trace& trace,
+                                               const CompileOptions& options) const = 0;
 };
 
 /// All targets of all chips in this build; generated from tessera/chips/*.

@@ -20,7 +20,9 @@ constexpr std::string_view kUsed[] = {"avx512bf16", "avx512vnni", "avx512vbmi"};
 
 CpuMachine describe(const IsaLevel& level) {
   const std::vector<std::string> found = isa_features(level);
-  const auto has = [&](std::string_view feature) { return std::ranges::find(found, feature) != found.end(); };
+  const auto has = [&](std::string_view feature) {
+    return std::ranges::find(found, feature) != found.end();
+  };
   CpuMachine result;
   result.format = "elf.x86-64";
   result.machine.triple = "x86_64-unknown-linux-gnu";
@@ -38,7 +40,8 @@ CpuMachine describe(const IsaLevel& level) {
   result.machine.vectorBits = 32 * target.lanes;
   for (std::string_view feature : kUsed) {
     if (!has(feature)) continue;
-    result.machine.features += (result.machine.features.empty() ? "+" : ",+") + std::string(feature);
+    result.machine.features +=
+        (result.machine.features.empty() ? "+" : ",+") + std::string(feature);
     result.requiredFeatures.emplace_back(feature);
   }
   return result;
@@ -50,7 +53,8 @@ class CpuLevelTarget final : public compiler::Target {
 
   std::string_view arch() const override { return level_.arch; }
   const Capabilities& capabilities() const override { return level_.capabilities; }
-  Result<KernelImage> compile(const lang::Trace& trace, const CompileOptions& options) const override {
+  Result<KernelImage> compile(const lang::Trace& trace,
+                              const CompileOptions& options) const override {
     return compiler::compileForCpu(trace, machine_, options);
   }
 

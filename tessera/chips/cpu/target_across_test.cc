@@ -29,7 +29,9 @@ void runMap(std::vector<int64_t> in, DType outType, std::vector<int64_t> out, Ti
   test.run([&](KernelBuilder& k) {
     View x = k.view("x", DType::f32, static_cast<int>(in.size()), Access::kRead);
     View y = k.view("y", outType, static_cast<int>(out.size()), Access::kWrite);
-    Tile loaded = in.size() == 3 ? load(x, {0, 0, 0}, tile) : in.size() == 2 ? load(x, {0, 0}, tile) : load(x, {0}, tile);
+    Tile loaded = in.size() == 3   ? load(x, {0, 0, 0}, tile)
+                  : in.size() == 2 ? load(x, {0, 0}, tile)
+                                   : load(x, {0}, tile);
     Tile result = function(k, loaded);
     if (out.size() == 3) store(y, {0, 0, 0}, result);
     if (out.size() == 2) store(y, {0, 0}, result);
@@ -40,27 +42,43 @@ void runMap(std::vector<int64_t> in, DType outType, std::vector<int64_t> out, Ti
 TEST(CpuTarget, ReducesAlongEveryAxis) {
   for (auto [rows, columns] : {std::pair{4, 256}, {64, 8}, {32, 1024}, {1, 16}, {128, 1}, {2, 4}}) {
     for (int axis : {0, 1}) {
-      const std::vector<int64_t> out = axis == 0 ? std::vector<int64_t>{1, columns} : std::vector<int64_t>{rows, 1};
+      const std::vector<int64_t> out =
+          axis == 0 ? std::vector<int64_t>{1, columns} : std::vector<int64_t>{rows, 1};
       const TileShape tile{rows, columns};
       const std::vector<int64_t> in = {rows, columns};
-      runMap(in, DType::f32, out, tile, [=](KernelBuilder&, Tile x) { return reduce_sum(x * 2, axis); }, 1e-3);
-      runMap(in, DType::f32, out, tile, [=](KernelBuilder&, Tile x) { return reduce_max(x, axis); });
-      runMap(in, DType::f32, out, tile, [=](KernelBuilder&, Tile x) { return reduce_min(x + 1, axis); });
-      runMap(in, DType::i32, out, tile, [=](KernelBuilder&, Tile x) { return argmax(cast(cast(x, DType::i32), DType::f32), axis); });
+      runMap(
+          in, DType::f32, out, tile,
+          [=](KernelBuilder&, Tile x) { return reduce_sum(x * 2, axis); }, 1e-3);
+      runMap(in, DType::f32, out, tile,
+             [=](KernelBuilder&, Tile x) { return reduce_max(x, axis); });
+      runMap(in, DType::f32, out, tile,
+             [=](KernelBuilder&, Tile x) { return reduce_min(x + 1, axis); });
+      runMap(in, DType::i32, out, tile, [=](KernelBuilder&, Tile x) {
+        return argmax(cast(cast(x, DType::i32), DType::f32), axis);
+      });
       runMap(in, DType::i32, out, tile, [=](KernelBuilder&, Tile x) { return argmin(x, axis); });
-      runMap(in, DType::f32, in, tile, [=](KernelBuilder&, Tile x) { return scan_sum(x, axis); }, 1e-2);
-      runMap(in, DType::i32, in, tile, [=](KernelBuilder&, Tile x) { return scan_sum(cast(x * 10, DType::i32), axis); });
+      runMap(
+          in, DType::f32, in, tile, [=](KernelBuilder&, Tile x) { return scan_sum(x, axis); },
+          1e-2);
+      runMap(in, DType::i32, in, tile,
+             [=](KernelBuilder&, Tile x) { return scan_sum(cast(x * 10, DType::i32), axis); });
     }
   }
 }
 
 TEST(CpuTarget, ArgmaxIgnoresNan) {
   const double nan = std::nan("");
-  Differential test({tensor(DType::f32, {3, 64}, [&](int64_t i) { return i < 64 ? nan : i % 3 == 0 ? nan : wave(i); }),
-                     zeros(DType::i32, {3, 1}), zeros(DType::i32, {1, 64}), zeros(DType::f32, {3, 1})});
+  Differential test({tensor(DType::f32, {3, 64},
+                            [&](int64_t i) { return i < 64       ? nan
+                                                    : i % 3 == 0 ? nan
+                                                                 : wave(i); }),
+                     zeros(DType::i32, {3, 1}), zeros(DType::i32, {1, 64}),
+                     zeros(DType::f32, {3, 1})});
   test.run([](KernelBuilder& k) {
-    View x = k.view("x", DType::f32, 2, Access::kRead), y = k.view("y", DType::i32, 2, Access::kWrite);
-    View z = k.view("z", DType::i32, 2, Access::kWrite), m = k.view("m", DType::f32, 2, Access::kWrite);
+    View x = k.view("x", DType::f32, 2, Access::kRead),
+         y = k.view("y", DType::i32, 2, Access::kWrite);
+    View z = k.view("z", DType::i32, 2, Access::kWrite),
+         m = k.view("m", DType::f32, 2, Access::kWrite);
     Tile v = load(x, {0, 0}, {4, 64}, -100);
     store(y, {0, 0}, argmax(v, 1));
     store(z, {0, 0}, argmin(v, 0));
@@ -69,24 +87,41 @@ TEST(CpuTarget, ArgmaxIgnoresNan) {
 }
 
 TEST(CpuTarget, ChangesShapes) {
-  runMap({16, 64}, DType::f32, {64, 16}, {16, 64}, [](KernelBuilder&, Tile x) { return transpose(x, {1, 0}); });
-  runMap({4, 8, 32}, DType::f32, {32, 4, 8}, {4, 8, 32}, [](KernelBuilder&, Tile x) { return transpose(x + 1, {2, 0, 1}); });
-  runMap({1, 512}, DType::f32, {8, 64}, {1, 512}, [](KernelBuilder&, Tile x) { return reshape(x, {8, 64}); });
-  runMap({64, 2}, DType::f32, {128}, {64, 2}, [](KernelBuilder&, Tile x) { return reshape(x * x, {128}); });
-  runMap({128}, DType::f32, {2, 4, 16}, {128}, [](KernelBuilder&, Tile x) { return reshape(x, {2, 4, 16}); });
-  runMap({2, 512}, DType::f32, {2, 64}, {2, 512}, [](KernelBuilder&, Tile x) { return slice(x, 1, 448, 64); });
-  runMap({8, 64}, DType::f32, {4, 64}, {8, 64}, [](KernelBuilder&, Tile x) { return slice(x, 0, 3, 4); });
-  runMap({1, 64}, DType::f32, {1, 8}, {1, 64}, [](KernelBuilder&, Tile x) { return slice(reshape(x + 1, {1, 64}), 1, 3, 8); });
-  runMap({1, 64}, DType::f32, {32, 64}, {1, 64}, [](KernelBuilder&, Tile x) { return broadcast(exp(x), {32, 64}); }, 1e-4);
-  runMap({16, 1}, DType::f32, {16, 64}, {16, 1}, [](KernelBuilder&, Tile x) { return broadcast(x * 2, {16, 64}); });
-  runMap({4, 64}, DType::f32, {8, 64}, {4, 64}, [](KernelBuilder&, Tile x) { return concat(x, -x, 0); });
-  runMap({4, 64}, DType::f32, {4, 128}, {4, 64}, [](KernelBuilder&, Tile x) { return concat(x, x + 1, 1); });
-  runMap({2, 2}, DType::f32, {2, 1}, {2, 2}, [](KernelBuilder&, Tile x) { auto [a, b] = split(x); return a - b * 2; });
+  runMap({16, 64}, DType::f32, {64, 16}, {16, 64},
+         [](KernelBuilder&, Tile x) { return transpose(x, {1, 0}); });
+  runMap({4, 8, 32}, DType::f32, {32, 4, 8}, {4, 8, 32},
+         [](KernelBuilder&, Tile x) { return transpose(x + 1, {2, 0, 1}); });
+  runMap({1, 512}, DType::f32, {8, 64}, {1, 512},
+         [](KernelBuilder&, Tile x) { return reshape(x, {8, 64}); });
+  runMap({64, 2}, DType::f32, {128}, {64, 2},
+         [](KernelBuilder&, Tile x) { return reshape(x * x, {128}); });
+  runMap({128}, DType::f32, {2, 4, 16}, {128},
+         [](KernelBuilder&, Tile x) { return reshape(x, {2, 4, 16}); });
+  runMap({2, 512}, DType::f32, {2, 64}, {2, 512},
+         [](KernelBuilder&, Tile x) { return slice(x, 1, 448, 64); });
+  runMap({8, 64}, DType::f32, {4, 64}, {8, 64},
+         [](KernelBuilder&, Tile x) { return slice(x, 0, 3, 4); });
+  runMap({1, 64}, DType::f32, {1, 8}, {1, 64},
+         [](KernelBuilder&, Tile x) { return slice(reshape(x + 1, {1, 64}), 1, 3, 8); });
+  runMap(
+      {1, 64}, DType::f32, {32, 64}, {1, 64},
+      [](KernelBuilder&, Tile x) { return broadcast(exp(x), {32, 64}); }, 1e-4);
+  runMap({16, 1}, DType::f32, {16, 64}, {16, 1},
+         [](KernelBuilder&, Tile x) { return broadcast(x * 2, {16, 64}); });
+  runMap({4, 64}, DType::f32, {8, 64}, {4, 64},
+         [](KernelBuilder&, Tile x) { return concat(x, -x, 0); });
+  runMap({4, 64}, DType::f32, {4, 128}, {4, 64},
+         [](KernelBuilder&, Tile x) { return concat(x, x + 1, 1); });
+  runMap({2, 2}, DType::f32, {2, 1}, {2, 2}, [](KernelBuilder&, Tile x) {
+    auto [a, b] = split(x);
+    return a - b * 2;
+  });
   runMap({8, 128}, DType::f32, {8, 128}, {8, 128}, [](KernelBuilder&, Tile x) {
     auto [even, odd] = split(x);
     return join(even * 2 - odd, odd * 3 + even);
   });
-  runMap({1, 64}, DType::f32, {64, 1}, {1, 64}, [](KernelBuilder&, Tile x) { return reshape(x, {64, 1}); });
+  runMap({1, 64}, DType::f32, {64, 1}, {1, 64},
+         [](KernelBuilder&, Tile x) { return reshape(x, {64, 1}); });
 }
 
 TEST(CpuTarget, UsesIotaAndReducedBlocks) {
@@ -103,11 +138,13 @@ TEST(CpuTarget, SortsKeysOfEveryType) {
     for (bool descending : {false, true}) {
       for (int64_t n : {2, 8, 64, 1024}) {
         Differential test({tensor(dtype, {2, n}, [](int64_t i) { return (hash(i) % 97 - 48) * 3; }),
-                           tensor(DType::i32, {2, n}, [](int64_t i) { return i * 5 % 1024; }), zeros(dtype, {2, n}),
-                           zeros(DType::i32, {2, n})});
+                           tensor(DType::i32, {2, n}, [](int64_t i) { return i * 5 % 1024; }),
+                           zeros(dtype, {2, n}), zeros(DType::i32, {2, n})});
         test.run([&](KernelBuilder& k) {
-          View x = k.view("x", dtype, 2, Access::kRead), v = k.view("v", DType::i32, 2, Access::kRead);
-          View y = k.view("y", dtype, 2, Access::kWrite), w = k.view("w", DType::i32, 2, Access::kWrite);
+          View x = k.view("x", dtype, 2, Access::kRead),
+               v = k.view("v", DType::i32, 2, Access::kRead);
+          View y = k.view("y", dtype, 2, Access::kWrite),
+               w = k.view("w", DType::i32, 2, Access::kWrite);
           auto [keys, values] = sort(load(x, {0, 0}, {2, n}), load(v, {0, 0}, {2, n}), descending);
           store(y, {0, 0}, keys);
           store(w, {0, 0}, values);
@@ -118,10 +155,12 @@ TEST(CpuTarget, SortsKeysOfEveryType) {
 }
 
 TEST(CpuTarget, SortsNanLast) {
-  Differential test({tensor(DType::f32, {64}, [](int64_t i) { return i % 5 == 0 ? std::nan("") : wave(i); }),
-                     zeros(DType::f32, {64}), zeros(DType::i32, {64})});
+  Differential test(
+      {tensor(DType::f32, {64}, [](int64_t i) { return i % 5 == 0 ? std::nan("") : wave(i); }),
+       zeros(DType::f32, {64}), zeros(DType::i32, {64})});
   test.run([](KernelBuilder& k) {
-    View x = k.view("x", DType::f32, 1, Access::kRead), y = k.view("y", DType::f32, 1, Access::kWrite);
+    View x = k.view("x", DType::f32, 1, Access::kRead),
+         y = k.view("y", DType::f32, 1, Access::kWrite);
     View w = k.view("w", DType::i32, 1, Access::kWrite);
     auto [keys, values] = sort(load(x, {0}, {64}), k.iota({64}, 0), true);
     store(y, {0}, keys);
@@ -130,11 +169,14 @@ TEST(CpuTarget, SortsNanLast) {
 }
 
 TEST(CpuTarget, TakesAndCounts) {
-  Differential test({tensor(DType::f32, {2, 64}, wave), tensor(DType::i32, {2, 32}, [](int64_t i) { return hash(i) % 80 - 8; }),
+  Differential test({tensor(DType::f32, {2, 64}, wave),
+                     tensor(DType::i32, {2, 32}, [](int64_t i) { return hash(i) % 80 - 8; }),
                      zeros(DType::f32, {2, 32}), zeros(DType::i32, {16}), zeros(DType::i32, {16})});
   test.run([](KernelBuilder& k) {
-    View x = k.view("x", DType::f32, 2, Access::kRead), i = k.view("i", DType::i32, 2, Access::kRead);
-    View y = k.view("y", DType::f32, 2, Access::kWrite), h = k.view("h", DType::i32, 1, Access::kWrite);
+    View x = k.view("x", DType::f32, 2, Access::kRead),
+         i = k.view("i", DType::i32, 2, Access::kRead);
+    View y = k.view("y", DType::f32, 2, Access::kWrite),
+         h = k.view("h", DType::i32, 1, Access::kWrite);
     View g = k.view("g", DType::i32, 1, Access::kWrite);
     Tile index = load(i, {0, 0}, {2, 32});
     store(y, {0, 0}, take(load(x, {0, 0}, {2, 64}), index));
@@ -146,7 +188,8 @@ TEST(CpuTarget, TakesAndCounts) {
 
 TEST(CpuTarget, GathersAndScattersRows) {
   for (DType dtype : {DType::f32, DType::bf16, DType::f8e4m3, DType::f4e2m1}) {
-    Differential test({tensor(dtype, {10, 80}, wave), tensor(DType::i32, {16}, [](int64_t i) { return i * 7 % 13 - 2; }),
+    Differential test({tensor(dtype, {10, 80}, wave),
+                       tensor(DType::i32, {16}, [](int64_t i) { return i * 7 % 13 - 2; }),
                        zeros(dtype, {16, 64}), zeros(dtype, {16, 80})});
     test.run([&](KernelBuilder& k) {
       View x = k.view("x", dtype, 2, Access::kRead), i = k.view("i", DType::i32, 1, Access::kRead);
@@ -161,10 +204,12 @@ TEST(CpuTarget, GathersAndScattersRows) {
 
 TEST(CpuTarget, AddsAtomically) {
   for (DType dtype : {DType::i32, DType::i64}) {
-    Differential test({tensor(DType::i32, {64}, [](int64_t i) { return hash(i) % 11 - 1; }), zeros(dtype, {8}), zeros(dtype, {8, 5})});
+    Differential test({tensor(DType::i32, {64}, [](int64_t i) { return hash(i) % 11 - 1; }),
+                       zeros(dtype, {8}), zeros(dtype, {8, 5})});
     test.run(
         [&](KernelBuilder& k) {
-          View i = k.view("i", DType::i32, 1, Access::kRead), y = k.view("y", dtype, 1, Access::kReadWrite);
+          View i = k.view("i", DType::i32, 1, Access::kRead),
+               y = k.view("y", dtype, 1, Access::kReadWrite);
           View z = k.view("z", dtype, 2, Access::kReadWrite);
           Tile rows = load(i, {k.program_id(0) * 16}, {16});
           atomic_add(y, {0}, rows, k.constant(dtype, {16}, 2));
@@ -189,16 +234,21 @@ TEST(CpuTarget, StoresUnderMasksAtEdges) {
 }
 
 TEST(CpuTarget, CarriesTilesThroughLoopsAndBranches) {
-  Differential test({tensor(DType::f32, {32, 64}, wave), zeros(DType::f32, {3, 64}), zeros(DType::i64, {1})});
+  Differential test(
+      {tensor(DType::f32, {32, 64}, wave), zeros(DType::f32, {3, 64}), zeros(DType::i64, {1})});
   test.tolerance = 1e-4;
   test.run([](KernelBuilder& k) {
-    View x = k.view("x", DType::f32, 2, Access::kRead), y = k.view("y", DType::f32, 2, Access::kWrite);
+    View x = k.view("x", DType::f32, 2, Access::kRead),
+         y = k.view("y", DType::f32, 2, Access::kWrite);
     View n = k.view("n", DType::i64, 1, Access::kWrite);
     // Swaps two carried tiles, rotates one into the other, counts.
     auto [a, b, count] = k.for_range(
-        0, x.extent(0), 2, carry(k.zeros(DType::f32, {1, 64}), k.constant(DType::f32, {1, 64}, 1), k.index(0)),
+        0, x.extent(0), 2,
+        carry(k.zeros(DType::f32, {1, 64}), k.constant(DType::f32, {1, 64}, 1), k.index(0)),
         [&](Tile i, Tile p, Tile q, Tile c) {
-          auto [r] = k.if_(i < 16, [&] { return carry(load(x, {i, 0}, {1, 64})); }, [&] { return carry(p * 0.5); });
+          auto [r] = k.if_(
+              i < 16, [&] { return carry(load(x, {i, 0}, {1, 64})); },
+              [&] { return carry(p * 0.5); });
           Tile turned = reshape(transpose(reshape(p, {8, 8}), {1, 0}), {1, 64});
           return carry(q + r, turned * 0.9, c + i);
         });
@@ -226,15 +276,17 @@ TEST(CpuTarget, ReadsBeforeItOverwrites) {
 TEST(CpuTarget, MultipliesMatrices) {
   for (DType dtype : {DType::f32, DType::bf16}) {
     for (auto [m, n, depth] : {std::tuple{1, 4, 64}, {4, 4, 128}, {16, 16, 32}, {32, 64, 64}}) {
-      Differential test({tensor(dtype, {m, 300}, wave), tensor(dtype, {n, 300}, [](int64_t i) { return wave(i * 3 + 1); }),
+      Differential test({tensor(dtype, {m, 300}, wave),
+                         tensor(dtype, {n, 300}, [](int64_t i) { return wave(i * 3 + 1); }),
                          zeros(DType::f32, {m, n})});
       test.tolerance = 0.02;
       test.run([&](KernelBuilder& k) {
         View a = k.view("a", dtype, 2, Access::kRead), b = k.view("b", dtype, 2, Access::kRead);
         View c = k.view("c", DType::f32, 2, Access::kWrite);
-        auto [sum] = k.for_range(0, a.extent(1), depth, carry(k.constant(DType::f32, {m, n}, 1)), [&](Tile i, Tile s) {
-          return carry(dot(load(a, {0, i}, {m, depth}), load(b, {0, i}, {n, depth}), s));
-        });
+        auto [sum] = k.for_range(
+            0, a.extent(1), depth, carry(k.constant(DType::f32, {m, n}, 1)), [&](Tile i, Tile s) {
+              return carry(dot(load(a, {0, i}, {m, depth}), load(b, {0, i}, {n, depth}), s));
+            });
         store(c, {0, 0}, sum);
       });
     }

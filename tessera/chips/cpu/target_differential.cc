@@ -32,7 +32,8 @@ Result<runtime::KernelImage> compileFor(std::string_view arch, const lang::Trace
 std::vector<TestTensor> Differential::execute(const std::string& option, const lang::Trace& trace,
                                               runtime::Grid grid) {
   const bool interpreted = option == "null";
-  auto device = runtime::open_device(interpreted ? "null" : "cpu:" + option, {.guard_end = true}).value();
+  auto device =
+      runtime::open_device(interpreted ? "null" : "cpu:" + option, {.guard_end = true}).value();
   runtime::KernelImage image;
   if (interpreted) {
     image.format = "trace";
@@ -69,9 +70,11 @@ std::vector<TestTensor> Differential::execute(const std::string& option, const l
   }
   if (auto launched = stream->launch(**kernel, grid, slots); !launched.ok())
     ADD_FAILURE() << option << ": " << launched.error().to_string();
-  if (auto done = stream->synchronize(); !done.ok()) ADD_FAILURE() << option << ": " << done.error().to_string();
+  if (auto done = stream->synchronize(); !done.ok())
+    ADD_FAILURE() << option << ": " << done.error().to_string();
   std::vector<TestTensor> after = tensors_;
-  for (size_t i = 0; i < after.size(); ++i) stream->copy_to_host(after[i].bytes, *buffers[i], 0).value();
+  for (size_t i = 0; i < after.size(); ++i)
+    stream->copy_to_host(after[i].bytes, *buffers[i], 0).value();
   stream->synchronize().value();
   return after;
 }
@@ -96,13 +99,15 @@ void Differential::compare(const std::string& level, const std::vector<TestTenso
         const float want = expected[t].at(i), got = results_[t].at(i);
         equal = ulpDistance(want, got) <= ulps || std::abs(double{want} - double{got}) <= tolerance;
         if (!equal)
-          ADD_FAILURE() << level << ", tensor " << t << ", element " << i << ": " << got << " instead of " << want;
+          ADD_FAILURE() << level << ", tensor " << t << ", element " << i << ": " << got
+                        << " instead of " << want;
       } else {
         const int64_t want = load_as_int(expected[t].dtype, expected[t].bytes.data(), i);
         const int64_t got = load_as_int(results_[t].dtype, results_[t].bytes.data(), i);
         equal = want == got;
         if (!equal)
-          ADD_FAILURE() << level << ", tensor " << t << ", element " << i << ": " << got << " instead of " << want;
+          ADD_FAILURE() << level << ", tensor " << t << ", element " << i << ": " << got
+                        << " instead of " << want;
       }
       reported += equal ? 0 : 1;
     }

@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0
-// For the tests of the target: runs one kernel by the null chip's interpreter and compiled for every
-// level this machine has, on the same tensors.
+// For the tests of the target: runs one kernel by the null chip's interpreter and compiled for
+// every level this machine has, on the same tensors.
 #pragma once
 
 #include <gtest/gtest.h>
@@ -67,7 +67,8 @@ class Differential {
   compiler::CompileOptions options;
 
  private:
-  std::vector<TestTensor> execute(const std::string& device, const lang::Trace& trace, runtime::Grid grid);
+  std::vector<TestTensor> execute(const std::string& device, const lang::Trace& trace,
+                                  runtime::Grid grid);
   void compare(const std::string& level, const std::vector<TestTensor>& expected);
 
   std::vector<TestTensor> tensors_, results_;

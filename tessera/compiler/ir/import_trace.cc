@@ -35,12 +35,14 @@ class Importer {
   mlir::ArrayAttr views() {
     llvm::SmallVector<Attribute> list;
     for (const lang::ViewDecl& view : trace_.views) {
-      const llvm::SmallVector<int64_t> extents(view.extent_divisors.begin(), view.extent_divisors.end());
-      const llvm::SmallVector<int64_t> strides(view.stride_divisors.begin(), view.stride_divisors.end());
+      const llvm::SmallVector<int64_t> extents(view.extent_divisors.begin(),
+                                               view.extent_divisors.end());
+      const llvm::SmallVector<int64_t> strides(view.stride_divisors.begin(),
+                                               view.stride_divisors.end());
       list.push_back(ViewAttr::get(builder_.getContext(), view.name,
                                    elementType(builder_.getContext(), view.dtype),
-                                   static_cast<Access>(view.access), view.first_slot, extents, strides,
-                                   view.constant, view.streamed));
+                                   static_cast<Access>(view.access), view.first_slot, extents,
+                                   strides, view.constant, view.streamed));
     }
     return builder_.getArrayAttr(list);
   }
@@ -62,7 +64,8 @@ class Importer {
 
   void importBlock(const lang::Block& block, mlir::Block& target, Location loc) {
     for (ValueId param : block.params)
-      values_[param] = target.addArgument(tensorType(builder_.getContext(), trace_.type(param)), loc);
+      values_[param] =
+          target.addArgument(tensorType(builder_.getContext(), trace_.type(param)), loc);
     mlir::OpBuilder::InsertionGuard guard(builder_);
     builder_.setInsertionPointToEnd(&target);
     for (const Node& node : block.nodes) importNode(node);
@@ -75,7 +78,8 @@ class Importer {
 
   void importNode(const Node& node) {
     const std::string_view mnemonic = lang::mnemonic(node.op);
-    mlir::OperationState state(locationOf(node), ("tile." + llvm::Twine(llvm::StringRef(mnemonic))).str());
+    mlir::OperationState state(locationOf(node),
+                               ("tile." + llvm::Twine(llvm::StringRef(mnemonic))).str());
     state.addOperands(operandsOf(node.operands));
     for (ValueId result : node.results)
       state.addTypes(tensorType(builder_.getContext(), trace_.type(result)));
@@ -99,16 +103,19 @@ class Importer {
           state.addAttribute(attribute.name, builder_.getI64IntegerAttr(node.ints[next++]));
           break;
         case Kind::kInts:
-          state.addAttribute(attribute.name, builder_.getDenseI64ArrayAttr(
-                                                 llvm::ArrayRef<int64_t>(node.ints).drop_front(next)));
+          state.addAttribute(
+              attribute.name,
+              builder_.getDenseI64ArrayAttr(llvm::ArrayRef<int64_t>(node.ints).drop_front(next)));
           break;
         case Kind::kPredicate:
-          state.addAttribute(attribute.name,
-                             PredicateAttr::get(context, static_cast<Predicate>(node.ints[next++])));
+          state.addAttribute(
+              attribute.name,
+              PredicateAttr::get(context, static_cast<Predicate>(node.ints[next++])));
           break;
         case Kind::kReduction:
-          state.addAttribute(attribute.name,
-                             ReductionAttr::get(context, static_cast<Reduction>(node.ints[next++])));
+          state.addAttribute(
+              attribute.name,
+              ReductionAttr::get(context, static_cast<Reduction>(node.ints[next++])));
           break;
         case Kind::kMaskFlag: ++next; break;
       }
@@ -136,7 +143,8 @@ class Importer {
 
 }  // namespace
 
-mlir::OwningOpRef<mlir::ModuleOp> importTrace(mlir::MLIRContext& context, const lang::Trace& trace) {
+mlir::OwningOpRef<mlir::ModuleOp> importTrace(mlir::MLIRContext& context,
+                                              const lang::Trace& trace) {
   context.loadDialect<TileDialect>();
   return Importer(context, trace).run();
 }

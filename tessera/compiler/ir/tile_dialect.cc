@@ -121,7 +121,8 @@ lang::Trace declarationsOf(KernelOp kernel) {
   }
   for (mlir::Attribute attribute : kernel.getScalars()) {
     const auto scalar = llvm::cast<ScalarAttr>(attribute);
-    trace.scalars.push_back({scalar.getName().str(), dtypeOf(scalar.getType()).value_or(DType::f64)});
+    trace.scalars.push_back(
+        {scalar.getName().str(), dtypeOf(scalar.getType()).value_or(DType::f64)});
   }
   return trace;
 }
@@ -162,9 +163,10 @@ LogicalResult verifyNode(mlir::Operation* op) {
     declarations = declarationsOf(kernel);
   }
   const auto ints = intsOf(op, *opcode);
-  const std::string text = lang::check_node(
-      declarations, {*opcode, {operands.data(), operands.size()}, {results.data(), results.size()},
-                     {ints.data(), ints.size()}});
+  const std::string text = lang::check_node(declarations, {*opcode,
+                                                           {operands.data(), operands.size()},
+                                                           {results.data(), results.size()},
+                                                           {ints.data(), ints.size()}});
   if (!text.empty()) return op->emitError(text);
   return success();
 }
@@ -178,7 +180,8 @@ LogicalResult KernelOp::verify() {
     const auto view = llvm::dyn_cast<ViewAttr>(attribute);
     if (!view) return emitOpError() << attribute << " is no view";
     const int64_t rank = static_cast<int64_t>(view.getExtents().size());
-    if (!dtypeOf(view.getType())) return emitOpError() << view << " has no dtype of the tile language";
+    if (!dtypeOf(view.getType()))
+      return emitOpError() << view << " has no dtype of the tile language";
     if (rank < 1 || static_cast<int64_t>(view.getStrides().size()) != rank - 1)
       return emitOpError() << view << " needs one extent and one stride less";
     if (failed(claim(view.getName(), view.getSlot(), 2 * rank))) return failure();
@@ -196,7 +199,8 @@ LogicalResult KernelOp::verify() {
 LogicalResult YieldOp::verify() {
   mlir::TypeRange expected = (*this)->getParentOp()->getResultTypes();
   if (getOperandTypes() == expected) return success();
-  return emitOpError() << "yields (" << getOperandTypes() << ") where (" << expected << ") is expected";
+  return emitOpError() << "yields (" << getOperandTypes() << ") where (" << expected
+                       << ") is expected";
 }
 
 LogicalResult ForOp::verify() {
@@ -219,9 +223,13 @@ LogicalResult IfOp::verify() {
 
 OpFoldResult CastOp::fold(FoldAdaptor) { return getX().getType() == getType() ? getX() : Value(); }
 
-OpFoldResult BitcastOp::fold(FoldAdaptor) { return getX().getType() == getType() ? getX() : Value(); }
+OpFoldResult BitcastOp::fold(FoldAdaptor) {
+  return getX().getType() == getType() ? getX() : Value();
+}
 
-OpFoldResult BroadcastOp::fold(FoldAdaptor) { return getX().getType() == getType() ? getX() : Value(); }
+OpFoldResult BroadcastOp::fold(FoldAdaptor) {
+  return getX().getType() == getType() ? getX() : Value();
+}
 
 OpFoldResult SliceOp::fold(FoldAdaptor) { return getX().getType() == getType() ? getX() : Value(); }
 

@@ -28,12 +28,15 @@ struct ConvertToLlvmPass : mlir::PassWrapper<ConvertToLlvmPass, mlir::OperationP
     mlir::cf::populateControlFlowToLLVMConversionPatterns(types, patterns);
     mlir::LLVMConversionTarget target(*context);
     target.addLegalOp<mlir::ModuleOp>();
-    if (failed(mlir::applyPartialConversion(getOperation(), target, std::move(patterns)))) signalPassFailure();
+    if (failed(mlir::applyPartialConversion(getOperation(), target, std::move(patterns))))
+      signalPassFailure();
   }
 };
 
 }  // namespace
 
-std::unique_ptr<mlir::Pass> createConvertToLlvmPass() { return std::make_unique<ConvertToLlvmPass>(); }
+std::unique_ptr<mlir::Pass> createConvertToLlvmPass() {
+  return std::make_unique<ConvertToLlvmPass>();
+}
 
 }  // namespace tessera::compiler

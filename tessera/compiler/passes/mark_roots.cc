@@ -1,13 +1,16 @@
 // SPDX-License-Identifier: Apache-2.0
 // Which tiles are stored and which are evaluated inside their consumers.
 //
-// Evaluating a tile where it is used needs no memory and fuses loops; storing it saves work when it is
-// used more than once. Consumers are what has an order of its own: stores, reductions, products, loops
-// and roots. A tile is a root if
-//   - it cannot be evaluated point by point (reduce, scan, sort, take, histogram, concat, gather, dot),
-//   - it is dear and has several consumers, or one inside a loop it is outside of, or is stretched by
+// Evaluating a tile where it is used needs no memory and fuses loops; storing it saves work when it
+// is used more than once. Consumers are what has an order of its own: stores, reductions, products,
+// loops and roots. A tile is a root if
+//   - it cannot be evaluated point by point (reduce, scan, sort, take, histogram, concat, gather,
+//   dot),
+//   - it is dear and has several consumers, or one inside a loop it is outside of, or is stretched
+//   by
 //     a broadcast,
-//   - it is a load and something is written between it and its last consumer, or it is stored to its
+//   - it is a load and something is written between it and its last consumer, or it is stored to
+//   its
 //     own view at another position,
 //   - it is sliced at a start that chunks of the slice do not line up with.
 // Operations with regions and constants are never marked.
@@ -31,7 +34,9 @@ constexpr int64_t kDear = 6;
 
 int64_t castCost(DType from, DType to) {
   for (DType type : {from, to}) {
-    if (type == DType::f8e4m3 || type == DType::f8e5m2 || type == DType::f4e2m1 || type == DType::f16) return 6;
+    if (type == DType::f8e4m3 || type == DType::f8e5m2 || type == DType::f4e2m1 ||
+        type == DType::f16)
+      return 6;
   }
   return to == DType::bf16 ? 4 : 1;
 }
@@ -39,8 +44,9 @@ int64_t castCost(DType from, DType to) {
 bool writesMemory(Operation* op) {
   return op
       ->walk([](Operation* inner) {
-        return llvm::isa<tile::StoreOp, tile::ScatterOp, tile::AtomicAddOp>(inner) ? mlir::WalkResult::interrupt()
-                                                                                   : mlir::WalkResult::advance();
+        return llvm::isa<tile::StoreOp, tile::ScatterOp, tile::AtomicAddOp>(inner)
+                   ? mlir::WalkResult::interrupt()
+                   : mlir::WalkResult::advance();
       })
       .wasInterrupted();
 }
@@ -61,7 +67,8 @@ class RootMarker {
     if (!opcode || op->getNumResults() == 0 || !isPointwise(*opcode)) return;
     int64_t cost = costOf(op);
     for (Value operand : op->getOperands())
-      if (Operation* inner = operand.getDefiningOp(); inner && !tile::isScalar(operand)) cost += costs_.lookup(inner);
+      if (Operation* inner = operand.getDefiningOp(); inner && !tile::isScalar(operand))
+        cost += costs_.lookup(inner);
     costs_[op] = std::min<int64_t>(cost, 1000);
   }
 
@@ -75,7 +82,9 @@ class RootMarker {
 
   bool isRoot(Operation* op) {
     const auto opcode = tile::opcodeOf(op);
-    if (!opcode || op->getNumResults() == 0 || op->getNumRegions() > 0 || tile::isScalar(op->getResult(0))) return false;
+    if (!opcode || op->getNumResults() == 0 || op->getNumRegions() > 0 ||
+        tile::isScalar(op->getResult(0)))
+      return false;
     if (!isPointwise(*opcode)) return true;
     if (*opcode == Opcode::kConstant || *opcode == Opcode::kIota) return false;
     const Consumers consumers = consumersOf(op);
@@ -85,8 +94,10 @@ class RootMarker {
     const int64_t cost = costs_.lookup(op);
     if (cost <= 1) return false;
     if (stretched(op)) return true;
-    const bool repeated = consumers.size() > 1 || llvm::any_of(consumers, [&](Operation* c) { return inInnerLoop(op, c); });
-    return repeated && (cost >= kDear || llvm::any_of(consumers, [&](Operation* c) { return inInnerLoop(op, c); }));
+    const bool repeated = consumers.size() > 1 ||
+                          llvm::any_of(consumers, [&](Operation* c) { return inInnerLoop(op, c); });
+    return repeated && (cost >= kDear ||
+                        llvm::any_of(consumers, [&](Operation* c) { return inInnerLoop(op, c); }));
   }
 
   Consumers consumersOf(Operation* op) {
@@ -96,7 +107,8 @@ class RootMarker {
   }
 
   static bool inInnerLoop(Operation* op, Operation* consumer) {
-    for (Operation* at = consumer->getParentOp(); at != nullptr && at != op->getParentOp(); at = at->getParentOp())
+    for (Operation* at = consumer->getParentOp(); at != nullptr && at != op->getParentOp();
+         at = at->getParentOp())
       if (llvm::isa<tile::ForOp>(at)) return true;
     return false;
   }
@@ -105,7 +117,8 @@ class RootMarker {
   static bool stretched(Operation* op) {
     return llvm::any_of(op->getUsers(), [&](Operation* user) {
       return llvm::isa<tile::BroadcastOp>(user) &&
-             tile::typeOf(user->getResult(0)).getNumElements() > tile::typeOf(op->getResult(0)).getNumElements();
+             tile::typeOf(user->getResult(0)).getNumElements() >
+                 tile::typeOf(op->getResult(0)).getNumElements();
     });
   }
 
@@ -127,17 +140,21 @@ class RootMarker {
     }
     for (Operation* op = load->getNextNode(); op != nullptr && op != last; op = op->getNextNode())
       if (writesMemory(op)) return true;
-    if (auto store = llvm::dyn_cast<tile::StoreOp>(last)) return store.getView() == load.getView() && !inPlace(load, store);
+    if (auto store = llvm::dyn_cast<tile::StoreOp>(last))
+      return store.getView() == load.getView() && !inPlace(load, store);
     return writesMemory(last);
   }
 
   /// The store overwrites exactly what was loaded, element by element.
   static bool inPlace(tile::LoadOp load, tile::StoreOp store) {
-    if (load.getOffsets() != store.getOffsets() || load.getResult().getType() != store.getTile().getType()) return false;
+    if (load.getOffsets() != store.getOffsets() ||
+        load.getResult().getType() != store.getTile().getType())
+      return false;
     return llvm::all_of(load->getUsers(), [&](Operation* user) {
       while (user != store) {
         const auto opcode = tile::opcodeOf(user);
-        if (!opcode || *opcode < Opcode::kNeg || *opcode > Opcode::kFma || !user->hasOneUse()) return false;
+        if (!opcode || *opcode < Opcode::kNeg || *opcode > Opcode::kFma || !user->hasOneUse())
+          return false;
         user = *user->user_begin();
       }
       return true;
@@ -152,7 +169,9 @@ struct MarkRootsPass : mlir::PassWrapper<MarkRootsPass, mlir::OperationPass<mlir
   MLIR_DEFINE_EXPLICIT_INTERNAL_INLINE_TYPE_ID(MarkRootsPass)
 
   llvm::StringRef getArgument() const override { return "tile-mark-roots"; }
-  llvm::StringRef getDescription() const override { return "mark tiles that are stored, not evaluated late"; }
+  llvm::StringRef getDescription() const override {
+    return "mark tiles that are stored, not evaluated late";
+  }
 
   void runOnOperation() override {
     getOperation().walk([](tile::KernelOp kernel) { RootMarker(kernel).run(); });
@@ -183,7 +202,8 @@ int64_t costOf(Operation* op) {
     case Opcode::kSqrt:
     case Opcode::kRsqrt: return 8;
     case Opcode::kLookup: return 3;
-    case Opcode::kCast: return castCost(tile::dtypeOf(op->getOperand(0)), tile::dtypeOf(op->getResult(0)));
+    case Opcode::kCast:
+      return castCost(tile::dtypeOf(op->getOperand(0)), tile::dtypeOf(op->getResult(0)));
     default: return 1;
   }
 }

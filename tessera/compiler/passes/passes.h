@@ -9,8 +9,8 @@
 
 namespace tessera::compiler {
 
-/// Marks with `tile.root` the operations whose result is stored once and read back, instead of being
-/// evaluated inside each of its consumers. See mark_roots.cc for the rules.
+/// Marks with `tile.root` the operations whose result is stored once and read back, instead of
+/// being evaluated inside each of its consumers. See mark_roots.cc for the rules.
 std::unique_ptr<mlir::Pass> createMarkRootsPass();
 
 /// arith, math, vector (1-D), cf -> llvm, in one conversion.

@@ -25,9 +25,14 @@ using State = SmallVector<Value>;  // the best or the sum; for argmax and argmin
 class Reducer {
  public:
   Reducer(Emitter& emitter, tile::ReduceOp op)
-      : e(emitter), kind_(op.getKind()), dtype_(tile::dtypeOf(op.getX())), axis_(static_cast<int>(op.getAxis())) {}
+      : e(emitter),
+        kind_(op.getKind()),
+        dtype_(tile::dtypeOf(op.getX())),
+        axis_(static_cast<int>(op.getAxis())) {}
 
-  bool hasIndex() const { return kind_ == tile::Reduction::argmax || kind_ == tile::Reduction::argmin; }
+  bool hasIndex() const {
+    return kind_ == tile::Reduction::argmax || kind_ == tile::Reduction::argmin;
+  }
 
   State first(Value value, const Lanes& lanes) const {
     if (!hasIndex()) return {value};
@@ -72,9 +77,11 @@ class Reducer {
     Value beats, ties;
     if (dtype_ == DType::f32) {
       beats = e.compare(wantsMax ? CmpFPredicate::OGT : CmpFPredicate::OLT, b[0], a[0]);
-      const Value aIsNan = e.compare(CmpFPredicate::UNO, a[0], a[0]), bIsNan = e.compare(CmpFPredicate::UNO, b[0], b[0]);
+      const Value aIsNan = e.compare(CmpFPredicate::UNO, a[0], a[0]),
+                  bIsNan = e.compare(CmpFPredicate::UNO, b[0], b[0]);
       beats = e.ori(beats, e.andi(aIsNan, e.xori(bIsNan, 1)));
-      if (compareIndex) ties = e.ori(e.compare(CmpFPredicate::OEQ, a[0], b[0]), e.andi(aIsNan, bIsNan));
+      if (compareIndex)
+        ties = e.ori(e.compare(CmpFPredicate::OEQ, a[0], b[0]), e.andi(aIsNan, bIsNan));
     } else {
       const bool isUnsigned = dtype_ == DType::u32;
       const CmpIPredicate max = isUnsigned ? CmpIPredicate::ugt : CmpIPredicate::sgt;
@@ -97,9 +104,10 @@ class Reducer {
   int axis_;
 };
 
-/// Walks the reduced axis from `lanes` on, `step` at a time, and combines what is there. Up to `limit`
-/// steps are written out.
-State walkAxis(KernelLowering& k, tile::ReduceOp op, const Reducer& reducer, Lanes lanes, int64_t step, int64_t limit) {
+/// Walks the reduced axis from `lanes` on, `step` at a time, and combines what is there. Up to
+/// `limit` steps are written out.
+State walkAxis(KernelLowering& k, tile::ReduceOp op, const Reducer& reducer, Lanes lanes,
+               int64_t step, int64_t limit) {
   Emitter& e = k.e;
   const int axis = static_cast<int>(op.getAxis());
   const int64_t extent = tile::typeOf(op.getX()).getShape()[axis];
@@ -116,7 +124,8 @@ State walkAxis(KernelLowering& k, tile::ReduceOp op, const Reducer& reducer, Lan
     State next;
     k.evaluator.scoped([&] {
       lanes.at[axis] = at;
-      next = reducer.step(State(carried.begin(), carried.end()), k.evaluator.eval(op.getX(), lanes), lanes);
+      next = reducer.step(State(carried.begin(), carried.end()), k.evaluator.eval(op.getX(), lanes),
+                          lanes);
     });
     return next;
   });
@@ -137,8 +146,8 @@ State mergeLanes(Emitter& e, const Reducer& reducer, State state) {
 
 }  // namespace
 
-/// Along the axis chunks run in: lane i of a chunk of V sums elements i, i + V, i + 2 V, .. in order, then
-/// the lanes are combined by halves. Along another axis: in order, one sum a lane.
+/// Along the axis chunks run in: lane i of a chunk of V sums elements i, i + V, i + 2 V, .. in
+/// order, then the lanes are combined by halves. Along another axis: in order, one sum a lane.
 void lowerReduce(KernelLowering& k, tile::ReduceOp op) {
   const ArrayRef<int64_t> shape = tile::typeOf(op.getX()).getShape();
   const int axis = static_cast<int>(op.getAxis()), dim = Evaluator::vectorDim(shape);
@@ -153,23 +162,24 @@ void lowerReduce(KernelLowering& k, tile::ReduceOp op) {
   const int64_t points = std::max<int64_t>(1, limit / (shape[axis] / step));
   const ArrayRef<int64_t> reduced = tile::typeOf(op.getResult()).getShape();
   if (axis == dim) {
-    k.evaluator.forEachChunk(reduced, Evaluator::vectorDim(reduced), 1, points, [&](const Lanes& point) {
-      Lanes lanes = point;
-      lanes.dim = axis;
-      lanes.count = step;
-      finish(mergeLanes(k.e, reducer, walkAxis(k, op, reducer, lanes, step, limit)), point);
-    });
+    k.evaluator.forEachChunk(
+        reduced, Evaluator::vectorDim(reduced), 1, points, [&](const Lanes& point) {
+          Lanes lanes = point;
+          lanes.dim = axis;
+          lanes.count = step;
+          finish(mergeLanes(k.e, reducer, walkAxis(k, op, reducer, lanes, step, limit)), point);
+        });
   } else {
-    k.evaluator.forEachChunk(reduced, dim, k.evaluator.chunkOf(shape[dim]), points, [&](const Lanes& lanes) {
-      finish(walkAxis(k, op, reducer, lanes, 1, limit), lanes);
-    });
+    k.evaluator.forEachChunk(
+        reduced, dim, k.evaluator.chunkOf(shape[dim]), points,
+        [&](const Lanes& lanes) { finish(walkAxis(k, op, reducer, lanes, 1, limit), lanes); });
   }
   k.evaluator.places[op.getResult()] = result;
   k.evaluator.forget();
 }
 
-/// Along another axis than the chunks': rows are added up one after the other. Along the chunks': shifted
-/// sums inside a chunk, plus what the chunks before came to.
+/// Along another axis than the chunks': rows are added up one after the other. Along the chunks':
+/// shifted sums inside a chunk, plus what the chunks before came to.
 void lowerScan(KernelLowering& k, tile::ScanOp op) {
   Emitter& e = k.e;
   Evaluator& evaluator = k.evaluator;
@@ -189,24 +199,28 @@ void lowerScan(KernelLowering& k, tile::ScanOp op) {
   };
   SmallVector<int64_t, 3> outer(shape.begin(), shape.end());
   outer[axis] = 1;
-  evaluator.forEachChunk(outer, axis == dim ? Evaluator::vectorDim(outer) : dim, axis == dim ? 1 : chunk,
-                         /*limit=*/2, [&](const Lanes& point) {
-    Lanes lanes = point;
-    lanes.dim = dim;
-    lanes.count = chunk;
-    const mlir::Type sumType = axis == dim ? element : e.type(element, chunk);
-    e.loop(e.i64(0), e.i64(shape[axis]), e.i64(step), ValueRange{e.constant(sumType, 0)}, [&](Value at, ValueRange carried) {
-      Value sum;
-      evaluator.scoped([&] {
-        lanes.at[axis] = at;
-        const Value value = evaluator.eval(op.getX(), lanes);
-        const Value total = axis == dim ? e.add(prefix(value), e.splat(carried[0], chunk)) : e.add(carried[0], value);
-        evaluator.write(result, total, lanes);
-        sum = axis == dim ? e.extract(total, chunk - 1) : total;
+  evaluator.forEachChunk(
+      outer, axis == dim ? Evaluator::vectorDim(outer) : dim, axis == dim ? 1 : chunk,
+      /*limit=*/2, [&](const Lanes& point) {
+        Lanes lanes = point;
+        lanes.dim = dim;
+        lanes.count = chunk;
+        const mlir::Type sumType = axis == dim ? element : e.type(element, chunk);
+        e.loop(e.i64(0), e.i64(shape[axis]), e.i64(step), ValueRange{e.constant(sumType, 0)},
+               [&](Value at, ValueRange carried) {
+                 Value sum;
+                 evaluator.scoped([&] {
+                   lanes.at[axis] = at;
+                   const Value value = evaluator.eval(op.getX(), lanes);
+                   const Value total = axis == dim
+                                           ? e.add(prefix(value), e.splat(carried[0], chunk))
+                                           : e.add(carried[0], value);
+                   evaluator.write(result, total, lanes);
+                   sum = axis == dim ? e.extract(total, chunk - 1) : total;
+                 });
+                 return SmallVector<Value>{sum};
+               });
       });
-      return SmallVector<Value>{sum};
-    });
-  });
   evaluator.places[op.getResult()] = result;
   evaluator.forget();
 }
@@ -216,7 +230,8 @@ void lowerConcat(KernelLowering& k, tile::ConcatOp op) {
   Place second = result;
   const int axis = static_cast<int>(op.getAxis());
   const Index start = scale(k.e, result.strides[axis], tile::typeOf(op.getA()).getShape()[axis]);
-  const Index bytes = result.dtype == DType::f4e2m1 ? divide(k.e, start, 2) : scale(k.e, start, bits(result.dtype) / 8);
+  const Index bytes = result.dtype == DType::f4e2m1 ? divide(k.e, start, 2)
+                                                    : scale(k.e, start, bits(result.dtype) / 8);
   second.pointer = offset(k.e, result.pointer, bytes);
   k.storeTo(result, op.getA());
   k.storeTo(second, op.getB());
@@ -248,14 +263,15 @@ void lowerHistogram(KernelLowering& k, tile::HistogramOp op) {
   const int64_t bins = static_cast<int64_t>(op.getBins());
   k.views.fill(result.pointer, DType::i32, bins, 0);
   k.evaluator.forget();
-  k.evaluator.forEachChunk(tile::typeOf(op.getX()).getShape(), 0, 1, /*limit=*/4, [&](const Lanes& lanes) {
-    const Value bin = k.evaluator.eval(op.getX(), lanes);
-    Value counts = e.compare(CmpIPredicate::ult, bin, e.integer(e.i32(), bins));
-    if (op.getMask()) counts = e.andi(counts, k.evaluator.eval(op.getMask(), lanes));
-    const Value at = e.select(counts, e.signExtend(bin, e.i64()), e.i64(0));
-    const Value address = e.offset(result.pointer, e.shl(at, 2));
-    e.store(e.add(e.load(e.i32(), address, 4), e.zeroExtend(counts, e.i32())), address, 4);
-  });
+  k.evaluator.forEachChunk(
+      tile::typeOf(op.getX()).getShape(), 0, 1, /*limit=*/4, [&](const Lanes& lanes) {
+        const Value bin = k.evaluator.eval(op.getX(), lanes);
+        Value counts = e.compare(CmpIPredicate::ult, bin, e.integer(e.i32(), bins));
+        if (op.getMask()) counts = e.andi(counts, k.evaluator.eval(op.getMask(), lanes));
+        const Value at = e.select(counts, e.signExtend(bin, e.i64()), e.i64(0));
+        const Value address = e.offset(result.pointer, e.shl(at, 2));
+        e.store(e.add(e.load(e.i32(), address, 4), e.zeroExtend(counts, e.i32())), address, 4);
+      });
   k.evaluator.places[op.getResult()] = result;
   k.evaluator.forget();
 }

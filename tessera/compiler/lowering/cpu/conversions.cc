@@ -38,10 +38,16 @@ Layout layoutOf(DType dtype) {
 
 Value toFloat(Emitter& e, Value bits) { return e.bitcast(bits, e.f32()); }
 Value toBits(Emitter& e, Value number) { return e.bitcast(number, e.i32()); }
-Value constant32(Emitter& e, Value like, int64_t value) { return e.integer(e.withElement(like, e.i32()), value); }
-Value constantF(Emitter& e, Value like, double value) { return e.constant(e.withElement(like, e.f32()), value); }
+Value constant32(Emitter& e, Value like, int64_t value) {
+  return e.integer(e.withElement(like, e.i32()), value);
+}
+Value constantF(Emitter& e, Value like, double value) {
+  return e.constant(e.withElement(like, e.f32()), value);
+}
 
-Value decodeBf16(Emitter& e, Value code) { return toFloat(e, e.shl(e.zeroExtend(code, e.i32()), 16)); }
+Value decodeBf16(Emitter& e, Value code) {
+  return toFloat(e, e.shl(e.zeroExtend(code, e.i32()), 16));
+}
 
 /// Powers of two; 0 is 2^-127, a subnormal, and 255 is NaN: both have bit 22 set.
 Value decodeScale(Emitter& e, Value code) {
@@ -57,18 +63,23 @@ Value decodeSmall(Emitter& e, const Layout& layout, Value code) {
   const Value magnitude = e.andi(wide, (int64_t{1} << layout.signShift()) - 1);
   const Value shifted = e.shl(magnitude, 23 - layout.mantissaBits);
   const Value normal = e.add(shifted, constant32(e, wide, int64_t{127 - layout.bias()} << 23));
-  // Subnormals: put the mantissa behind an implicit one of the smallest exponent, subtract that one.
+  // Subnormals: put the mantissa behind an implicit one of the smallest exponent, subtract that
+  // one.
   const Value one = e.add(shifted, constant32(e, wide, int64_t{128 - layout.bias()} << 23));
-  const Value subnormal = toBits(e, e.sub(toFloat(e, one), constantF(e, wide, std::ldexp(1.0, 1 - layout.bias()))));
-  const Value isNormal = e.compare(CmpIPredicate::sge, magnitude, constant32(e, wide, int64_t{1} << layout.mantissaBits));
+  const Value subnormal =
+      toBits(e, e.sub(toFloat(e, one), constantF(e, wide, std::ldexp(1.0, 1 - layout.bias()))));
+  const Value isNormal = e.compare(CmpIPredicate::sge, magnitude,
+                                   constant32(e, wide, int64_t{1} << layout.mantissaBits));
   Value bits = e.select(isNormal, normal, subnormal);
   if (layout.nan > layout.maxFinite) {
-    const Value special = e.compare(CmpIPredicate::sgt, magnitude, constant32(e, wide, layout.maxFinite));
+    const Value special =
+        e.compare(CmpIPredicate::sgt, magnitude, constant32(e, wide, layout.maxFinite));
     const Value payload = e.andi(shifted, 0x7fffff);
     Value value = e.ori(payload, 0x7fc00000);
     // A mantissa of zero is infinity, in formats that have one.
     if (layout.exponentBits == 5)
-      value = e.select(e.compare(CmpIPredicate::eq, payload, constant32(e, wide, 0)), constant32(e, wide, 0x7f800000), value);
+      value = e.select(e.compare(CmpIPredicate::eq, payload, constant32(e, wide, 0)),
+                       constant32(e, wide, 0x7f800000), value);
     bits = e.select(special, value, bits);
   }
   const Value sign = e.shl(e.shr(wide, layout.signShift()), 31);
@@ -89,12 +100,15 @@ Value encodeBf16(Emitter& e, Value value) {
 Value encodeScale(Emitter& e, Value value) {
   const Value bits = toBits(e, value);
   const Value field = e.shr(bits, 23), mantissa = e.andi(bits, 0x7fffff);
-  const Value half = e.sub(constant32(e, bits, 0x400000), e.andi(field, 1));  // ties go to the even code
+  const Value half =
+      e.sub(constant32(e, bits, 0x400000), e.andi(field, 1));  // ties go to the even code
   const Value up = e.zeroExtend(e.compare(CmpIPredicate::sgt, mantissa, half), e.i32());
   const Value normal = e.minSigned(e.add(field, up), constant32(e, bits, 254));
-  const Value tiny = e.zeroExtend(e.compare(CmpIPredicate::sgt, mantissa, constant32(e, bits, 0x600000)), e.i32());
+  const Value tiny =
+      e.zeroExtend(e.compare(CmpIPredicate::sgt, mantissa, constant32(e, bits, 0x600000)), e.i32());
   Value code = e.select(e.compare(CmpIPredicate::eq, field, constant32(e, bits, 0)), tiny, normal);
-  code = e.select(e.compare(CmpIPredicate::slt, bits, constant32(e, bits, 0)), constant32(e, bits, 0), code);
+  code = e.select(e.compare(CmpIPredicate::slt, bits, constant32(e, bits, 0)),
+                  constant32(e, bits, 0), code);
   const Value isNan = e.compare(arith::CmpFPredicate::UNO, value, value);
   return e.truncate(e.select(isNan, constant32(e, bits, 255), code), e.i8());
 }
@@ -104,8 +118,11 @@ Value encodeSmall(Emitter& e, const Layout& layout, Value value) {
   const Value magnitude = e.andi(bits, 0x7fffffff);
   const int drop = 23 - layout.mantissaBits;
   const Value odd = e.andi(e.shr(magnitude, drop), 1);
-  const Value bumped = e.add(magnitude, e.add(odd, constant32(e, bits, (int64_t{1} << (drop - 1)) - 1)));
-  const Value normal = e.sub(e.shr(bumped, drop), constant32(e, bits, int64_t{127 - layout.bias()} << layout.mantissaBits));
+  const Value bumped =
+      e.add(magnitude, e.add(odd, constant32(e, bits, (int64_t{1} << (drop - 1)) - 1)));
+  const Value normal =
+      e.sub(e.shr(bumped, drop),
+            constant32(e, bits, int64_t{127 - layout.bias()} << layout.mantissaBits));
   // Subnormals: adding a power of two whose last place is the smallest subnormal rounds there.
   const double anchor = std::ldexp(1.0, 23 + 1 - layout.bias() - layout.mantissaBits);
   const Value anchored = toBits(e, e.add(toFloat(e, magnitude), constantF(e, bits, anchor)));
@@ -149,7 +166,8 @@ Value encodeFloat(Emitter& e, DType to, Value value) {
     case DType::f8e8m0: return encodeScale(e, value);
     case DType::f16:
       if (hasF16(e)) {
-        const Value half = arith::TruncFOp::create(e.builder, e.loc, e.withElement(value, e.builder.getF16Type()), value);
+        const Value half = arith::TruncFOp::create(
+            e.builder, e.loc, e.withElement(value, e.builder.getF16Type()), value);
         return e.bitcast(half, e.i16());
       }
       [[fallthrough]];
@@ -172,7 +190,8 @@ Value convert(Emitter& e, DType from, DType to, Value value) {
     if (isUnsigned) return arith::UIToFPOp::create(e.builder, e.loc, result, value);
     return arith::SIToFPOp::create(e.builder, e.loc, result, value);
   }
-  const unsigned before = Emitter::elementOf(value).getIntOrFloatBitWidth(), after = element.getIntOrFloatBitWidth();
+  const unsigned before = Emitter::elementOf(value).getIntOrFloatBitWidth(),
+                 after = element.getIntOrFloatBitWidth();
   if (after < before) return e.truncate(value, element);
   return isUnsigned ? e.zeroExtend(value, element) : e.signExtend(value, element);
 }

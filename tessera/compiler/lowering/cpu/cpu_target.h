@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0
-// What the cpu lowering knows of a processor. It steers instruction selection only; a feature that is
-// missing here is never used, one that is set must be in the target features handed to LLVM.
+// What the cpu lowering knows of a processor. It steers instruction selection only; a feature that
+// is missing here is never used, one that is set must be in the target features handed to LLVM.
 #pragma once
 
 namespace tessera::compiler::cpu {

@@ -60,10 +60,15 @@ Value binaryOp(Emitter& e, Opcode op, DType dtype, Value a, Value b) {
     case Opcode::kAdd: return e.add(a, b);
     case Opcode::kSub: return e.sub(a, b);
     case Opcode::kMul: return e.mul(a, b);
-    case Opcode::kDiv: return isFloat ? divide(e, a, b) : integerOp<arith::DivSIOp, arith::DivUIOp>(e, dtype, a, b);
+    case Opcode::kDiv:
+      return isFloat ? divide(e, a, b) : integerOp<arith::DivSIOp, arith::DivUIOp>(e, dtype, a, b);
     case Opcode::kRem: return integerOp<arith::RemSIOp, arith::RemUIOp>(e, dtype, a, b);
-    case Opcode::kMin: return isFloat ? minFloat(e, a, b) : integerOp<arith::MinSIOp, arith::MinUIOp>(e, dtype, a, b);
-    case Opcode::kMax: return isFloat ? maxFloat(e, a, b) : integerOp<arith::MaxSIOp, arith::MaxUIOp>(e, dtype, a, b);
+    case Opcode::kMin:
+      return isFloat ? minFloat(e, a, b)
+                     : integerOp<arith::MinSIOp, arith::MinUIOp>(e, dtype, a, b);
+    case Opcode::kMax:
+      return isFloat ? maxFloat(e, a, b)
+                     : integerOp<arith::MaxSIOp, arith::MaxUIOp>(e, dtype, a, b);
     case Opcode::kAnd: return e.andi(a, b);
     case Opcode::kOr: return e.ori(a, b);
     case Opcode::kXor: return e.xori(a, b);
@@ -76,14 +81,17 @@ Value binaryOp(Emitter& e, Opcode op, DType dtype, Value a, Value b) {
 Value compareOp(Emitter& e, tile::Predicate predicate, DType dtype, Value a, Value b) {
   using enum tile::Predicate;
   if (dtype == DType::f32) {
-    static constexpr CmpFPredicate kFloat[] = {CmpFPredicate::OEQ, CmpFPredicate::UNE, CmpFPredicate::OLT,
-                                               CmpFPredicate::OLE, CmpFPredicate::OGT, CmpFPredicate::OGE};
+    static constexpr CmpFPredicate kFloat[] = {CmpFPredicate::OEQ, CmpFPredicate::UNE,
+                                               CmpFPredicate::OLT, CmpFPredicate::OLE,
+                                               CmpFPredicate::OGT, CmpFPredicate::OGE};
     return e.compare(kFloat[static_cast<size_t>(predicate)], a, b);
   }
-  static constexpr CmpIPredicate kSigned[] = {CmpIPredicate::eq,  CmpIPredicate::ne,  CmpIPredicate::slt,
-                                              CmpIPredicate::sle, CmpIPredicate::sgt, CmpIPredicate::sge};
-  static constexpr CmpIPredicate kUnsigned[] = {CmpIPredicate::eq,  CmpIPredicate::ne,  CmpIPredicate::ult,
-                                                CmpIPredicate::ule, CmpIPredicate::ugt, CmpIPredicate::uge};
+  static constexpr CmpIPredicate kSigned[] = {CmpIPredicate::eq,  CmpIPredicate::ne,
+                                              CmpIPredicate::slt, CmpIPredicate::sle,
+                                              CmpIPredicate::sgt, CmpIPredicate::sge};
+  static constexpr CmpIPredicate kUnsigned[] = {CmpIPredicate::eq,  CmpIPredicate::ne,
+                                                CmpIPredicate::ult, CmpIPredicate::ule,
+                                                CmpIPredicate::ugt, CmpIPredicate::uge};
   return e.compare((isUnsigned(dtype) ? kUnsigned : kSigned)[static_cast<size_t>(predicate)], a, b);
 }
 
@@ -93,7 +101,8 @@ Value bitcastOp(Emitter& e, DType to, Value x) { return e.bitcast(x, laneType(e,
 /// 16 entries by index vectors of a full register; AVX2 picks from both halves of the table.
 Value permuteTable(Emitter& e, ArrayRef<float> table, Value code) {
   if (e.target.hasAvx512)
-    return e.intrinsic("llvm.x86.avx512.permvar.sf.512", e.type(e.f32(), 16), {e.floats(table), code});
+    return e.intrinsic("llvm.x86.avx512.permvar.sf.512", e.type(e.f32(), 16),
+                       {e.floats(table), code});
   const auto half = [&](ArrayRef<float> entries) {
     return e.intrinsic("llvm.x86.avx2.permps", e.type(e.f32(), 8), {e.floats(entries), code});
   };
@@ -103,7 +112,8 @@ Value permuteTable(Emitter& e, ArrayRef<float> table, Value code) {
 
 Value lookupOp(Emitter& e, tile::LookupOp op, Value code) {
   SmallVector<float> table;
-  for (int64_t bits : op.getTable()) table.push_back(std::bit_cast<float>(static_cast<uint32_t>(bits)));
+  for (int64_t bits : op.getTable())
+    table.push_back(std::bit_cast<float>(static_cast<uint32_t>(bits)));
   code = e.andi(e.zeroExtend(code, e.i32()), 15);
   const int64_t lanes = Emitter::lanesOf(code), width = e.target.lanes;
   if (e.target.hasAvx2 && lanes >= width) {
@@ -150,8 +160,8 @@ Value randomOp(Emitter& e, Value counter, Value seed) {
 
 bool isElementwise(mlir::Operation* op) {
   const auto opcode = tile::opcodeOf(op);
-  return opcode && ((*opcode >= Opcode::kNeg && *opcode <= Opcode::kFma) || *opcode == Opcode::kLookup ||
-                    *opcode == Opcode::kRandomBits);
+  return opcode && ((*opcode >= Opcode::kNeg && *opcode <= Opcode::kFma) ||
+                    *opcode == Opcode::kLookup || *opcode == Opcode::kRandomBits);
 }
 
 Value emitElementwise(Emitter& e, mlir::Operation* op, ArrayRef<Value> operands) {
@@ -161,7 +171,8 @@ Value emitElementwise(Emitter& e, mlir::Operation* op, ArrayRef<Value> operands)
     case Opcode::kCast: return convert(e, dtype, result, operands[0]);
     case Opcode::kBitcast: return bitcastOp(e, result, operands[0]);
     case Opcode::kCompare:
-      return compareOp(e, llvm::cast<tile::CompareOp>(op).getPredicate(), dtype, operands[0], operands[1]);
+      return compareOp(e, llvm::cast<tile::CompareOp>(op).getPredicate(), dtype, operands[0],
+                       operands[1]);
     case Opcode::kSelect: return e.select(operands[0], operands[1], operands[2]);
     case Opcode::kFma: return e.fma(operands[0], operands[1], operands[2]);
     case Opcode::kLookup: return lookupOp(e, llvm::cast<tile::LookupOp>(op), operands[0]);

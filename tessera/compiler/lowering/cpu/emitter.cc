@@ -32,7 +32,8 @@ bool isFloat(Value value) { return llvm::isa<mlir::FloatType>(Emitter::elementOf
 
 template <class FloatOp, class IntOp>
 Value arithmetic(Emitter& e, Value a, Value b) {
-  return isFloat(a) ? e.builder.createOrFold<FloatOp>(e.loc, a, b) : e.builder.createOrFold<IntOp>(e.loc, a, b);
+  return isFloat(a) ? e.builder.createOrFold<FloatOp>(e.loc, a, b)
+                    : e.builder.createOrFold<IntOp>(e.loc, a, b);
 }
 
 }  // namespace
@@ -85,7 +86,8 @@ Value Emitter::integers(Type element, ArrayRef<int64_t> values) {
   if (values.size() == 1) return integer(element, values[0]);
   const unsigned width = element.getIntOrFloatBitWidth();
   SmallVector<llvm::APInt> numbers;
-  for (int64_t value : values) numbers.push_back(llvm::APInt(64, static_cast<uint64_t>(value)).trunc(width));
+  for (int64_t value : values)
+    numbers.push_back(llvm::APInt(64, static_cast<uint64_t>(value)).trunc(width));
   const auto type = VectorType::get({static_cast<int64_t>(values.size())}, element);
   return arith::ConstantOp::create(builder, loc, mlir::DenseElementsAttr::get(type, numbers));
 }
@@ -107,12 +109,14 @@ Value Emitter::table(ArrayRef<char> bytes) {
     LLVM::GlobalOp::create(builder, loc, type, /*isConstant=*/true, LLVM::Linkage::Internal, name,
                            builder.getStringAttr(text), /*alignment=*/64);
   }
-  return LLVM::AddressOfOp::create(builder, loc, LLVM::LLVMPointerType::get(builder.getContext()), name);
+  return LLVM::AddressOfOp::create(builder, loc, LLVM::LLVMPointerType::get(builder.getContext()),
+                                   name);
 }
 
 std::optional<int64_t> Emitter::asConstant(Value value) {
   llvm::APInt number;
-  if (!llvm::isa<mlir::IntegerType>(value.getType()) || !mlir::matchPattern(value, mlir::m_ConstantInt(&number)))
+  if (!llvm::isa<mlir::IntegerType>(value.getType()) ||
+      !mlir::matchPattern(value, mlir::m_ConstantInt(&number)))
     return std::nullopt;
   return number.getSExtValue();
 }
@@ -157,9 +161,15 @@ void Emitter::prefetch(Value address, int locality) {
 
 // ---- arithmetic ----
 
-Value Emitter::add(Value a, Value b) { return arithmetic<arith::AddFOp, arith::AddIOp>(*this, a, b); }
-Value Emitter::sub(Value a, Value b) { return arithmetic<arith::SubFOp, arith::SubIOp>(*this, a, b); }
-Value Emitter::mul(Value a, Value b) { return arithmetic<arith::MulFOp, arith::MulIOp>(*this, a, b); }
+Value Emitter::add(Value a, Value b) {
+  return arithmetic<arith::AddFOp, arith::AddIOp>(*this, a, b);
+}
+Value Emitter::sub(Value a, Value b) {
+  return arithmetic<arith::SubFOp, arith::SubIOp>(*this, a, b);
+}
+Value Emitter::mul(Value a, Value b) {
+  return arithmetic<arith::MulFOp, arith::MulIOp>(*this, a, b);
+}
 
 Value Emitter::fma(Value a, Value b, Value c) {
   if (!target.hasFma) return add(mul(a, b), c);
@@ -189,8 +199,12 @@ Value Emitter::compare(arith::CmpFPredicate predicate, Value a, Value b) {
 Value Emitter::select(Value condition, Value a, Value b) {
   return builder.createOrFold<arith::SelectOp>(loc, condition, a, b);
 }
-Value Emitter::minSigned(Value a, Value b) { return builder.createOrFold<arith::MinSIOp>(loc, a, b); }
-Value Emitter::maxSigned(Value a, Value b) { return builder.createOrFold<arith::MaxSIOp>(loc, a, b); }
+Value Emitter::minSigned(Value a, Value b) {
+  return builder.createOrFold<arith::MinSIOp>(loc, a, b);
+}
+Value Emitter::maxSigned(Value a, Value b) {
+  return builder.createOrFold<arith::MaxSIOp>(loc, a, b);
+}
 
 // ---- conversions ----
 
@@ -213,7 +227,8 @@ Value Emitter::bitcast(Value value, Type element) {
   if (to == value.getType()) return value;
   if (llvm::isa<VectorType>(value.getType()) != llvm::isa<VectorType>(to))
     return LLVM::BitcastOp::create(builder, loc, to, value);
-  if (llvm::isa<VectorType>(to) && elementOf(value).getIntOrFloatBitWidth() != element.getIntOrFloatBitWidth())
+  if (llvm::isa<VectorType>(to) &&
+      elementOf(value).getIntOrFloatBitWidth() != element.getIntOrFloatBitWidth())
     return vector::BitCastOp::create(builder, loc, llvm::cast<VectorType>(to), value);
   return builder.createOrFold<arith::BitcastOp>(loc, to, value);
 }
@@ -222,7 +237,8 @@ Value Emitter::bitcast(Value value, Type element) {
 
 Value Emitter::splat(Value scalar, int64_t lanes) {
   if (lanes == 1) return scalar;
-  return builder.createOrFold<vector::BroadcastOp>(loc, VectorType::get({lanes}, scalar.getType()), scalar);
+  return builder.createOrFold<vector::BroadcastOp>(loc, VectorType::get({lanes}, scalar.getType()),
+                                                   scalar);
 }
 
 Value Emitter::shuffle(Value a, Value b, ArrayRef<int64_t> mask) {
@@ -249,7 +265,8 @@ Value Emitter::concat(ArrayRef<Value> parts) {
   SmallVector<Value> merged;
   for (size_t i = 0; i + 1 < parts.size(); i += 2) {
     const int64_t lanes = lanesOf(parts[i]);
-    TESSERA_CHECK(lanes == lanesOf(parts[i + 1]), "concatenating {} and {} lanes", lanes, lanesOf(parts[i + 1]));
+    TESSERA_CHECK(lanes == lanesOf(parts[i + 1]), "concatenating {} and {} lanes", lanes,
+                  lanesOf(parts[i + 1]));
     SmallVector<int64_t> mask(2 * lanes);
     for (int64_t lane = 0; lane < 2 * lanes; ++lane) mask[lane] = lane;
     merged.push_back(shuffle(parts[i], parts[i + 1], mask));
@@ -279,7 +296,8 @@ Value Emitter::intrinsic(llvm::StringRef name, Type result, ArrayRef<Value> oper
       .getResult(0);
 }
 
-SmallVector<Value> Emitter::loop(Value lo, Value hi, Value step, ValueRange carried, LoopBody body) {
+SmallVector<Value> Emitter::loop(Value lo, Value hi, Value step, ValueRange carried,
+                                 LoopBody body) {
   auto op = scf::ForOp::create(builder, loc, lo, hi, step, carried);
   mlir::OpBuilder::InsertionGuard guard(builder);
   mlir::Block* block = op.getBody();

@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
-// Short names for the operations the cpu lowering is made of. Values are scalars or 1-D vectors; all
-// arithmetic here takes either, a vector of one lane is always a scalar. Pointers are !llvm.ptr and
-// offsets are bytes.
+// Short names for the operations the cpu lowering is made of. Values are scalars or 1-D vectors;
+// all arithmetic here takes either, a vector of one lane is always a scalar. Pointers are !llvm.ptr
+// and offsets are bytes.
 #pragma once
 
 #include <cstdint>
@@ -39,7 +39,9 @@ class Emitter {
   static int64_t lanesOf(mlir::Value value);
   static mlir::Type elementOf(mlir::Value value);
   /// The type of `like` with another element.
-  mlir::Type withElement(mlir::Value like, mlir::Type element) { return type(element, lanesOf(like)); }
+  mlir::Type withElement(mlir::Value like, mlir::Type element) {
+    return type(element, lanesOf(like));
+  }
 
   // ---- constants ----
   /// A number of this type in every lane; floats take `value` exactly, integers its low bits.
@@ -62,7 +64,8 @@ class Emitter {
   mlir::Value offset(mlir::Value pointer, int64_t bytes);
   mlir::Value offset(mlir::Value pointer, mlir::Value bytes);
   mlir::Value load(mlir::Type type, mlir::Value pointer, unsigned alignment = 1);
-  void store(mlir::Value value, mlir::Value pointer, unsigned alignment = 1, bool nonTemporal = false);
+  void store(mlir::Value value, mlir::Value pointer, unsigned alignment = 1,
+             bool nonTemporal = false);
   /// Stack memory of the whole call, 64-byte aligned.
   mlir::Value scratch(int64_t bytes);
   void memcpy(mlir::Value to, mlir::Value from, mlir::Value bytes);
@@ -85,8 +88,8 @@ class Emitter {
   mlir::Value ori(mlir::Value a, int64_t b) { return ori(a, integer(a.getType(), b)); }
   mlir::Value xori(mlir::Value a, int64_t b) { return xori(a, integer(a.getType(), b)); }
   mlir::Value shl(mlir::Value a, int64_t bits);
-  mlir::Value shr(mlir::Value a, int64_t bits);   // logical
-  mlir::Value sar(mlir::Value a, int64_t bits);   // arithmetic
+  mlir::Value shr(mlir::Value a, int64_t bits);  // logical
+  mlir::Value sar(mlir::Value a, int64_t bits);  // arithmetic
   mlir::Value compare(mlir::arith::CmpIPredicate predicate, mlir::Value a, mlir::Value b);
   mlir::Value compare(mlir::arith::CmpFPredicate predicate, mlir::Value a, mlir::Value b);
   mlir::Value select(mlir::Value condition, mlir::Value a, mlir::Value b);
@@ -114,8 +117,10 @@ class Emitter {
 
   // ---- calls and control ----
   /// An LLVM intrinsic by name, such as "llvm.x86.avx512.permvar.sf.512".
-  mlir::Value intrinsic(llvm::StringRef name, mlir::Type result, llvm::ArrayRef<mlir::Value> operands);
-  using LoopBody = llvm::function_ref<llvm::SmallVector<mlir::Value>(mlir::Value, mlir::ValueRange)>;
+  mlir::Value intrinsic(llvm::StringRef name, mlir::Type result,
+                        llvm::ArrayRef<mlir::Value> operands);
+  using LoopBody =
+      llvm::function_ref<llvm::SmallVector<mlir::Value>(mlir::Value, mlir::ValueRange)>;
   /// for (i = lo; i < hi; i += step) over i64; returns the last carried values.
   llvm::SmallVector<mlir::Value> loop(mlir::Value lo, mlir::Value hi, mlir::Value step,
                                       mlir::ValueRange carried, LoopBody body);

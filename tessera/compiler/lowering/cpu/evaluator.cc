@@ -20,7 +20,8 @@ namespace {
 constexpr int64_t kUnrolledChunks = 16, kUnrolledCost = 320;
 
 /// Cost of the code that evaluates one chunk.
-int64_t codeOf(const Evaluator& evaluator, Value tile, llvm::SmallPtrSetImpl<mlir::Operation*>& seen) {
+int64_t codeOf(const Evaluator& evaluator, Value tile,
+               llvm::SmallPtrSetImpl<mlir::Operation*>& seen) {
   mlir::Operation* op = tile.getDefiningOp();
   if (op == nullptr || evaluator.places.count(tile) || evaluator.scalars.count(tile)) return 2;
   if (!seen.insert(op).second) return 0;
@@ -40,7 +41,8 @@ Index multiply(Emitter& e, Index a, Index b) {
 
 Index positionOf(Emitter& e, const Place& place, ArrayRef<Index> at) {
   Index sum = 0;
-  for (auto [index, stride] : llvm::zip_equal(at, place.strides)) sum = add(e, sum, multiply(e, index, stride));
+  for (auto [index, stride] : llvm::zip_equal(at, place.strides))
+    sum = add(e, sum, multiply(e, index, stride));
   return sum;
 }
 
@@ -72,16 +74,20 @@ Value Evaluator::lanesOneByOne(int64_t count, llvm::function_ref<Value(int64_t)>
 
 Value Evaluator::read(const Place& place, const Lanes& lanes) {
   const Index first = positionOf(e, place, lanes.at);
-  if (isContiguous(place, lanes)) return loadLanes(e, place.dtype, place.pointer, first, lanes.count);
+  if (isContiguous(place, lanes))
+    return loadLanes(e, place.dtype, place.pointer, first, lanes.count);
   return lanesOneByOne(lanes.count, [&](int64_t i) {
-    return loadLanes(e, place.dtype, place.pointer, add(e, first, scale(e, place.strides[lanes.dim], i)), 1);
+    return loadLanes(e, place.dtype, place.pointer,
+                     add(e, first, scale(e, place.strides[lanes.dim], i)), 1);
   });
 }
 
-void Evaluator::write(const Place& place, Value value, const Lanes& lanes, bool nonTemporal) {
+void Evaluator::write(const Place& place, Value value, const Lanes& lanes,
+                      unsigned streamedAlignment) {
   const Index first = positionOf(e, place, lanes.at);
   if (isContiguous(place, lanes)) {
-    storeLanes(e, place.dtype, value, place.pointer, first, 0, nonTemporal);
+    storeLanes(e, place.dtype, value, place.pointer, first, streamedAlignment,
+               streamedAlignment != 0);
     return;
   }
   for (int64_t i = 0; i < lanes.count; ++i)
@@ -92,12 +98,14 @@ void Evaluator::write(const Place& place, Value value, const Lanes& lanes, bool 
 // ---- evaluation ----
 
 Value Evaluator::eval(Value tile, const Lanes& lanes) {
-  if (const auto scalar = scalars.find(tile); scalar != scalars.end()) return e.splat(scalar->second, lanes.count);
+  if (const auto scalar = scalars.find(tile); scalar != scalars.end())
+    return e.splat(scalar->second, lanes.count);
   // One lane is the same along any dimension.
   const Key key{tile.getAsOpaquePointer(), lanes.at, lanes.count == 1 ? 0 : lanes.dim, lanes.count};
   if (const auto known = memo_.find(key); known != memo_.end()) return known->second;
   const auto stored = places.find(tile);
-  const Value result = stored != places.end() ? read(stored->second, lanes) : evalOp(tile.getDefiningOp(), tile, lanes);
+  const Value result = stored != places.end() ? read(stored->second, lanes)
+                                              : evalOp(tile.getDefiningOp(), tile, lanes);
   memo_[key] = result;
   return result;
 }
@@ -107,16 +115,20 @@ Value Evaluator::evalOp(mlir::Operation* op, Value tile, const Lanes& lanes) {
   if (isElementwise(op)) {
     SmallVector<Value> operands;
     for (Value operand : op->getOperands())
-      operands.push_back(tile::isScalar(operand) && llvm::isa<tile::RandomBitsOp>(op) ? scalars.at(operand)
-                                                                                       : eval(operand, lanes));
+      operands.push_back(tile::isScalar(operand) && llvm::isa<tile::RandomBitsOp>(op)
+                             ? scalars.at(operand)
+                             : eval(operand, lanes));
     return emitElementwise(e, op, operands);
   }
   return llvm::TypeSwitch<mlir::Operation*, Value>(op)
       .Case([&](tile::ConstantOp c) {
-        return splatConstant(e, tile::dtypeOf(tile), static_cast<int64_t>(c.getValue()), lanes.count);
+        return splatConstant(e, tile::dtypeOf(tile), static_cast<int64_t>(c.getValue()),
+                             lanes.count);
       })
       .Case([&](tile::IotaOp i) { return evalIota(static_cast<int>(i.getAxis()), lanes); })
-      .Case([&](tile::BroadcastOp b) { return evalBroadcast(b.getX(), lanes, tile::typeOf(tile).getRank()); })
+      .Case([&](tile::BroadcastOp b) {
+        return evalBroadcast(b.getX(), lanes, tile::typeOf(tile).getRank());
+      })
       .Case([&](tile::ReshapeOp r) { return evalReshape(r.getX(), shapeOf(tile), lanes); })
       .Case([&](tile::TransposeOp t) { return evalTranspose(t.getX(), t.getPermutation(), lanes); })
       .Case([&](tile::SliceOp s) {
@@ -127,7 +139,8 @@ Value Evaluator::evalOp(mlir::Operation* op, Value tile, const Lanes& lanes) {
       .Case([&](tile::SplitOp s) { return evalSplit(s.getX(), tile == s.getOdd(), lanes); })
       .Case([&](tile::JoinOp j) { return evalJoin(j.getA(), j.getB(), lanes); })
       .Default([&](mlir::Operation* other) -> Value {
-        TESSERA_UNREACHABLE("{} is not evaluated point by point", other->getName().getStringRef().str());
+        TESSERA_UNREACHABLE("{} is not evaluated point by point",
+                            other->getName().getStringRef().str());
       });
 }
 
@@ -144,7 +157,8 @@ Value Evaluator::evalBroadcast(Value x, const Lanes& lanes, int64_t resultRank) 
   const ArrayRef<int64_t> shape = shapeOf(x);
   const int64_t added = resultRank - static_cast<int64_t>(shape.size());
   Lanes inner;
-  for (size_t i = 0; i < shape.size(); ++i) inner.at.push_back(shape[i] == 1 ? Index(0) : lanes.at[i + added]);
+  for (size_t i = 0; i < shape.size(); ++i)
+    inner.at.push_back(shape[i] == 1 ? Index(0) : lanes.at[i + added]);
   const int64_t dim = lanes.dim - added;
   const bool stretched = dim < 0 || shape[dim] == 1;
   inner.dim = stretched ? 0 : static_cast<int>(dim);
@@ -155,7 +169,8 @@ Value Evaluator::evalBroadcast(Value x, const Lanes& lanes, int64_t resultRank) 
 
 Index Evaluator::linearIndex(ArrayRef<int64_t> shape, ArrayRef<Index> at) {
   Index linear = 0;
-  for (auto [index, stride] : llvm::zip_equal(at, rowMajor(shape))) linear = add(e, linear, scale(e, index, stride));
+  for (auto [index, stride] : llvm::zip_equal(at, rowMajor(shape)))
+    linear = add(e, linear, scale(e, index, stride));
   return linear;
 }
 

@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0
-// Point-wise evaluation. A tile is either stored at a Place (a root, or a view it is loaded from) or
-// evaluated where it is consumed: eval() gives some lanes of it at a position as one 1-D vector.
+// Point-wise evaluation. A tile is either stored at a Place (a root, or a view it is loaded from)
+// or evaluated where it is consumed: eval() gives some lanes of it at a position as one 1-D vector.
 #pragma once
 
 #include <map>
@@ -21,7 +21,8 @@ struct Place {
   llvm::SmallVector<Index, 3> strides;
 };
 
-/// `count` neighbours along `dim`, beginning at `at`. The position along dim is a multiple of count.
+/// `count` neighbours along `dim`, beginning at `at`. The position along dim is a multiple of
+/// count.
 struct Lanes {
   llvm::SmallVector<Index, 3> at;
   int dim = 0;
@@ -34,20 +35,23 @@ class Evaluator {
 
   Emitter& e;
   llvm::DenseMap<mlir::Value, mlir::Value> scalars;  // rank 0
-  llvm::DenseMap<mlir::Value, Place> places;         // stored tiles, and loads that may be read late
+  llvm::DenseMap<mlir::Value, Place> places;  // stored tiles, and loads that may be read late
 
   /// Register lanes (memory_format.h) of `tile` there.
   mlir::Value eval(mlir::Value tile, const Lanes& lanes);
   mlir::Value read(const Place& place, const Lanes& lanes);
-  void write(const Place& place, mlir::Value value, const Lanes& lanes, bool nonTemporal = false);
+  /// `streamedAlignment`: not 0 = bypass the caches; all positions have this alignment in bytes.
+  void write(const Place& place, mlir::Value value, const Lanes& lanes,
+             unsigned streamedAlignment = 0);
 
   /// The dimension along which chunks of a tile of this shape run: the last one that is not 1.
   static int vectorDim(llvm::ArrayRef<int64_t> shape);
   int64_t chunkOf(int64_t extent) const { return std::min<int64_t>(extent, 2 * e.target.lanes); }
-  /// How many chunks of the tile may be written out one after the other: fewer, the more code one takes.
+  /// How many chunks of the tile may be written out one after the other: fewer, the more code one
+  /// takes.
   int64_t unrollLimit(mlir::Value tile) const;
-  /// Calls `body` for chunks that cover `shape`. Up to `limit` chunks are written out, with constant
-  /// positions, so that LLVM can keep small tiles in registers; more become loops.
+  /// Calls `body` for chunks that cover `shape`. Up to `limit` chunks are written out, with
+  /// constant positions, so that LLVM can keep small tiles in registers; more become loops.
   void forEachChunk(llvm::ArrayRef<int64_t> shape, int dim, int64_t count, int64_t limit,
                     llvm::function_ref<void(const Lanes&)> body);
   /// The values memorised inside `body`, which emits into another region, do not leak out.

@@ -38,21 +38,24 @@ LogicalResult KernelLowering::lowerBlock(mlir::Block& block) {
 
 // ---- places ----
 
-void KernelLowering::storeTo(const Place& place, Value tile, bool nonTemporal) {
+void KernelLowering::storeTo(const Place& place, Value tile, unsigned streamedAlignment) {
   const auto shape = tile::typeOf(tile).getShape();
   if (shape.empty()) {
-    evaluator.write(place, evaluator.eval(tile, {}), {}, nonTemporal);
+    evaluator.write(place, evaluator.eval(tile, {}), {});
     return;
   }
   const int dim = Evaluator::vectorDim(shape);
-  evaluator.forEachChunk(shape, dim, evaluator.chunkOf(shape[dim]), evaluator.unrollLimit(tile), [&](const Lanes& lanes) {
-    evaluator.write(place, evaluator.eval(tile, lanes), lanes, nonTemporal);
-  });
+  evaluator.forEachChunk(shape, dim, evaluator.chunkOf(shape[dim]), evaluator.unrollLimit(tile),
+                         [&](const Lanes& lanes) {
+                           evaluator.write(place, evaluator.eval(tile, lanes), lanes,
+                                           streamedAlignment);
+                         });
   evaluator.forget();
 }
 
 Place KernelLowering::placeOf(Value tile) {
-  if (const auto known = evaluator.places.find(tile); known != evaluator.places.end()) return known->second;
+  if (const auto known = evaluator.places.find(tile); known != evaluator.places.end())
+    return known->second;
   const Place place = newPlace(tile);
   storeTo(place, tile);
   return place;
@@ -68,7 +71,8 @@ Reads KernelLowering::readsOf(Value tile, Value stored) {
   if (tile::isScalar(tile)) return Reads::kNot;
   const auto mine = evaluator.places.find(tile);
   if (mine != evaluator.places.end())
-    return mine->second.pointer == evaluator.places.at(stored).pointer ? Reads::kElsewhere : Reads::kNot;
+    return mine->second.pointer == evaluator.places.at(stored).pointer ? Reads::kElsewhere
+                                                                       : Reads::kNot;
   mlir::Operation* op = tile.getDefiningOp();
   if (op == nullptr) return Reads::kNot;
   Reads most = Reads::kNot;
@@ -114,12 +118,13 @@ LogicalResult KernelLowering::lower(mlir::Operation* op) {
 }
 
 bool KernelLowering::lowerScalarSource(mlir::Operation* op) {
-  const Value value = llvm::TypeSwitch<mlir::Operation*, Value>(op)
-                          .Case([&](tile::ProgramIdOp o) { return ids_[o.getAxis()]; })
-                          .Case([&](tile::NumProgramsOp o) { return grid_[o.getAxis()]; })
-                          .Case([&](tile::ExtentOp o) { return views.extent(o.getView(), o.getDim()); })
-                          .Case([&](tile::ScalarArgOp o) { return views.scalarArgument(o.getIndex()); })
-                          .Default(Value());
+  const Value value =
+      llvm::TypeSwitch<mlir::Operation*, Value>(op)
+          .Case([&](tile::ProgramIdOp o) { return ids_[o.getAxis()]; })
+          .Case([&](tile::NumProgramsOp o) { return grid_[o.getAxis()]; })
+          .Case([&](tile::ExtentOp o) { return views.extent(o.getView(), o.getDim()); })
+          .Case([&](tile::ScalarArgOp o) { return views.scalarArgument(o.getIndex()); })
+          .Default(Value());
   if (value) evaluator.scalars[op->getResult(0)] = value;
   return static_cast<bool>(value);
 }
@@ -128,8 +133,8 @@ bool KernelLowering::lowerScalarSource(mlir::Operation* op) {
 
 void KernelLowering::lowerLoad(tile::LoadOp op) {
   const Value tile = op.getResult();
-  const Region region = views.region(op.getView(), op.getOverridden(), op.getOffsets(), op.getOverrides(),
-                                     tile::typeOf(tile).getShape());
+  const Region region = views.region(op.getView(), op.getOverridden(), op.getOffsets(),
+                                     op.getOverrides(), tile::typeOf(tile).getShape());
   const Place place = views.readable(region, static_cast<int64_t>(op.getFill()));
   if (tile::isScalar(tile)) {
     evaluator.scalars[tile] = evaluator.read(place, {});
@@ -145,8 +150,8 @@ void KernelLowering::lowerLoad(tile::LoadOp op) {
 
 void KernelLowering::lowerStore(tile::StoreOp op) {
   const Value tile = op.getTile();
-  const Region region = views.region(op.getView(), op.getOverridden(), op.getOffsets(), op.getOverrides(),
-                                     tile::typeOf(tile).getShape());
+  const Region region = views.region(op.getView(), op.getOverridden(), op.getOffsets(),
+                                     op.getOverrides(), tile::typeOf(tile).getShape());
   if (op.getMask()) return storeMaskedTile(op, region);
   if (tile::isScalar(tile)) {
     const auto write = [&] {
@@ -158,9 +163,38 @@ void KernelLowering::lowerStore(tile::StoreOp op) {
       write();
     return;
   }
+  if (storeStreamed(op, region)) return;
   const Place place = views.writable(region);
   storeTo(place, tile);
   views.finishWrite(region, place);
+}
+
+/// Two versions of the store: past the caches where all chunks are aligned, else the usual one.
+bool KernelLowering::storeStreamed(tile::StoreOp op, const Region& region) {
+  if (!e.target.isX86 || region.shape.empty() || region.dtype == DType::f4e2m1) return false;
+  const int dim = Evaluator::vectorDim(region.shape);
+  if (region.strides[dim] != Index(1)) return false;
+  const int64_t chunk = evaluator.chunkOf(region.shape[dim]) * bits(region.dtype) / 8;
+  const int64_t alignment = std::min<int64_t>(chunk, e.target.registerBytes());
+  const Value streamable =
+      views.isStreamable(static_cast<int64_t>(op.getView()), region, alignment);
+  if (!streamable) return false;
+  streams_ = true;
+  auto branch = scf::IfOp::create(e.builder, e.loc, streamable, /*withElseRegion=*/true);
+  mlir::OpBuilder::InsertionGuard guard(e.builder);
+  e.builder.setInsertionPoint(branch.thenBlock()->getTerminator());
+  evaluator.scoped([&] {
+    storeTo({region.base, region.dtype, region.strides}, op.getTile(),
+            static_cast<unsigned>(alignment));
+  });
+  e.builder.setInsertionPoint(branch.elseBlock()->getTerminator());
+  evaluator.scoped([&] {
+    const Place place = views.writable(region);
+    storeTo(place, op.getTile());
+    views.finishWrite(region, place);
+  });
+  evaluator.forget();
+  return true;
 }
 
 void KernelLowering::storeMaskedTile(tile::StoreOp op, const Region& region) {
@@ -174,8 +208,10 @@ void KernelLowering::storeMaskedTile(tile::StoreOp op, const Region& region) {
     if (const Value inside = views.insideMask(region, lanes)) mask = e.andi(mask, inside);
     Index first = 0;
     for (auto [index, stride] : llvm::zip_equal(lanes.at, place.strides))
-      first = add(e, first, stride.isConstant() ? scale(e, index, stride.constant)
-                                                : Index(e.mul(materialize(e, index), materialize(e, stride))));
+      first =
+          add(e, first,
+              stride.isConstant() ? scale(e, index, stride.constant)
+                                  : Index(e.mul(materialize(e, index), materialize(e, stride))));
     storeMasked(e, place.dtype, evaluator.eval(tile, lanes), mask, place.pointer, first);
   };
   if (shape.empty())
@@ -194,11 +230,12 @@ namespace {
 constexpr int64_t kCopiedChunks = 16;
 
 /// Copies rows of equal shape.
-void copyTile(KernelLowering& k, const Place& to, const Place& from, llvm::ArrayRef<int64_t> shape) {
+void copyTile(KernelLowering& k, const Place& to, const Place& from,
+              llvm::ArrayRef<int64_t> shape) {
   const int dim = Evaluator::vectorDim(shape);
-  k.evaluator.forEachChunk(shape, dim, k.evaluator.chunkOf(shape[dim]), kCopiedChunks, [&](const Lanes& lanes) {
-    k.evaluator.write(to, k.evaluator.read(from, lanes), lanes);
-  });
+  k.evaluator.forEachChunk(
+      shape, dim, k.evaluator.chunkOf(shape[dim]), kCopiedChunks,
+      [&](const Lanes& lanes) { k.evaluator.write(to, k.evaluator.read(from, lanes), lanes); });
 }
 
 }  // namespace
@@ -206,7 +243,8 @@ void copyTile(KernelLowering& k, const Place& to, const Place& from, llvm::Array
 LogicalResult KernelLowering::lowerFor(tile::ForOp op) {
   mlir::Block& body = op.getBody().front();
   SmallVector<Value> scalarInits;
-  for (auto [init, param, result] : llvm::zip_equal(op.getInits(), body.getArguments().drop_front(), op->getOpResults())) {
+  for (auto [init, param, result] :
+       llvm::zip_equal(op.getInits(), body.getArguments().drop_front(), op->getOpResults())) {
     if (tile::isScalar(init)) {
       scalarInits.push_back(evaluator.scalars.at(init));
       continue;
@@ -224,23 +262,26 @@ LogicalResult KernelLowering::lowerFor(tile::ForOp op) {
   const auto bound = [&](Value value) { return evaluator.scalars.at(value); };
   LogicalResult status = success();
   evaluator.forget();
-  const SmallVector<Value> last = e.loop(
-      bound(op.getLo()), bound(op.getHi()), bound(op.getStep()), scalarInits, [&](Value i, ValueRange carried) {
-        evaluator.scalars[op.induction()] = i;
-        size_t next = 0;
-        for (Value param : body.getArguments().drop_front())
-          if (tile::isScalar(param)) evaluator.scalars[param] = carried[next++];
-        status = lowerBlock(body);
-        e.loc = op.getLoc();
-        if (succeeded(status)) storeCarried(op);
-        SmallVector<Value> yields;
-        for (Value value : op.yielded())
-          if (tile::isScalar(value)) yields.push_back(evaluator.scalars.lookup(value));
-        return yields;
-      });
+  const SmallVector<Value> last = e.loop(bound(op.getLo()), bound(op.getHi()), bound(op.getStep()),
+                                         scalarInits, [&](Value i, ValueRange carried) {
+                                           evaluator.scalars[op.induction()] = i;
+                                           size_t next = 0;
+                                           for (Value param : body.getArguments().drop_front())
+                                             if (tile::isScalar(param))
+                                               evaluator.scalars[param] = carried[next++];
+                                           status = lowerBlock(body);
+                                           e.loc = op.getLoc();
+                                           if (succeeded(status)) storeCarried(op);
+                                           SmallVector<Value> yields;
+                                           for (Value value : op.yielded())
+                                             if (tile::isScalar(value))
+                                               yields.push_back(evaluator.scalars.lookup(value));
+                                           return yields;
+                                         });
   evaluator.forget();
   size_t next = 0;
-  for (auto [init, param, result] : llvm::zip_equal(op.getInits(), body.getArguments().drop_front(), op.getResults())) {
+  for (auto [init, param, result] :
+       llvm::zip_equal(op.getInits(), body.getArguments().drop_front(), op.getResults())) {
     if (tile::isScalar(result)) evaluator.scalars[result] = last[next++];
     if (const auto partial = partialSums.find(param); partial != partialSums.end()) {
       const Place place = newPlace(result);
@@ -268,11 +309,12 @@ bool mayOverwrite(KernelLowering& k, const Carried& candidate, llvm::ArrayRef<Ca
 
 }  // namespace
 
-/// Writes the yielded tiles over the carried ones, each when nothing else needs the old value any more;
-/// where there is no such order, by way of scratch memory.
+/// Writes the yielded tiles over the carried ones, each when nothing else needs the old value any
+/// more; where there is no such order, by way of scratch memory.
 void KernelLowering::storeCarried(tile::ForOp op) {
   SmallVector<Carried> pending;
-  for (auto [param, yielded] : llvm::zip_equal(op.getBody().getArguments().drop_front(), op.yielded())) {
+  for (auto [param, yielded] :
+       llvm::zip_equal(op.getBody().getArguments().drop_front(), op.yielded())) {
     if (tile::isScalar(param) || partialSums.count(param)) continue;
     const Place to = evaluator.places.at(param);
     const auto stored = evaluator.places.find(yielded);
@@ -333,7 +375,8 @@ LogicalResult KernelLowering::lowerIf(tile::IfOp op) {
   evaluator.forget();
   size_t next = 0;
   for (Value result : op.getResults())
-    if (tile::isScalar(result)) evaluator.scalars[result] = branch.getResult(static_cast<unsigned>(next++));
+    if (tile::isScalar(result))
+      evaluator.scalars[result] = branch.getResult(static_cast<unsigned>(next++));
   return status;
 }
 

@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0
-// One kernel: walks its operations in order. Scalars are computed at once, roots are stored at once,
-// everything else waits until a consumer evaluates it (evaluator.h).
+// One kernel: walks its operations in order. Scalars are computed at once, roots are stored at
+// once, everything else waits until a consumer evaluates it (evaluator.h).
 #pragma once
 
 #include "tessera/compiler/ir/tile_dialect.h"
@@ -28,19 +28,23 @@ class KernelLowering {
   /// Where the tile lies in memory; stores it in scratch memory unless it is somewhere already.
   Place placeOf(mlir::Value tile);
   /// Evaluates the tile into a place of its shape.
-  void storeTo(const Place& place, mlir::Value tile, bool nonTemporal = false);
-  /// A stored tile that nothing else looks at, defined in `block`, may be overwritten by its one user
-  /// there.
+  void storeTo(const Place& place, mlir::Value tile, unsigned streamedAlignment = 0);
+  /// Some store bypasses the caches: the function must end in a fence.
+  bool streams() const { return streams_; }
+  /// A stored tile that nothing else looks at, defined in `block`, may be overwritten by its one
+  /// user there.
   bool ownsPlace(mlir::Value tile, mlir::Block* block) const;
   Reads readsOf(mlir::Value tile, mlir::Value stored);
   /// Carried accumulators kept as partial sums (dot.h), by parameter and result of each product.
   llvm::DenseMap<mlir::Value, mlir::Value> partialSums;
-  /// Products whose operand a is worth keeping between calls, and the operations that are lowered only
-  /// where it is made (dot_reuse.h).
+  /// Products whose operand a is worth keeping between calls, and the operations that are lowered
+  /// only where it is made (dot_reuse.h).
   llvm::DenseMap<mlir::Operation*, DotSource> dotSources;
   llvm::DenseSet<mlir::Operation*> deferred;
   void lowerDeferred(mlir::Operation* op) { (void)lower(op); }
-  Place newPlace(mlir::Value tile) { return views.scratch(tile::dtypeOf(tile), tile::typeOf(tile).getShape()); }
+  Place newPlace(mlir::Value tile) {
+    return views.scratch(tile::dtypeOf(tile), tile::typeOf(tile).getShape());
+  }
 
  private:
   mlir::LogicalResult lowerBlock(mlir::Block& block);
@@ -48,6 +52,7 @@ class KernelLowering {
   bool lowerScalarSource(mlir::Operation* op);
   void lowerLoad(tile::LoadOp op);
   void lowerStore(tile::StoreOp op);
+  bool storeStreamed(tile::StoreOp op, const Region& region);
   void storeMaskedTile(tile::StoreOp op, const Region& region);
   mlir::LogicalResult lowerFor(tile::ForOp op);
   mlir::LogicalResult lowerIf(tile::IfOp op);
@@ -55,6 +60,7 @@ class KernelLowering {
 
   tile::KernelOp kernel_;
   std::array<mlir::Value, 3> ids_, grid_;
+  bool streams_ = false;
 };
 
 // ---- across.cc, sort.cc, rows.cc, dot_lowering.cc ----

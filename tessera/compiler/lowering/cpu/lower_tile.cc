@@ -37,10 +37,12 @@ struct LowerTilePass : mlir::PassWrapper<LowerTilePass, mlir::OperationPass<mlir
   explicit LowerTilePass(const CpuTarget& t) : target(t) {}
 
   llvm::StringRef getArgument() const override { return "tile-lower-to-cpu"; }
-  llvm::StringRef getDescription() const override { return "tile kernels to loops over 1-D vectors"; }
+  llvm::StringRef getDescription() const override {
+    return "tile kernels to loops over 1-D vectors";
+  }
   void getDependentDialects(mlir::DialectRegistry& registry) const override {
-    registry.insert<arith::ArithDialect, LLVM::LLVMDialect, mlir::math::MathDialect, mlir::scf::SCFDialect,
-                    mlir::vector::VectorDialect>();
+    registry.insert<arith::ArithDialect, LLVM::LLVMDialect, mlir::math::MathDialect,
+                    mlir::scf::SCFDialect, mlir::vector::VectorDialect>();
   }
 
   void runOnOperation() override {
@@ -53,7 +55,8 @@ struct LowerTilePass : mlir::PassWrapper<LowerTilePass, mlir::OperationPass<mlir
   LogicalResult lower(tile::KernelOp kernel) {
     mlir::OpBuilder builder(kernel);
     const mlir::Type p = LLVM::LLVMPointerType::get(&getContext()), n = builder.getI64Type();
-    const auto type = LLVM::LLVMFunctionType::get(LLVM::LLVMVoidType::get(&getContext()), {p, p, n, n});
+    const auto type =
+        LLVM::LLVMFunctionType::get(LLVM::LLVMVoidType::get(&getContext()), {p, p, n, n});
     auto function = LLVM::LLVMFuncOp::create(builder, kernel.getLoc(), kernel.getSymName(), type);
     mlir::Block* entry = function.addEntryBlock(builder);
     builder.setInsertionPointToStart(entry);
@@ -61,18 +64,24 @@ struct LowerTilePass : mlir::PassWrapper<LowerTilePass, mlir::OperationPass<mlir
     KernelLowering lowering(e, kernel, entry->getArgument(0));
     std::array<Value, 3> grid;
     for (int axis = 0; axis < 3; ++axis)
-      grid[axis] = e.zeroExtend(e.load(e.i32(), e.offset(entry->getArgument(1), 4 * axis), 4), e.i64());
+      grid[axis] =
+          e.zeroExtend(e.load(e.i32(), e.offset(entry->getArgument(1), 4 * axis), 4), e.i64());
     LogicalResult status = mlir::success();
     e.loop(entry->getArgument(2), entry->getArgument(3), e.i64(1), {}, [&](Value id, ValueRange) {
       status = lowering.lowerBody(positions(e, id, grid), grid);
       e.loc = kernel.getLoc();
       return SmallVector<Value>();
     });
+    // Stores past the caches become visible to the thread that waits for this one.
+    if (lowering.streams())
+      LLVM::CallIntrinsicOp::create(builder, kernel.getLoc(),
+                                    builder.getStringAttr("llvm.x86.sse.sfence"), ValueRange{});
     LLVM::ReturnOp::create(builder, kernel.getLoc(), ValueRange{});
     if (failed(status)) return status;
     if (lowering.scratchBytes() > kMaxScratch)
-      return kernel.emitError() << "needs " << lowering.scratchBytes() << " bytes of scratch memory for one program; "
-                                << kMaxScratch << " are the limit: use smaller tiles";
+      return kernel.emitError() << "needs " << lowering.scratchBytes()
+                                << " bytes of scratch memory for one program; " << kMaxScratch
+                                << " are the limit: use smaller tiles";
     return mlir::success();
   }
 

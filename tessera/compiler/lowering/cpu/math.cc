@@ -17,12 +17,16 @@ using mlir::Value;
 namespace {
 
 constexpr double kInfinity = std::numeric_limits<double>::infinity();
-/// Added and subtracted again, it rounds numbers below 2^22 to the nearest integer, which then stands
-/// in the low bits.
+/// Added and subtracted again, it rounds numbers below 2^22 to the nearest integer, which then
+/// stands in the low bits.
 constexpr double kRound = 12582912.0;
 
-Value number(Emitter& e, Value like, double value) { return e.constant(e.withElement(like, e.f32()), value); }
-Value integer(Emitter& e, Value like, int64_t value) { return e.integer(e.withElement(like, e.i32()), value); }
+Value number(Emitter& e, Value like, double value) {
+  return e.constant(e.withElement(like, e.f32()), value);
+}
+Value integer(Emitter& e, Value like, int64_t value) {
+  return e.integer(e.withElement(like, e.i32()), value);
+}
 Value bitsOf(Emitter& e, Value x) { return e.bitcast(x, e.i32()); }
 Value floatOf(Emitter& e, Value bits) { return e.bitcast(bits, e.f32()); }
 
@@ -50,17 +54,21 @@ Rounded roundToInteger(Emitter& e, Value x) {
   return {e.sub(shifted, anchor), e.sub(bitsOf(e, shifted), bitsOf(e, anchor))};
 }
 
-/// x * 2^n for n in [-252, 254], rounded once: the first factor stays in the range of normal numbers.
+/// x * 2^n for n in [-252, 254], rounded once: the first factor stays in the range of normal
+/// numbers.
 Value scaleByPower(Emitter& e, Value x, Value n) {
   const Value half = e.sar(n, 1);
-  const auto power = [&](Value exponent) { return floatOf(e, e.shl(e.add(exponent, integer(e, n, 127)), 23)); };
+  const auto power = [&](Value exponent) {
+    return floatOf(e, e.shl(e.add(exponent, integer(e, n, 127)), 23));
+  };
   return e.mul(e.mul(x, power(half)), power(e.sub(n, half)));
 }
 
 /// exp(r) for |r| <= ln(2) / 2.
 Value expSmall(Emitter& e, Value r) {
-  const Value tail = polynomial(e, r, {0.5, 1.6666665459e-1, 4.1665795894e-2, 8.3334519073e-3, 1.3981999507e-3,
-                                       1.9875691500e-4});
+  const Value tail = polynomial(
+      e, r,
+      {0.5, 1.6666665459e-1, 4.1665795894e-2, 8.3334519073e-3, 1.3981999507e-3, 1.9875691500e-4});
   return e.add(e.fma(e.mul(r, r), tail, r), number(e, r, 1.0));
 }
 
@@ -93,8 +101,9 @@ Value logPositive(Emitter& e, Value x) {
   const Split parts = splitPowers(e, x);
   const Value f = e.sub(parts.mantissa, number(e, x, 1.0));
   const Value tail = polynomial(
-      e, f, {3.3333331174e-1, -2.4999993993e-1, 2.0000714765e-1, -1.6668057665e-1, 1.4249322787e-1, -1.2420140846e-1,
-             1.1676998740e-1, -1.1514610310e-1, 7.0376836292e-2});
+      e, f,
+      {3.3333331174e-1, -2.4999993993e-1, 2.0000714765e-1, -1.6668057665e-1, 1.4249322787e-1,
+       -1.2420140846e-1, 1.1676998740e-1, -1.1514610310e-1, 7.0376836292e-2});
   const Value square = e.mul(f, f);
   Value y = e.mul(e.mul(f, square), tail);
   y = e.fma(parts.exponent, number(e, x, -2.12194440e-4), y);
@@ -110,14 +119,16 @@ Value fixLog(Emitter& e, Value x, Value y) {
   return e.select(isBad, number(e, x, std::numeric_limits<double>::quiet_NaN()), y);
 }
 
-/// sin(x + quarter * pi / 2). The reduction is done in f64: exact enough up to 2^20 without FMA too.
+/// sin(x + quarter * pi / 2). The reduction is done in f64: exact enough up to 2^20 without FMA
+/// too.
 Value sinShifted(Emitter& e, Value x, int64_t quarter) {
   const mlir::Type f64 = e.builder.getF64Type();
   const mlir::Type wideType = e.withElement(x, f64);
   const auto wideNumber = [&](double value) { return e.constant(wideType, value); };
   const Value wide = arith::ExtFOp::create(e.builder, e.loc, wideType, x);
   constexpr double kRoundWide = 6755399441055744.0;
-  const Value shifted = e.add(e.mul(wide, wideNumber(2 / std::numbers::pi)), wideNumber(kRoundWide));
+  const Value shifted =
+      e.add(e.mul(wide, wideNumber(2 / std::numbers::pi)), wideNumber(kRoundWide));
   const Value n = e.sub(shifted, wideNumber(kRoundWide));
   // pi / 2 in two parts, the first of 33 bits.
   constexpr double kHigh = 0x1.921fb544p+0, kLow = 0x1.0b4611a626331p-34;
@@ -128,10 +139,13 @@ Value sinShifted(Emitter& e, Value x, int64_t quarter) {
   const Value quadrant = e.add(turns, integer(e, x, quarter));
 
   const Value square = e.mul(r, r);
-  const Value sinTail = polynomial(e, square, {-1.6666654611e-1, 8.3321608736e-3, -1.9515295891e-4});
+  const Value sinTail =
+      polynomial(e, square, {-1.6666654611e-1, 8.3321608736e-3, -1.9515295891e-4});
   const Value sine = e.fma(e.mul(square, r), sinTail, r);
-  const Value cosTail = polynomial(e, square, {4.166664568298827e-2, -1.388731625493765e-3, 2.443315711809948e-5});
-  const Value cosine = e.fma(e.mul(square, square), cosTail, e.fma(square, number(e, x, -0.5), number(e, x, 1.0)));
+  const Value cosTail =
+      polynomial(e, square, {4.166664568298827e-2, -1.388731625493765e-3, 2.443315711809948e-5});
+  const Value cosine =
+      e.fma(e.mul(square, square), cosTail, e.fma(square, number(e, x, -0.5), number(e, x, 1.0)));
 
   const Value isOdd = e.compare(CmpIPredicate::ne, e.andi(quadrant, 1), integer(e, x, 0));
   const Value sign = e.shl(e.andi(quadrant, 2), 30);
@@ -140,7 +154,9 @@ Value sinShifted(Emitter& e, Value x, int64_t quarter) {
 
 }  // namespace
 
-Value divide(Emitter& e, Value a, Value b) { return e.builder.createOrFold<arith::DivFOp>(e.loc, a, b); }
+Value divide(Emitter& e, Value a, Value b) {
+  return e.builder.createOrFold<arith::DivFOp>(e.loc, a, b);
+}
 
 Value emitSqrt(Emitter& e, Value x) { return mlir::math::SqrtOp::create(e.builder, e.loc, x); }
 

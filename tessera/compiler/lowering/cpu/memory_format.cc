@@ -29,7 +29,9 @@ Index scale(Emitter& e, Index a, int64_t factor) {
 
 Index divide(Emitter& e, Index a, int64_t power) {
   if (!a.dynamic) return a.constant / power;
-  return power == 1 ? a : Index(e.sar(materialize(e, a), std::countr_zero(static_cast<uint64_t>(power))));
+  return power == 1
+             ? a
+             : Index(e.sar(materialize(e, a), std::countr_zero(static_cast<uint64_t>(power))));
 }
 
 Index remainder(Emitter& e, Index a, int64_t power) {
@@ -73,7 +75,8 @@ mlir::Type laneType(Emitter& e, DType dtype) {
 namespace {
 
 Value address(Emitter& e, DType dtype, Value base, Index first) {
-  return offset(e, base, dtype == DType::f4e2m1 ? divide(e, first, 2) : scale(e, first, bits(dtype) / 8));
+  return offset(e, base,
+                dtype == DType::f4e2m1 ? divide(e, first, 2) : scale(e, first, bits(dtype) / 8));
 }
 
 unsigned alignmentOf(DType dtype, unsigned align) {
@@ -81,8 +84,9 @@ unsigned alignmentOf(DType dtype, unsigned align) {
 }
 
 Value loadNibbles(Emitter& e, Value base, Index first, int64_t lanes, unsigned align) {
-  const Value bytes = e.load(e.type(e.i8(), std::max<int64_t>(lanes / 2, 1)), address(e, DType::f4e2m1, base, first),
-                             alignmentOf(DType::f4e2m1, align));
+  const Value bytes =
+      e.load(e.type(e.i8(), std::max<int64_t>(lanes / 2, 1)),
+             address(e, DType::f4e2m1, base, first), alignmentOf(DType::f4e2m1, align));
   if (lanes == 1) {
     if (first.isConstant()) return first.constant % 2 ? e.shr(bytes, 4) : e.andi(bytes, 15);
     const Value odd = e.truncate(materialize(e, remainder(e, first, 2)), e.i8());
@@ -123,7 +127,8 @@ Value loadLanes(Emitter& e, DType dtype, Value base, Index first, int64_t lanes,
   return e.load(laneType(e, dtype, lanes), from, alignmentOf(dtype, align));
 }
 
-void storeLanes(Emitter& e, DType dtype, Value value, Value base, Index first, unsigned align, bool nonTemporal) {
+void storeLanes(Emitter& e, DType dtype, Value value, Value base, Index first, unsigned align,
+                bool nonTemporal) {
   const Value to = address(e, dtype, base, first);
   if (dtype == DType::f4e2m1) {
     if (Emitter::lanesOf(value) > 1)
@@ -164,7 +169,8 @@ uint64_t memoryPattern(DType dtype, int64_t bits) {
     case DType::f4e2m1: return encode_e2m1(number) * 0x11u;
     default: {
       const int width = tessera::bits(dtype);
-      return width == 64 ? static_cast<uint64_t>(bits) : static_cast<uint64_t>(bits) & ((uint64_t{1} << width) - 1);
+      return width == 64 ? static_cast<uint64_t>(bits)
+                         : static_cast<uint64_t>(bits) & ((uint64_t{1} << width) - 1);
     }
   }
 }

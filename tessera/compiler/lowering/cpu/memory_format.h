@@ -42,15 +42,19 @@ mlir::Value offset(Emitter& e, mlir::Value pointer, Index bytes);
 
 /// Element type of a register lane.
 mlir::Type laneType(Emitter& e, DType dtype);
-inline mlir::Type laneType(Emitter& e, DType dtype, int64_t lanes) { return e.type(laneType(e, dtype), lanes); }
+inline mlir::Type laneType(Emitter& e, DType dtype, int64_t lanes) {
+  return e.type(laneType(e, dtype), lanes);
+}
 
-/// Lanes of consecutive elements, the first at `first` elements behind `base`. f4e2m1: base lies on a
-/// byte, and `first` is even unless a single lane is asked for.
-mlir::Value loadLanes(Emitter& e, DType dtype, mlir::Value base, Index first, int64_t lanes, unsigned align = 0);
-void storeLanes(Emitter& e, DType dtype, mlir::Value value, mlir::Value base, Index first, unsigned align = 0,
-                bool nonTemporal = false);
+/// Lanes of consecutive elements, the first at `first` elements behind `base`. f4e2m1: base lies on
+/// a byte, and `first` is even unless a single lane is asked for.
+mlir::Value loadLanes(Emitter& e, DType dtype, mlir::Value base, Index first, int64_t lanes,
+                      unsigned align = 0);
+void storeLanes(Emitter& e, DType dtype, mlir::Value value, mlir::Value base, Index first,
+                unsigned align = 0, bool nonTemporal = false);
 /// Only the lanes whose mask is set.
-void storeMasked(Emitter& e, DType dtype, mlir::Value value, mlir::Value mask, mlir::Value base, Index first);
+void storeMasked(Emitter& e, DType dtype, mlir::Value value, mlir::Value mask, mlir::Value base,
+                 Index first);
 
 /// A constant in every lane: `bits` as Node::ints of a constant has it (f32 bits or an integer).
 mlir::Value splatConstant(Emitter& e, DType dtype, int64_t bits, int64_t lanes);

@@ -16,7 +16,9 @@ namespace {
 constexpr int64_t kLargest = int64_t{1} << 20;
 constexpr int kMaxDepth = 16;
 
-int64_t powerIn(int64_t number) { return number == 0 ? kLargest : std::min(kLargest, number & -number); }
+int64_t powerIn(int64_t number) {
+  return number == 0 ? kLargest : std::min(kLargest, number & -number);
+}
 
 tile::ForOp loopOf(Value value) {
   const auto argument = llvm::dyn_cast<mlir::BlockArgument>(value);
@@ -26,7 +28,9 @@ tile::ForOp loopOf(Value value) {
 
 bool nonNegative(Value value, int depth) {
   if (depth > kMaxDepth) return false;
-  const auto both = [&](auto op) { return nonNegative(op.getA(), depth + 1) && nonNegative(op.getB(), depth + 1); };
+  const auto both = [&](auto op) {
+    return nonNegative(op.getA(), depth + 1) && nonNegative(op.getB(), depth + 1);
+  };
   if (tile::ForOp loop = loopOf(value)) return nonNegative(loop.getLo(), depth + 1);
   mlir::Operation* op = value.getDefiningOp();
   if (op == nullptr) return false;
@@ -34,7 +38,9 @@ bool nonNegative(Value value, int depth) {
       .Case<tile::ProgramIdOp, tile::NumProgramsOp, tile::ExtentOp>([](auto) { return true; })
       .Case([](tile::ConstantOp c) { return static_cast<int64_t>(c.getValue()) >= 0; })
       .Case<tile::AddOp, tile::MulOp, tile::DivOp, tile::RemOp, tile::MinOp>(both)
-      .Case([&](tile::MaxOp m) { return nonNegative(m.getA(), depth + 1) || nonNegative(m.getB(), depth + 1); })
+      .Case([&](tile::MaxOp m) {
+        return nonNegative(m.getA(), depth + 1) || nonNegative(m.getB(), depth + 1);
+      })
       .Default(false);
 }
 
@@ -51,7 +57,8 @@ int64_t divisor(Value value, int depth) {
         return std::max<int64_t>(1, view.getExtents()[e.getDim()]);
       })
       .Case([](tile::ScalarArgOp s) {
-        return std::max<int64_t>(1, s->getParentOfType<tile::KernelOp>().scalar(s.getIndex()).getDivisor());
+        return std::max<int64_t>(
+            1, s->getParentOfType<tile::KernelOp>().scalar(s.getIndex()).getDivisor());
       })
       .Case([&](tile::MulOp m) { return std::min(kLargest, of(m.getA()) * of(m.getB())); })
       .Case<tile::AddOp, tile::SubOp, tile::MinOp, tile::MaxOp>(
@@ -65,7 +72,8 @@ bool loopEndsAt(Value offset, int64_t view, int64_t dim, Value extentOverride) {
   if (!loop) return false;
   if (extentOverride) return loop.getHi() == extentOverride;
   auto extent = loop.getHi().getDefiningOp<tile::ExtentOp>();
-  return extent && static_cast<int64_t>(extent.getView()) == view && static_cast<int64_t>(extent.getDim()) == dim;
+  return extent && static_cast<int64_t>(extent.getView()) == view &&
+         static_cast<int64_t>(extent.getDim()) == dim;
 }
 
 }  // namespace
@@ -74,7 +82,8 @@ bool isNonNegative(Value scalar) { return nonNegative(scalar, 0); }
 
 int64_t divisorOf(Value scalar) { return divisor(scalar, 0); }
 
-bool fitsBelow(Value offset, int64_t count, int64_t view, int64_t dim, Value extentOverride, int64_t extentDivisor) {
+bool fitsBelow(Value offset, int64_t count, int64_t view, int64_t dim, Value extentOverride,
+               int64_t extentDivisor) {
   if (!loopEndsAt(offset, view, dim, extentOverride)) return false;
   if (extentOverride) extentDivisor = divisorOf(extentOverride);
   return divisorOf(offset) % count == 0 && extentDivisor % count == 0;

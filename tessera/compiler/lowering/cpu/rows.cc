@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0
-// gather, scatter, atomic_add: rows of a view picked by a tile of indices. Rows are handled one after the
-// other and copied as bytes.
+// gather, scatter, atomic_add: rows of a view picked by a tile of indices. Rows are handled one
+// after the other and copied as bytes.
 #include "mlir/Dialect/LLVMIR/LLVMDialect.h"
 #include "tessera/compiler/lowering/cpu/kernel_lowering.h"
 
@@ -22,7 +22,8 @@ class PickedRows {
       : k(lowering), e(lowering.e), rows_(op.getRows()), shape_(tile::typeOf(tile).getShape()) {
     const int64_t rank = static_cast<int64_t>(op.getOffsets().size());
     const int64_t picked = rank - static_cast<int64_t>(shape_.size());
-    region_ = k.views.region(op.getView(), op.getOverridden(), op.getOffsets(), op.getOverrides(), shape_, picked);
+    region_ = k.views.region(op.getView(), op.getOverridden(), op.getOffsets(), op.getOverrides(),
+                             shape_, picked);
     start_ = k.evaluator.scalars.at(op.getOffsets()[picked]);
     stride_ = region_.strides[0];
   }
@@ -44,31 +45,37 @@ class PickedRows {
         Lanes lanes;
         lanes.at.push_back(number);
         Value index = k.evaluator.eval(rows_, lanes);
-        index = tile::dtypeOf(rows_) == DType::u32 ? e.zeroExtend(index, e.i64()) : e.signExtend(index, e.i64());
+        index = tile::dtypeOf(rows_) == DType::u32 ? e.zeroExtend(index, e.i64())
+                                                   : e.signExtend(index, e.i64());
         const Value position = e.add(index, start_);
         Value inside = e.andi(e.compare(CmpIPredicate::sge, index, e.i64(0)),
                               e.compare(CmpIPredicate::ult, position, region_.extents[0]));
         if (region_.leading) inside = e.andi(inside, region_.leading);
-        const Index distance = stride_.isConstant() ? scale(e, Index(position), stride_.constant)
-                                                    : Index(e.mul(position, materialize(e, stride_)));
-        const Index bytes = region_.dtype == DType::f4e2m1 ? divide(e, distance, 2)
-                                                           : scale(e, distance, bits(region_.dtype) / 8);
+        const Index distance = stride_.isConstant()
+                                   ? scale(e, Index(position), stride_.constant)
+                                   : Index(e.mul(position, materialize(e, stride_)));
+        const Index bytes = region_.dtype == DType::f4e2m1
+                                ? divide(e, distance, 2)
+                                : scale(e, distance, bits(region_.dtype) / 8);
         body({number, inside, offset(e, region_.base, bytes)});
       });
     });
     k.evaluator.forget();
   }
 
-  /// Runs `whole` for a row whose columns are all inside the view, else `part` with the first byte inside
-  /// and the number of bytes (perhaps none).
-  void columnsOf(const Row& row, llvm::function_ref<void()> whole, llvm::function_ref<void(Value, Value)> part) {
+  /// Runs `whole` for a row whose columns are all inside the view, else `part` with the first byte
+  /// inside and the number of bytes (perhaps none).
+  void columnsOf(const Row& row, llvm::function_ref<void()> whole,
+                 llvm::function_ref<void(Value, Value)> part) {
     if (!region_.full || shape_.size() == 1) return e.ifThen(row.inside, whole);
     e.ifThen(e.andi(row.inside, region_.full), whole);
     e.ifThen(e.andi(row.inside, e.xori(region_.full, 1)), [&] {
       const Value first = e.maxSigned(e.i64(0), e.sub(e.i64(0), region_.offsets[1]));
-      const Value end = e.minSigned(e.i64(columns()), e.sub(region_.extents[1], region_.offsets[1]));
+      const Value end =
+          e.minSigned(e.i64(columns()), e.sub(region_.extents[1], region_.offsets[1]));
       const auto toBytes = [&](Value elements) {
-        return region_.dtype == DType::f4e2m1 ? e.sar(elements, 1) : e.mul(elements, e.i64(bits(region_.dtype) / 8));
+        return region_.dtype == DType::f4e2m1 ? e.sar(elements, 1)
+                                              : e.mul(elements, e.i64(bits(region_.dtype) / 8));
       };
       const Value begin = toBytes(first), count = e.sub(toBytes(end), begin);
       e.ifThen(e.compare(CmpIPredicate::sgt, count, e.i64(0)), [&] { part(begin, count); });
@@ -99,7 +106,9 @@ void lowerGather(KernelLowering& k, tile::GatherOp op) {
     });
     rows.columnsOf(
         row, [&] { e.memcpy(to, row.address, e.i64(rows.rowBytes())); },
-        [&](Value first, Value count) { e.memcpy(e.offset(to, first), e.offset(row.address, first), count); });
+        [&](Value first, Value count) {
+          e.memcpy(e.offset(to, first), e.offset(row.address, first), count);
+        });
   });
   k.evaluator.places[op.getResult()] = result;
 }
@@ -112,11 +121,14 @@ void lowerScatter(KernelLowering& k, tile::ScatterOp op) {
     const Index distance = tile.strides[0].isConstant()
                                ? scale(e, Index(row.number), tile.strides[0].constant)
                                : Index(e.mul(row.number, materialize(e, tile.strides[0])));
-    const Index bytes = tile.dtype == DType::f4e2m1 ? divide(e, distance, 2) : scale(e, distance, bits(tile.dtype) / 8);
+    const Index bytes = tile.dtype == DType::f4e2m1 ? divide(e, distance, 2)
+                                                    : scale(e, distance, bits(tile.dtype) / 8);
     const Value from = offset(e, tile.pointer, bytes);
     rows.columnsOf(
         row, [&] { e.memcpy(row.address, from, e.i64(rows.rowBytes())); },
-        [&](Value first, Value count) { e.memcpy(e.offset(row.address, first), e.offset(from, first), count); });
+        [&](Value first, Value count) {
+          e.memcpy(e.offset(row.address, first), e.offset(from, first), count);
+        });
   });
 }
 
@@ -136,7 +148,9 @@ void lowerAtomicAdd(KernelLowering& k, tile::AtomicAddOp op) {
         Lanes lanes;
         lanes.at.push_back(row.number);
         if (!flat) lanes.at.push_back(column);
-        const auto write = [&] { addOne(e.offset(row.address, e.mul(column, e.i64(width))), k.evaluator.read(tile, lanes)); };
+        const auto write = [&] {
+          addOne(e.offset(row.address, e.mul(column, e.i64(width))), k.evaluator.read(tile, lanes));
+        };
         if (flat || !rows.region().full) return write();
         const Value position = e.add(column, rows.region().offsets[1]);
         e.ifThen(e.compare(CmpIPredicate::ult, position, rows.region().extents[1]), write);

@@ -1,8 +1,8 @@
 // SPDX-License-Identifier: Apache-2.0
-// Key-value sort by a bitonic network on one row in memory. Keys are turned into unsigned numbers that
-// sort the right way (NaN last, descending inverted) and joined with their value, so that one
-// comparison decides and equal keys keep the lower value first. The result is unique, hence the same
-// on every chip.
+// Key-value sort by a bitonic network on one row in memory. Keys are turned into unsigned numbers
+// that sort the right way (NaN last, descending inverted) and joined with their value, so that one
+// comparison decides and equal keys keep the lower value first. The result is unique, hence the
+// same on every chip.
 #include <bit>
 
 #include "tessera/base/check.h"
@@ -28,7 +28,11 @@ constexpr int64_t kTop32 = int64_t{1} << 31;
 class Network {
  public:
   Network(KernelLowering& lowering, tile::SortOp op)
-      : k(lowering), e(lowering.e), op_(op), dtype_(tile::dtypeOf(op.getKey())), descending_(op.getDescending() != 0) {
+      : k(lowering),
+        e(lowering.e),
+        op_(op),
+        dtype_(tile::dtypeOf(op.getKey())),
+        descending_(op.getDescending() != 0) {
     const ArrayRef<int64_t> shape = tile::typeOf(op.getKey()).getShape();
     extent_ = shape.back();
     words_ = dtype_ == DType::i64 ? 2 : 1;
@@ -40,15 +44,16 @@ class Network {
     const Place keys = k.newPlace(op_.getKeys()), values = k.newPlace(op_.getValues());
     SmallVector<int64_t, 3> rows(tile::typeOf(op_.getKey()).getShape());
     rows.back() = 1;
-    k.evaluator.forEachChunk(rows, static_cast<int>(rows.size()) - 1, 1, /*limit=*/1, [&](const Lanes& row) {
-      alongRow(row, [&](const Lanes& lanes, Index at) { put(at, encode(lanes)); });
-      sortRow();
-      alongRow(row, [&](const Lanes& lanes, Index at) {
-        const Item item = get(at, lanes.count);
-        k.evaluator.write(keys, decodeKey(item), lanes);
-        k.evaluator.write(values, decodeValue(item), lanes);
-      });
-    });
+    k.evaluator.forEachChunk(
+        rows, static_cast<int>(rows.size()) - 1, 1, /*limit=*/1, [&](const Lanes& row) {
+          alongRow(row, [&](const Lanes& lanes, Index at) { put(at, encode(lanes)); });
+          sortRow();
+          alongRow(row, [&](const Lanes& lanes, Index at) {
+            const Item item = get(at, lanes.count);
+            k.evaluator.write(keys, decodeKey(item), lanes);
+            k.evaluator.write(values, decodeValue(item), lanes);
+          });
+        });
     k.evaluator.places[op_.getKeys()] = keys;
     k.evaluator.places[op_.getValues()] = values;
     k.evaluator.forget();
@@ -69,11 +74,13 @@ class Network {
 
   Item get(Index at, int64_t count) {
     Item item;
-    for (const Place& place : memory_) item.push_back(loadLanes(e, DType::i64, place.pointer, at, count));
+    for (const Place& place : memory_)
+      item.push_back(loadLanes(e, DType::i64, place.pointer, at, count));
     return item;
   }
   void put(Index at, const Item& item) {
-    for (auto [place, word] : llvm::zip_equal(memory_, item)) storeLanes(e, DType::i64, word, place.pointer, at);
+    for (auto [place, word] : llvm::zip_equal(memory_, item))
+      storeLanes(e, DType::i64, word, place.pointer, at);
   }
 
   // ---- keys ----
@@ -92,7 +99,8 @@ class Network {
     const Value isNan = e.compare(CmpIPredicate::eq, ordered, e.integer(ordered.getType(), -1));
     if (descending_) ordered = e.xori(ordered, -1);
     const Value flip = e.ori(e.xori(e.sar(ordered, 31), -1), e.integer(ordered.getType(), -kTop32));
-    const Value bits = e.select(isNan, e.integer(ordered.getType(), 0x7fc00000), e.xori(ordered, flip));
+    const Value bits =
+        e.select(isNan, e.integer(ordered.getType(), 0x7fc00000), e.xori(ordered, flip));
     return e.bitcast(bits, e.f32());
   }
   Value ordered(Value key) {
@@ -137,16 +145,19 @@ class Network {
   /// Blocks of `size` elements become sorted, odd blocks downwards. Distances of a vector and more
   /// compare whole vectors; smaller ones work inside a vector.
   void sortRow() {
-    for (int64_t size = 2; size <= std::min(extent_, lanes_); size *= 2) insideVectors(e.i64(size), size / 2);
+    for (int64_t size = 2; size <= std::min(extent_, lanes_); size *= 2)
+      insideVectors(e.i64(size), size / 2);
     if (extent_ <= lanes_) return;
     const int64_t rounds = std::countr_zero(static_cast<uint64_t>(extent_ / lanes_));
     e.loop(0, rounds, 1, [&](Value round) {
       const Value size = shiftLeft(e.i64(2 * lanes_), round);
       // Distances size / 2, size / 4, .. down to one vector.
-      e.loop(e.i64(0), e.add(round, e.i64(1)), e.i64(1), {}, [&](Value step, ValueRange) -> SmallVector<Value> {
-        acrossVectors(size, e.builder.createOrFold<arith::ShRUIOp>(e.loc, e.shr(size, 1), step));
-        return {};
-      });
+      e.loop(e.i64(0), e.add(round, e.i64(1)), e.i64(1), {},
+             [&](Value step, ValueRange) -> SmallVector<Value> {
+               acrossVectors(size,
+                             e.builder.createOrFold<arith::ShRUIOp>(e.loc, e.shr(size, 1), step));
+               return {};
+             });
       insideVectors(size, lanes_ / 2);
     });
   }
@@ -177,7 +188,8 @@ class Network {
       const Value down = e.compare(CmpIPredicate::ne, e.andi(positions, e.splat(size, lanes_)),
                                    e.integer(positions.getType(), 0));
       Item item = get(at, lanes_);
-      for (int64_t distance = first; distance > 0; distance /= 2) item = exchange(item, distance, down);
+      for (int64_t distance = first; distance > 0; distance /= 2)
+        item = exchange(item, distance, down);
       put(at, item);
     });
   }
@@ -187,7 +199,8 @@ class Network {
     for (int64_t i = 0; i < lanes_; ++i) mask[i] = i ^ distance, upper[i] = (i & distance) ? 1 : 0;
     Item partner;
     for (Value word : item) partner.push_back(e.shuffle(word, {}, mask));
-    // The lower lane keeps the smaller item, the upper one the larger; downwards the other way round.
+    // The lower lane keeps the smaller item, the upper one the larger; downwards the other way
+    // round.
     const Value wantsLarger = e.xori(e.integers(e.i1(), upper), down);
     const Value partnerLess = isLess(partner, item);
     const Value swap = e.select(wantsLarger, isLess(item, partner), partnerLess);

@@ -23,13 +23,16 @@ ViewAccess::ViewAccess(Evaluator& evaluator, tile::KernelOp kernel, Value slots)
     View view;
     view.attribute = llvm::cast<tile::ViewAttr>(attribute);
     view.dtype = *tile::dtypeOf(view.attribute.getType());
-    const ArrayRef<int64_t> extents = view.attribute.getExtents(), strides = view.attribute.getStrides();
+    const ArrayRef<int64_t> extents = view.attribute.getExtents(),
+                            strides = view.attribute.getStrides();
     const int64_t first = view.attribute.getSlot();
     view.address = LLVM::IntToPtrOp::create(e.builder, e.loc, e.pointer(), slot(first));
     for (size_t i = 0; i < extents.size(); ++i)
-      view.extents.push_back(extents[i] == 0 ? Number{e.i64(1), 1} : Number{slot(first + 1 + i), extents[i]});
+      view.extents.push_back(extents[i] == 0 ? Number{e.i64(1), 1}
+                                             : Number{slot(first + 1 + i), extents[i]});
     for (size_t i = 0; i < strides.size(); ++i)
-      view.strides.push_back(strides[i] == 0 ? Index(1) : Index(slot(first + 1 + extents.size() + i)));
+      view.strides.push_back(strides[i] == 0 ? Index(1)
+                                             : Index(slot(first + 1 + extents.size() + i)));
     view.strides.push_back(1);
     views_.push_back(std::move(view));
   }
@@ -48,9 +51,10 @@ Value ViewAccess::bothOrOne(Value a, Value b) {
   return b ? e.andi(a, b) : a;
 }
 
-/// 0 <= offset and offset + count <= extent; null when certain. `tileOffset` is the same offset in the
-/// tile dialect, for proofs.
-Value ViewAccess::isInside(Value offset, Value extent, int64_t count, Value tileOffset, bool certainBelow) {
+/// 0 <= offset and offset + count <= extent; null when certain. `tileOffset` is the same offset in
+/// the tile dialect, for proofs.
+Value ViewAccess::isInside(Value offset, Value extent, int64_t count, Value tileOffset,
+                           bool certainBelow) {
   Value result;
   if (!isNonNegative(tileOffset)) result = e.compare(CmpIPredicate::sge, offset, e.i64(0));
   if (!certainBelow) {
@@ -60,8 +64,8 @@ Value ViewAccess::isInside(Value offset, Value extent, int64_t count, Value tile
   return result;
 }
 
-Region ViewAccess::region(int64_t index, uint64_t overridden, ValueRange offsets, ValueRange overrides,
-                          ArrayRef<int64_t> shape, int64_t replaced) {
+Region ViewAccess::region(int64_t index, uint64_t overridden, ValueRange offsets,
+                          ValueRange overrides, ArrayRef<int64_t> shape, int64_t replaced) {
   const View& view = views_[index];
   const int64_t rank = static_cast<int64_t>(view.extents.size());
   const int64_t plain = rank - static_cast<int64_t>(shape.size());
@@ -77,7 +81,8 @@ Region ViewAccess::region(int64_t index, uint64_t overridden, ValueRange offsets
     const int64_t count = dim < plain ? 1 : shape[dim - plain];
     Value inside;
     if (dim != replaced) {
-      const bool certain = fitsBelow(offsets[dim], count, index, dim, override, view.extents[dim].divisor);
+      const bool certain =
+          fitsBelow(offsets[dim], count, index, dim, override, view.extents[dim].divisor);
       inside = isInside(offset, extent, count, offsets[dim], certain);
     }
     region.full = bothOrOne(region.full, inside);
@@ -89,10 +94,12 @@ Region ViewAccess::region(int64_t index, uint64_t overridden, ValueRange offsets
       region.strides.push_back(view.strides[dim]);
     }
     const Index stride = view.strides[dim];
-    position = add(e, position, stride.isConstant() ? scale(e, Index(offset), stride.constant)
-                                                    : Index(e.mul(offset, materialize(e, stride))));
+    position = add(e, position,
+                   stride.isConstant() ? scale(e, Index(offset), stride.constant)
+                                       : Index(e.mul(offset, materialize(e, stride))));
   }
-  const Index bytes = view.dtype == DType::f4e2m1 ? divide(e, position, 2) : scale(e, position, bits(view.dtype) / 8);
+  const Index bytes = view.dtype == DType::f4e2m1 ? divide(e, position, 2)
+                                                  : scale(e, position, bits(view.dtype) / 8);
   region.base = offset(e, view.address, bytes);
   return region;
 }
@@ -109,9 +116,21 @@ Value ViewAccess::insideMask(const Region& region, const Lanes& lanes) {
       position = e.add(position, e.integers(e.i64(), steps));
     }
     // One unsigned comparison: negative positions are large.
-    mask = bothOrOne(mask, e.compare(CmpIPredicate::ult, position, e.splat(region.extents[i], lanes.count)));
+    mask = bothOrOne(
+        mask, e.compare(CmpIPredicate::ult, position, e.splat(region.extents[i], lanes.count)));
   }
   return mask;
+}
+
+Value ViewAccess::isStreamable(int64_t index, const Region& region, int64_t alignment) {
+  const View& view = views_[index];
+  if (!view.attribute.getStreamed() || alignment < 16 || region.shape.empty()) return {};
+  Value low = LLVM::PtrToIntOp::create(e.builder, e.loc, e.i64(), region.base);
+  for (size_t i = 0; i + 1 < region.shape.size(); ++i)
+    if (region.shape[i] > 1)
+      low = e.ori(low, e.mul(materialize(e, region.strides[i]), e.i64(bits(view.dtype) / 8)));
+  const Value aligned = e.compare(CmpIPredicate::eq, e.andi(low, alignment - 1), e.i64(0));
+  return bothOrOne(aligned, region.full);
 }
 
 // ---- scratch memory ----
@@ -130,13 +149,16 @@ void ViewAccess::fill(Value pointer, DType dtype, int64_t elements, int64_t cons
   const uint64_t pattern = memoryPattern(dtype, constant);
   const int64_t bytes = size_in_bytes(dtype, elements);
   if (pattern == 0 || bits(dtype) <= 8) {
-    LLVM::MemsetOp::create(e.builder, e.loc, pointer, e.integer(e.i8(), static_cast<int64_t>(pattern)), e.i64(bytes),
+    LLVM::MemsetOp::create(e.builder, e.loc, pointer,
+                           e.integer(e.i8(), static_cast<int64_t>(pattern)), e.i64(bytes),
                            /*isVolatile=*/false);
     return;
   }
   const int64_t width = bits(dtype) / 8;
-  const Value element = e.integer(e.builder.getIntegerType(static_cast<unsigned>(8 * width)), static_cast<int64_t>(pattern));
-  e.loop(0, bytes, width, [&](Value at) { e.store(element, e.offset(pointer, at), static_cast<unsigned>(width)); });
+  const Value element = e.integer(e.builder.getIntegerType(static_cast<unsigned>(8 * width)),
+                                  static_cast<int64_t>(pattern));
+  e.loop(0, bytes, width,
+         [&](Value at) { e.store(element, e.offset(pointer, at), static_cast<unsigned>(width)); });
 }
 
 // ---- edges ----
@@ -145,29 +167,35 @@ namespace {
 
 constexpr const char* kCopyRows = "copy_rows";
 
-/// void copy_rows(to, toStride0, toStride1, from, fromStride0, fromStride1, begin0, end0, begin1, end1,
-/// first, bytes): for rows (i, j) in the two ranges, `bytes` bytes from byte `first` on. Strides in bytes.
+/// void copy_rows(to, toStride0, toStride1, from, fromStride0, fromStride1, begin0, end0, begin1,
+/// end1, first, bytes): for rows (i, j) in the two ranges, `bytes` bytes from byte `first` on.
+/// Strides in bytes.
 void defineCopyRows(Emitter& e, mlir::ModuleOp module) {
   mlir::OpBuilder::InsertionGuard guard(e.builder);
   e.builder.setInsertionPointToStart(module.getBody());
   const mlir::Type p = e.pointer(), n = e.i64();
   const auto type = LLVM::LLVMFunctionType::get(LLVM::LLVMVoidType::get(e.builder.getContext()),
                                                 {p, n, n, p, n, n, n, n, n, n, n, n});
-  auto function = LLVM::LLVMFuncOp::create(e.builder, e.loc, kCopyRows, type, LLVM::Linkage::Internal);
+  auto function =
+      LLVM::LLVMFuncOp::create(e.builder, e.loc, kCopyRows, type, LLVM::Linkage::Internal);
   function.setNoInline(true);
+  // Calls happen at edges only: registers are saved there, not in the loops around.
+  function.setPassthroughAttr(e.builder.getStrArrayAttr({"cold"}));
   mlir::Block* entry = function.addEntryBlock(e.builder);
   e.builder.setInsertionPointToStart(entry);
   const auto argument = [&](unsigned i) -> Value { return entry->getArgument(i); };
   e.ifThen(e.compare(CmpIPredicate::sgt, argument(11), e.i64(0)), [&] {
     e.loop(argument(6), argument(7), e.i64(1), {}, [&](Value i, ValueRange) -> SmallVector<Value> {
-      e.loop(argument(8), argument(9), e.i64(1), {}, [&](Value j, ValueRange) -> SmallVector<Value> {
-        const auto row = [&](unsigned pointer) {
-          const Value bytes = e.add(e.mul(i, argument(pointer + 1)), e.mul(j, argument(pointer + 2)));
-          return e.offset(argument(pointer), e.add(bytes, argument(10)));
-        };
-        e.memcpy(row(0), row(3), argument(11));
-        return {};
-      });
+      e.loop(argument(8), argument(9), e.i64(1), {},
+             [&](Value j, ValueRange) -> SmallVector<Value> {
+               const auto row = [&](unsigned pointer) {
+                 const Value bytes =
+                     e.add(e.mul(i, argument(pointer + 1)), e.mul(j, argument(pointer + 2)));
+                 return e.offset(argument(pointer), e.add(bytes, argument(10)));
+               };
+               e.memcpy(row(0), row(3), argument(11));
+               return {};
+             });
       return {};
     });
   });
@@ -200,11 +228,12 @@ void ViewAccess::copyInside(const Region& region, Value to, ArrayRef<Index> toSt
   };
   const auto [begin0, end0] = range(2);
   const auto [begin1, end1] = range(1);
-  const Value first = bytes(begin.back()), last = bytes(nibbles ? e.add(end.back(), e.i64(1)) : end.back());
+  const Value first = bytes(begin.back()),
+              last = bytes(nibbles ? e.add(end.back(), e.i64(1)) : end.back());
   LLVM::CallOp::create(e.builder, e.loc, mlir::TypeRange{}, kCopyRows,
                        ValueRange{to, byteStride(toStrides, 2), byteStride(toStrides, 1), from,
-                                  byteStride(fromStrides, 2), byteStride(fromStrides, 1), begin0, end0, begin1, end1,
-                                  first, e.sub(last, first)});
+                                  byteStride(fromStrides, 2), byteStride(fromStrides, 1), begin0,
+                                  end0, begin1, end1, first, e.sub(last, first)});
 }
 
 Place ViewAccess::readable(const Region& region, int64_t fillBits) {
@@ -223,7 +252,9 @@ Place ViewAccess::readable(const Region& region, int64_t fillBits) {
   for (int64_t extent : region.shape) elements *= extent;
   e.ifThen(e.xori(region.full, 1), [&] {
     fill(copy.pointer, region.dtype, elements, fillBits);
-    const auto copyIn = [&] { copyInside(region, copy.pointer, copy.strides, region.base, region.strides); };
+    const auto copyIn = [&] {
+      copyInside(region, copy.pointer, copy.strides, region.base, region.strides);
+    };
     if (region.leading)
       e.ifThen(region.leading, copyIn);
     else
@@ -231,7 +262,9 @@ Place ViewAccess::readable(const Region& region, int64_t fillBits) {
   });
   Place chosen{e.select(region.full, region.base, copy.pointer), region.dtype, {}};
   for (auto [mine, its] : llvm::zip_equal(region.strides, copy.strides))
-    chosen.strides.push_back(mine == its ? mine : Index(e.select(region.full, materialize(e, mine), materialize(e, its))));
+    chosen.strides.push_back(
+        mine == its ? mine
+                    : Index(e.select(region.full, materialize(e, mine), materialize(e, its))));
   return chosen;
 }
 
@@ -240,7 +273,9 @@ Place ViewAccess::writable(const Region& region) {
   const Place copy = scratch(region.dtype, region.shape);
   Place chosen{e.select(region.full, region.base, copy.pointer), region.dtype, {}};
   for (auto [mine, its] : llvm::zip_equal(region.strides, copy.strides))
-    chosen.strides.push_back(mine == its ? mine : Index(e.select(region.full, materialize(e, mine), materialize(e, its))));
+    chosen.strides.push_back(
+        mine == its ? mine
+                    : Index(e.select(region.full, materialize(e, mine), materialize(e, its))));
   return chosen;
 }
 

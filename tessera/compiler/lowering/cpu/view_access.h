@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
-// Tiles of views. Where a tile lies wholly inside its view it is read and written in place; a tile that
-// sticks out is copied through scratch memory, so no other code knows of bounds. Which of the two is
-// decided at run time unless it can be proven.
+// Tiles of views. Where a tile lies wholly inside its view it is read and written in place; a tile
+// that sticks out is copied through scratch memory, so no other code knows of bounds. Which of the
+// two is decided at run time unless it can be proven.
 #pragma once
 
 #include "tessera/compiler/ir/tile_dialect.h"
@@ -13,8 +13,8 @@ namespace tessera::compiler::cpu {
 struct Region {
   DType dtype = DType::f32;
   llvm::SmallVector<int64_t, 3> shape;
-  mlir::Value base;                          // address of its first element, perhaps outside of the view
-  llvm::SmallVector<Index, 3> strides;       // elements
+  mlir::Value base;                     // address of its first element, perhaps outside of the view
+  llvm::SmallVector<Index, 3> strides;  // elements
   llvm::SmallVector<mlir::Value, 3> offsets, extents;  // in each dimension of the tile
   mlir::Value leading;  // i1: the plain indices before it are inside; null: certain
   mlir::Value full;     // i1: all of it is inside; null: certain
@@ -30,14 +30,17 @@ class ViewAccess {
 
   /// The region of a load or store, or of gather and its like without the rows: `replaced` is the
   /// dimension whose offset the rows replace (-1: none); it counts as certain and offset 0.
-  Region region(int64_t view, uint64_t overridden, mlir::ValueRange offsets, mlir::ValueRange overrides,
-                llvm::ArrayRef<int64_t> shape, int64_t replaced = -1);
+  Region region(int64_t view, uint64_t overridden, mlir::ValueRange offsets,
+                mlir::ValueRange overrides, llvm::ArrayRef<int64_t> shape, int64_t replaced = -1);
 
   /// Where the tile may be read; parts outside of the view hold `fill`.
   Place readable(const Region& region, int64_t fill);
   /// Where the tile may be written; finishWrite() afterwards moves it to the view.
   Place writable(const Region& region);
   void finishWrite(const Region& region, const Place& written);
+  /// i1: every row of the region is aligned and inside a view whose stores may bypass the caches;
+  /// null: never.
+  mlir::Value isStreamable(int64_t view, const Region& region, int64_t alignment);
   /// Whether the lanes of the region are inside the view: null when certain.
   mlir::Value insideMask(const Region& region, const Lanes& lanes);
 
@@ -59,9 +62,10 @@ class ViewAccess {
     llvm::SmallVector<Index, 4> strides;  // the last one is 1
   };
 
-  mlir::Value isInside(mlir::Value offset, mlir::Value extent, int64_t count, mlir::Value tileOffset, bool certainBelow);
-  void copyInside(const Region& region, mlir::Value to, llvm::ArrayRef<Index> toStrides, mlir::Value from,
-                  llvm::ArrayRef<Index> fromStrides);
+  mlir::Value isInside(mlir::Value offset, mlir::Value extent, int64_t count,
+                       mlir::Value tileOffset, bool certainBelow);
+  void copyInside(const Region& region, mlir::Value to, llvm::ArrayRef<Index> toStrides,
+                  mlir::Value from, llvm::ArrayRef<Index> fromStrides);
   mlir::Value copyFunction();
   mlir::Value bothOrOne(mlir::Value a, mlir::Value b);
 
