@@ -119,15 +119,17 @@ void KernelLowering::lowerReduce(ReduceOp op) {
     const Value part = e_.andi(p.linear, parts - 1);
     put(p.linear, partial(pointAt(out.shape, e_.shr(p.linear, llvm::Log2_64(parts))), part));
   });
-  for (int64_t half = parts / 2; half >= 1; half /= 2) {
+  loop(e_, e_.i32(1), e_.i32(llvm::Log2_64(parts) + 1), e_.i32(1), {}, [&](Value level, mlir::ValueRange) {
+    const Value half = arith::ShRUIOp::create(e_.builder, e_.loc, e_.i32(parts), level);
     barrier();
     forOwned(line, [&](const Point& p) {
       const Value part = e_.andi(p.linear, parts - 1);
-      e_.ifThen(e_.compare(arith::CmpIPredicate::ult, part, e_.i32(half)), [&] {
-        put(p.linear, combine(e_, op.getKind(), get(p.linear), get(e_.add(p.linear, e_.i32(half)))));
+      e_.ifThen(e_.compare(arith::CmpIPredicate::ult, part, half), [&] {
+        put(p.linear, combine(e_, op.getKind(), get(p.linear), get(e_.add(p.linear, half))));
       });
     });
-  }
+    return llvm::SmallVector<Value>();
+  });
   barrier();
   materialise(result, [&](const Point& p) {
     const Best best = get(e_.shl(p.linear, llvm::Log2_64(parts)));
@@ -146,10 +148,12 @@ void KernelLowering::lowerScan(ScanOp op) {
   for (int d = static_cast<int>(axis) + 1; d < type.shape.rank(); ++d) below *= type.shape[d];
   const Array fresh =
       memory_.allocatePrivate(e_.loc, type.dtype, std::max<int64_t>(1, type.shape.numel() / threads_));
-  for (int64_t step = 1; step < type.shape[axis]; step *= 2) {
+  const int64_t steps = llvm::Log2_64(type.shape[axis]);
+  loop(e_, e_.i32(0), e_.i32(steps), e_.i32(1), {}, [&](Value turn, mlir::ValueRange) {
+    const Value step = arith::ShLIOp::create(e_.builder, e_.loc, e_.i32(1), turn);
     forOwned(type.shape, [&](const Point& p) {
-      const Value has = e_.compare(arith::CmpIPredicate::uge, p.index[axis], e_.i32(step));
-      const Value before = e_.select(has, e_.sub(p.linear, e_.i32(step * below)), p.linear);
+      const Value has = e_.compare(arith::CmpIPredicate::uge, p.index[axis], step);
+      const Value before = e_.select(has, e_.sub(p.linear, e_.mul(step, e_.i32(below))), p.linear);
       const Value own = memory_.load(e_.loc, sums, p.linear);
       const Value sum = e_.add(memory_.load(e_.loc, sums, before), own);
       memory_.store(e_.loc, e_.select(has, sum, own), fresh, p.owned);
@@ -159,7 +163,8 @@ void KernelLowering::lowerScan(ScanOp op) {
       memory_.store(e_.loc, memory_.load(e_.loc, fresh, p.owned), sums, p.linear);
     });
     barrier();
-  }
+    return llvm::SmallVector<Value>();
+  });
 }
 
 void KernelLowering::lowerHistogram(HistogramOp op) {

@@ -54,9 +54,14 @@ Value SpirvMemory::pushConstant(Location loc, int64_t member) {
 }
 
 Value SpirvMemory::slot(Location loc, uint32_t index) {
+  Value& known = slots_[index];
+  if (known) return known;
+  mlir::OpBuilder::InsertionGuard guard(builder_);
+  builder_.setInsertionPointToStart(entry_);
   const Value offset = arith::ConstantOp::create(builder_, loc, builder_.getI64IntegerAttr(8 * int64_t{index}));
   const Value address = arith::AddIOp::create(builder_, loc, pushConstant(loc, 0), offset);
-  return loadGlobal(loc, builder_.getI64Type(), address);
+  known = loadGlobal(loc, builder_.getI64Type(), address);
+  return known;
 }
 
 Value SpirvMemory::builtin(Location loc, spirv::GlobalVariableOp variable) {

@@ -3,6 +3,7 @@
 // array of words for the workgroup.
 #pragma once
 
+#include "llvm/ADT/DenseMap.h"
 #include "mlir/Dialect/SPIRV/IR/SPIRVOps.h"
 #include "tessera/compiler/lowering/simt/thread_memory.h"
 
@@ -46,6 +47,7 @@ class SpirvMemory final : public ThreadMemory {
 
   mlir::spirv::ModuleOp module_;
   mlir::Block* entry_;
+  llvm::DenseMap<uint32_t, mlir::Value> slots_;  // loaded once, at the start of the entry block
   mlir::spirv::GlobalVariableOp constants_, workgroupId_, workgroupCount_, localId_, shared_;
 };
 
