@@ -5,6 +5,7 @@
 
 #include "tessera/chips/cpu/target_differential.h"
 #include "tessera/compiler/jit.h"
+#include "tessera/lang/trace_samples.h"
 
 namespace tessera::chips::cpu {
 
@@ -90,6 +91,26 @@ TEST(CpuTarget, EqualTracesGiveEqualImagesOnAllThreads) {
     for (std::thread& thread : threads) thread.join();
     EXPECT_EQ(equal, 4);
   }
+}
+
+TEST(CpuTarget, CompilesEveryOpcode) {
+  for (const char* arch : {"cpu:x86-64", "cpu:x86-64-v3", "cpu:x86-64-v4"}) {
+    for (const lang::Trace& trace : {lang::sample_trace(), lang::every_opcode_trace()}) {
+      const auto image = compileFor(arch, trace);
+      EXPECT_TRUE(image.ok()) << arch << ": " << image.error().to_string();
+    }
+  }
+}
+
+TEST(CpuTarget, PrintsWhatEachPassMadeAndHowLongItTook) {
+  compiler::CompileOptions options;
+  options.print_ir = options.print_timing = true;
+  testing::internal::CaptureStderr();
+  ASSERT_TRUE(compileFor("cpu:x86-64", simpleTrace(), options).ok());
+  const std::string text = testing::internal::GetCapturedStderr();
+  for (const char* part : {"IR Dump After", "tile.kernel", "llvm.func @test.simple",
+                           "Execution time report", "test.simple: context"})
+    EXPECT_NE(text.find(part), std::string::npos) << part;
 }
 
 TEST(CpuTarget, StreamedStoresReachMemory) {

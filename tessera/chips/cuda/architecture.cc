@@ -25,8 +25,18 @@ std::span<const Architecture> architectures() {
   static const std::vector<Architecture> table = {
       {"sm_70", 7, 0, 96 << 10, {DType::f16}, capabilities()},
       {"sm_80", 8, 0, 160 << 10, {DType::f16, DType::bf16, DType::i8}, capabilities()},
-      {"sm_89", 8, 9, 99 << 10, {DType::f16, DType::bf16, DType::i8, DType::f8e4m3, DType::f8e5m2}, capabilities()},
-      {"sm_90a", 9, 0, 227 << 10, {DType::f16, DType::bf16, DType::i8, DType::f8e4m3, DType::f8e5m2}, capabilities()},
+      {"sm_89",
+       8,
+       9,
+       99 << 10,
+       {DType::f16, DType::bf16, DType::i8, DType::f8e4m3, DType::f8e5m2},
+       capabilities()},
+      {"sm_90a",
+       9,
+       0,
+       227 << 10,
+       {DType::f16, DType::bf16, DType::i8, DType::f8e4m3, DType::f8e5m2},
+       capabilities()},
   };
   return table;
 }

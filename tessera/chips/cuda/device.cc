@@ -38,14 +38,17 @@ Result<std::unique_ptr<runtime::Device>> make_device(const Driver& driver, int o
   size_t bytes = 0;
   TESSERA_TRY(driver.check(driver.device_get(&device, ordinal), "cuDeviceGet"));
   TESSERA_TRY(driver.check(driver.device_name(name, sizeof name, device), "cuDeviceGetName"));
-  TESSERA_TRY(driver.check(driver.device_attribute(&major, kMajor, device), "cuDeviceGetAttribute"));
-  TESSERA_TRY(driver.check(driver.device_attribute(&minor, kMinor, device), "cuDeviceGetAttribute"));
+  TESSERA_TRY(
+      driver.check(driver.device_attribute(&major, kMajor, device), "cuDeviceGetAttribute"));
+  TESSERA_TRY(
+      driver.check(driver.device_attribute(&minor, kMinor, device), "cuDeviceGetAttribute"));
   TESSERA_TRY(driver.check(driver.device_attribute(&multiprocessors, kMultiprocessors, device),
                            "cuDeviceGetAttribute"));
   TESSERA_TRY(driver.check(driver.device_memory(&bytes, device), "cuDeviceTotalMem"));
   if (major < kOldestMajor)
-    return unsupported(fmt::format("{} has compute capability {}.{}; the cuda chip needs {}.0 or newer",
-                                   name, major, minor, kOldestMajor));
+    return unsupported(
+        fmt::format("{} has compute capability {}.{}; the cuda chip needs {}.0 or newer", name,
+                    major, minor, kOldestMajor));
   CUcontext context = nullptr;
   TESSERA_TRY(driver.check(driver.context_retain(&context, device), "cuDevicePrimaryCtxRetain"));
 
@@ -90,8 +93,8 @@ Result<std::vector<std::unique_ptr<runtime::Device>>> devices(const runtime::Chi
   return found;
 }
 
-CudaDevice::CudaDevice(const Driver& driver, CUdevice device, CUcontext context, runtime::DeviceInfo info,
-                       uint64_t memory_limit)
+CudaDevice::CudaDevice(const Driver& driver, CUdevice device, CUcontext context,
+                       runtime::DeviceInfo info, uint64_t memory_limit)
     : Device(std::move(info)),
       driver_(driver),
       device_(device),
@@ -119,18 +122,24 @@ Result<std::unique_ptr<runtime::Buffer>> CudaDevice::allocate(size_t bytes) {
     const bool over_limit = memory_limit_ != 0 && bytes > memory_free();
     const CUresult status = over_limit ? kOutOfMemory : driver_.memory_allocate(&address, bytes);
     if (status == kOutOfMemory)
-      return out_of_memory(fmt::format("{} bytes requested on {}, {} free of {}", bytes, info().name,
-                                       memory_free(), info().memory_bytes));
+      return out_of_memory(fmt::format("{} bytes requested on {}, {} free of {}", bytes,
+                                       info().name, memory_free(), info().memory_bytes));
     TESSERA_TRY(driver_.check(status, "cuMemAlloc"));
   }
   return std::unique_ptr<runtime::Buffer>(std::make_unique<CudaBuffer>(*this, address, bytes));
 }
 
-Result<std::unique_ptr<runtime::Stream>> CudaDevice::create_stream() { return CudaStream::create(*this); }
-Result<std::unique_ptr<runtime::Event>> CudaDevice::create_event() { return CudaEvent::create(*this); }
+Result<std::unique_ptr<runtime::Stream>> CudaDevice::create_stream() {
+  return CudaStream::create(*this);
+}
+Result<std::unique_ptr<runtime::Event>> CudaDevice::create_event() {
+  return CudaEvent::create(*this);
+}
 
-Result<std::shared_ptr<runtime::Executable>> CudaDevice::do_load(const runtime::KernelImage& image) {
-  if (image.format != "ptx" && image.format != "cubin") return unknown_format(image, "ptx and cubin");
+Result<std::shared_ptr<runtime::Executable>> CudaDevice::do_load(
+    const runtime::KernelImage& image) {
+  if (image.format != "ptx" && image.format != "cubin")
+    return unknown_format(image, "ptx and cubin");
   if (image.format == "ptx") driver_compilations_.fetch_add(1, std::memory_order_relaxed);
   return CudaExecutable::load(*this, image);
 }

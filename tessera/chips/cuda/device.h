@@ -32,7 +32,9 @@ class CudaDevice final : public runtime::Device {
   /// Makes the device's context current on the calling thread.
   Result<void> enter() const;
   /// PTX modules the driver had to compile; 0 when everything came as cubins.
-  int64_t driver_compilations() const { return driver_compilations_.load(std::memory_order_relaxed); }
+  int64_t driver_compilations() const {
+    return driver_compilations_.load(std::memory_order_relaxed);
+  }
 
  private:
   friend class CudaBuffer;

@@ -12,18 +12,18 @@ Result<Driver> load() {
   if (!library)
     return make_error(ErrorCode::unavailable, "no CUDA driver: libcuda.so.1 cannot be opened");
   Driver driver;
-#define CUDA_SYMBOL(member, name, parameters)                                             \
-  driver.member = reinterpret_cast<decltype(driver.member)>(dlsym(library, name));        \
-  if (!driver.member)                                                                     \
-    return make_error(ErrorCode::unavailable,                                             \
+#define CUDA_SYMBOL(member, name, parameters)                                      \
+  driver.member = reinterpret_cast<decltype(driver.member)>(dlsym(library, name)); \
+  if (!driver.member)                                                              \
+    return make_error(ErrorCode::unavailable,                                      \
                       fmt::format("the CUDA driver is too old: it lacks {}", name));
 #include "tessera/chips/cuda/symbols.inc"
   const CUresult status = driver.init(0);
   if (status != kSuccess) {
     const char* text = nullptr;
     driver.error_string(status, &text);
-    return make_error(ErrorCode::unavailable,
-                      fmt::format("the CUDA driver does not start: {}", text ? text : "unknown error"));
+    return make_error(ErrorCode::unavailable, fmt::format("the CUDA driver does not start: {}",
+                                                          text ? text : "unknown error"));
   }
   return driver;
 }
@@ -37,7 +37,8 @@ Result<const Driver*> Driver::open() {
 }
 
 Result<void> Driver::check(CUresult status, std::string_view what) const {
-  if (status == kSuccess) [[likely]] return {};
+  if (status == kSuccess) [[likely]]
+    return {};
   const char *name = nullptr, *text = nullptr;
   error_name(status, &name);
   error_string(status, &text);

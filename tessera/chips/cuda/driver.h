@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0
-// The CUDA driver, opened at run time: no toolkit is needed to build. Types and constants are those of
-// the driver's documented C ABI.
+// The CUDA driver, opened at run time: no toolkit is needed to build. Types and constants are those
+// of the driver's documented C ABI.
 #pragma once
 
 #include <cstddef>

@@ -15,12 +15,12 @@ constexpr uint32_t kSharedBytesWithoutAsking = 48 << 10;
 
 }  // namespace
 
-Result<std::shared_ptr<runtime::Executable>> CudaExecutable::load(CudaDevice& device,
-                                                                  const runtime::KernelImage& image) {
+Result<std::shared_ptr<runtime::Executable>> CudaExecutable::load(
+    CudaDevice& device, const runtime::KernelImage& image) {
   const Driver& driver = device.driver();
   if (image.slot_count + kHiddenSlots > kMaxSlots)
-    return unsupported(fmt::format("kernel {} has {} arguments, the cuda chip takes {}", image.entry,
-                                   image.slot_count, kMaxSlots - kHiddenSlots));
+    return unsupported(fmt::format("kernel {} has {} arguments, the cuda chip takes {}",
+                                   image.entry, image.slot_count, kMaxSlots - kHiddenSlots));
   TESSERA_TRY(device.enter());
 
   std::string text(reinterpret_cast<const char*>(image.code.data()), image.code.size());
@@ -44,7 +44,8 @@ Result<std::shared_ptr<runtime::Executable>> CudaExecutable::load(CudaDevice& de
   if (image.shared_bytes > kSharedBytesWithoutAsking)
     TESSERA_TRY(driver.check(
         driver.function_set(function, kMaxDynamicSharedBytes, static_cast<int>(image.shared_bytes)),
-        fmt::format("asking {} bytes of shared memory for kernel {}", image.shared_bytes, image.entry)));
+        fmt::format("asking {} bytes of shared memory for kernel {}", image.shared_bytes,
+                    image.entry)));
   return std::shared_ptr<runtime::Executable>(std::move(executable));
 }
 

@@ -73,48 +73,54 @@ CudaStream::~CudaStream() {
   cuda_.driver().stream_destroy(stream_);
 }
 
-Result<void> CudaStream::do_copy_to_device(Buffer& to, size_t offset, std::span<const std::byte> from) {
+Result<void> CudaStream::do_copy_to_device(Buffer& to, size_t offset,
+                                           std::span<const std::byte> from) {
   TESSERA_TRY(cuda_.enter());
   // From pageable memory the driver stages the bytes before it returns, so `from` may be reused.
-  return check(cuda_.driver().copy_to_device(to.address() + offset, from.data(), from.size(), stream_),
-               "copy to the device");
+  return check(
+      cuda_.driver().copy_to_device(to.address() + offset, from.data(), from.size(), stream_),
+      "copy to the device");
 }
 
-Result<void> CudaStream::do_copy_to_host(std::span<std::byte> to, const Buffer& from, size_t offset) {
+Result<void> CudaStream::do_copy_to_host(std::span<std::byte> to, const Buffer& from,
+                                         size_t offset) {
   TESSERA_TRY(cuda_.enter());
   return check(cuda_.driver().copy_to_host(to.data(), from.address() + offset, to.size(), stream_),
                "copy to the host");
 }
 
-Result<void> CudaStream::do_copy(Buffer& to, size_t to_offset, const Buffer& from, size_t from_offset,
-                                 size_t bytes) {
+Result<void> CudaStream::do_copy(Buffer& to, size_t to_offset, const Buffer& from,
+                                 size_t from_offset, size_t bytes) {
   TESSERA_TRY(cuda_.enter());
-  return check(cuda_.driver().copy(to.address() + to_offset, from.address() + from_offset, bytes, stream_),
-               "copy on the device");
+  return check(
+      cuda_.driver().copy(to.address() + to_offset, from.address() + from_offset, bytes, stream_),
+      "copy on the device");
 }
 
 Result<void> CudaStream::do_fill(Buffer& buffer, size_t offset, size_t bytes, uint32_t pattern,
                                  uint32_t pattern_bytes) {
   TESSERA_TRY(cuda_.enter());
   const CUdeviceptr to = buffer.address() + offset;
-  return check(pattern_bytes == 1
-                   ? cuda_.driver().fill_bytes(to, static_cast<unsigned char>(pattern), bytes, stream_)
-                   : cuda_.driver().fill_words(to, pattern, bytes / 4, stream_),
+  return check(pattern_bytes == 1 ? cuda_.driver().fill_bytes(
+                                        to, static_cast<unsigned char>(pattern), bytes, stream_)
+                                  : cuda_.driver().fill_words(to, pattern, bytes / 4, stream_),
                "fill");
 }
 
-Result<void> CudaStream::do_launch(Executable& executable, Grid grid, std::span<const uint64_t> slots) {
+Result<void> CudaStream::do_launch(Executable& executable, Grid grid,
+                                   std::span<const uint64_t> slots) {
   auto& kernel = static_cast<CudaExecutable&>(executable);
   const int64_t programs = grid.programs();
-  uint64_t hidden[kHiddenSlots] = {grid.x | (uint64_t{grid.y} << 32), static_cast<uint64_t>(programs)};
+  uint64_t hidden[kHiddenSlots] = {grid.x | (uint64_t{grid.y} << 32),
+                                   static_cast<uint64_t>(programs)};
   void* parameters[kMaxSlots];
   for (size_t i = 0; i < slots.size(); ++i) parameters[i] = const_cast<uint64_t*>(&slots[i]);
   for (size_t i = 0; i < kHiddenSlots; ++i) parameters[slots.size() + i] = &hidden[i];
   TESSERA_TRY(cuda_.enter());
   if (capturing()) captured_kernels_.push_back(executable.shared_from_this());
-  return check(cuda_.driver().launch(kernel.function(), static_cast<unsigned>(std::min(programs, kMaxBlocks)),
-                                     1, 1, kernel.threads(), 1, 1, kernel.shared_bytes(), stream_, parameters,
-                                     nullptr),
+  return check(cuda_.driver().launch(
+                   kernel.function(), static_cast<unsigned>(std::min(programs, kMaxBlocks)), 1, 1,
+                   kernel.threads(), 1, 1, kernel.shared_bytes(), stream_, parameters, nullptr),
                "kernel launch");
 }
 
@@ -148,7 +154,8 @@ Result<std::unique_ptr<Graph>> CudaStream::do_end_capture() {
   size_t nodes = 0;
   CUgraphExec executable = nullptr;
   auto built = check(driver.graph_nodes(graph, nullptr, &nodes), "cuGraphGetNodes");
-  if (built.ok()) built = check(driver.graph_instantiate(&executable, graph, 0), "cuGraphInstantiate");
+  if (built.ok())
+    built = check(driver.graph_instantiate(&executable, graph, 0), "cuGraphInstantiate");
   driver.graph_destroy(graph);
   if (!built.ok()) return built.error();
   return std::unique_ptr<Graph>(

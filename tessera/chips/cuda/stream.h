@@ -45,7 +45,8 @@ class CudaStream final : public runtime::Stream {
   ~CudaStream() override;
 
  private:
-  CudaStream(CudaDevice& device, CUstream stream) : Stream(device), cuda_(device), stream_(stream) {}
+  CudaStream(CudaDevice& device, CUstream stream)
+      : Stream(device), cuda_(device), stream_(stream) {}
   Result<void> check(CUresult status, std::string_view what) const {
     return cuda_.driver().check(status, what);
   }

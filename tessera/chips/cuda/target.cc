@@ -19,7 +19,9 @@ class CudaTarget final : public compiler::Target {
   Result<runtime::KernelImage> compile(const lang::Trace& trace,
                                        const compiler::CompileOptions& options) const override {
     const compiler::SimtMachine machine = {
-        .machine = {.triple = "nvptx64-nvidia-cuda", .cpu = std::string(architecture_.name), .features = ""},
+        .machine = {.triple = "nvptx64-nvidia-cuda",
+                    .cpu = std::string(architecture_.name),
+                    .features = ""},
         .target = {.threads = 256, .sharedBytes = architecture_.shared_bytes},
         .requiredFeatures = {}};
     return compiler::compileForNvidia(trace, machine, options);
@@ -34,7 +36,8 @@ class CudaTarget final : public compiler::Target {
 
 std::vector<std::unique_ptr<compiler::Target>> targets() {
   std::vector<std::unique_ptr<compiler::Target>> all;
-  for (const Architecture& architecture : architectures()) all.push_back(std::make_unique<CudaTarget>(architecture));
+  for (const Architecture& architecture : architectures())
+    all.push_back(std::make_unique<CudaTarget>(architecture));
   return all;
 }
 

@@ -14,9 +14,9 @@
 namespace tessera::chips::vulkan {
 namespace {
 
-constexpr VkBufferUsageFlags kUsage = VK_BUFFER_USAGE_STORAGE_BUFFER_BIT | VK_BUFFER_USAGE_TRANSFER_SRC_BIT |
-                                      VK_BUFFER_USAGE_TRANSFER_DST_BIT |
-                                      VK_BUFFER_USAGE_SHADER_DEVICE_ADDRESS_BIT;
+constexpr VkBufferUsageFlags kUsage =
+    VK_BUFFER_USAGE_STORAGE_BUFFER_BIT | VK_BUFFER_USAGE_TRANSFER_SRC_BIT |
+    VK_BUFFER_USAGE_TRANSFER_DST_BIT | VK_BUFFER_USAGE_SHADER_DEVICE_ADDRESS_BIT;
 constexpr VkMemoryPropertyFlags kMappable =
     VK_MEMORY_PROPERTY_HOST_VISIBLE_BIT | VK_MEMORY_PROPERTY_HOST_COHERENT_BIT;
 
@@ -34,11 +34,13 @@ struct Features {
   }
   Features(const Features&) = delete;
   bool sufficient() const {
-    return v12.bufferDeviceAddress && v12.shaderInt8 && v12.storageBuffer8BitAccess && v12.timelineSemaphore &&
-           v11.storageBuffer16BitAccess && core.features.shaderInt16 && core.features.shaderInt64;
+    return v12.bufferDeviceAddress && v12.shaderInt8 && v12.storageBuffer8BitAccess &&
+           v12.timelineSemaphore && v11.storageBuffer16BitAccess && core.features.shaderInt16 &&
+           core.features.shaderInt64;
   }
   void request() {
-    v12.bufferDeviceAddress = v12.shaderInt8 = v12.storageBuffer8BitAccess = v12.timelineSemaphore = VK_TRUE;
+    v12.bufferDeviceAddress = v12.shaderInt8 = v12.storageBuffer8BitAccess = v12.timelineSemaphore =
+        VK_TRUE;
     v11.storageBuffer16BitAccess = VK_TRUE;
     core.features.shaderInt16 = core.features.shaderInt64 = VK_TRUE;
   }
@@ -85,12 +87,14 @@ Result<std::vector<std::unique_ptr<runtime::Device>>> devices(const runtime::Chi
     const char* end = options.option.data() + options.option.size();
     const auto parsed = std::from_chars(options.option.data(), end, first);
     if (parsed.ec != std::errc() || parsed.ptr != end || first >= physical.size())
-      return not_found(fmt::format("no Vulkan device '{}': this machine has {} usable (numbered from 0)",
-                                   options.option, physical.size()));
+      return not_found(
+          fmt::format("no Vulkan device '{}': this machine has {} usable (numbered from 0)",
+                      options.option, physical.size()));
     last = first + 1;
   }
   for (size_t i = first; i < last; ++i) {
-    TESSERA_ASSIGN(auto device, VulkanDevice::create(*instance.value(), physical[i], options.memory_limit));
+    TESSERA_ASSIGN(auto device,
+                   VulkanDevice::create(*instance.value(), physical[i], options.memory_limit));
     found.push_back(std::move(device));
   }
   return found;
@@ -123,7 +127,8 @@ Result<std::unique_ptr<runtime::Device>> VulkanDevice::create(const Instance& in
   const auto host = find_memory_type(memory, kMappable);
   const auto local = find_memory_type(memory, VK_MEMORY_PROPERTY_DEVICE_LOCAL_BIT);
   const auto unified = find_memory_type(memory, VK_MEMORY_PROPERTY_DEVICE_LOCAL_BIT | kMappable);
-  if (!host || !local) return unsupported(fmt::format("{}: no host-visible memory", device->info().name));
+  if (!host || !local)
+    return unsupported(fmt::format("{}: no host-visible memory", device->info().name));
   // A discrete GPU maps only a window of its memory; elsewhere everything is both local and mapped.
   device->device_memory_is_mapped_ =
       unified && properties.properties.deviceType != VK_PHYSICAL_DEVICE_TYPE_DISCRETE_GPU;
@@ -141,7 +146,8 @@ Result<void> VulkanDevice::start(const Instance& instance, VkPhysicalDevice phys
   const auto compute = std::find_if(families.begin(), families.end(), [](const auto& family) {
     return family.queueFlags & VK_QUEUE_COMPUTE_BIT;
   });
-  if (compute == families.end()) return unsupported(fmt::format("{}: no compute queue", info().name));
+  if (compute == families.end())
+    return unsupported(fmt::format("{}: no compute queue", info().name));
   queue_family_ = static_cast<uint32_t>(compute - families.begin());
 
   const float priority = 1;
@@ -178,12 +184,14 @@ VulkanDevice::~VulkanDevice() {
 }
 
 uint64_t VulkanDevice::memory_free() const {
-  const uint64_t total = memory_limit_ ? std::min(memory_limit_, info().memory_bytes) : info().memory_bytes;
+  const uint64_t total =
+      memory_limit_ ? std::min(memory_limit_, info().memory_bytes) : info().memory_bytes;
   const uint64_t used = memory_in_use();
   return total > used ? total - used : 0;
 }
 
-Result<std::unique_ptr<VulkanBuffer>> VulkanDevice::allocate_from(size_t bytes, uint32_t memory_type,
+Result<std::unique_ptr<VulkanBuffer>> VulkanDevice::allocate_from(size_t bytes,
+                                                                  uint32_t memory_type,
                                                                   bool counted) {
   VkBufferCreateInfo create = {};
   create.sType = VK_STRUCTURE_TYPE_BUFFER_CREATE_INFO;
@@ -203,8 +211,8 @@ Result<std::unique_ptr<VulkanBuffer>> VulkanDevice::allocate_from(size_t bytes, 
   allocate.memoryTypeIndex = memory_type;
   VkDeviceMemory memory = VK_NULL_HANDLE;
   const bool refused = counted && bytes > memory_free();
-  const VkResult status =
-      refused ? VK_ERROR_OUT_OF_DEVICE_MEMORY : vk_.AllocateMemory(device_, &allocate, nullptr, &memory);
+  const VkResult status = refused ? VK_ERROR_OUT_OF_DEVICE_MEMORY
+                                  : vk_.AllocateMemory(device_, &allocate, nullptr, &memory);
   if (status != VK_SUCCESS) {
     vk_.DestroyBuffer(device_, handle, nullptr);
     return out_of_memory(fmt::format("{} bytes requested on {}, {} free of {}", bytes, info().name,
@@ -245,9 +253,12 @@ Result<std::unique_ptr<runtime::Stream>> VulkanDevice::create_stream() {
   return std::unique_ptr<runtime::Stream>(std::make_unique<VulkanStream>(*this));
 }
 
-Result<std::unique_ptr<runtime::Event>> VulkanDevice::create_event() { return VulkanEvent::create(*this); }
+Result<std::unique_ptr<runtime::Event>> VulkanDevice::create_event() {
+  return VulkanEvent::create(*this);
+}
 
-Result<std::shared_ptr<runtime::Executable>> VulkanDevice::do_load(const runtime::KernelImage& image) {
+Result<std::shared_ptr<runtime::Executable>> VulkanDevice::do_load(
+    const runtime::KernelImage& image) {
   if (image.format != "spirv") return unknown_format(image, "spirv");
   return VulkanExecutable::load(*this, image);
 }
@@ -282,7 +293,8 @@ Result<void> VulkanDevice::wait_for(uint64_t timeline_value) {
 
 Result<bool> VulkanDevice::reached(uint64_t timeline_value) {
   uint64_t now = 0;
-  TESSERA_TRY(check(vk_.GetSemaphoreCounterValue(device_, timeline_, &now), "vkGetSemaphoreCounterValue"));
+  TESSERA_TRY(
+      check(vk_.GetSemaphoreCounterValue(device_, timeline_, &now), "vkGetSemaphoreCounterValue"));
   return now >= timeline_value;
 }
 

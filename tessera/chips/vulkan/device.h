@@ -14,8 +14,9 @@
 
 namespace tessera::chips::vulkan {
 
-/// Every Vulkan device with what kernels need (buffer device addresses, 64-, 16- and 8-bit integers);
-/// ChipOptions::option is an ordinal ("" = all). No loader or no such device is an empty list.
+/// Every Vulkan device with what kernels need (buffer device addresses, 64-, 16- and 8-bit
+/// integers); ChipOptions::option is an ordinal ("" = all). No loader or no such device is an empty
+/// list.
 Result<std::vector<std::unique_ptr<runtime::Device>>> devices(const runtime::ChipOptions& options);
 
 /// Memory with a device address; mapped when the memory is host visible.
@@ -23,7 +24,8 @@ class VulkanBuffer;
 
 class VulkanDevice final : public runtime::Device {
  public:
-  static Result<std::unique_ptr<runtime::Device>> create(const Instance& instance, VkPhysicalDevice physical,
+  static Result<std::unique_ptr<runtime::Device>> create(const Instance& instance,
+                                                         VkPhysicalDevice physical,
                                                          uint64_t memory_limit);
   ~VulkanDevice() override;
 
@@ -48,7 +50,8 @@ class VulkanDevice final : public runtime::Device {
   friend class VulkanBuffer;
   explicit VulkanDevice(runtime::DeviceInfo info) : Device(std::move(info)) {}
   Result<std::shared_ptr<runtime::Executable>> do_load(const runtime::KernelImage& image) override;
-  Result<std::unique_ptr<VulkanBuffer>> allocate_from(size_t bytes, uint32_t memory_type, bool counted);
+  Result<std::unique_ptr<VulkanBuffer>> allocate_from(size_t bytes, uint32_t memory_type,
+                                                      bool counted);
   Result<void> start(const Instance& instance, VkPhysicalDevice physical);
 
   VkDevice device_ = VK_NULL_HANDLE;
@@ -67,9 +70,12 @@ class VulkanDevice final : public runtime::Device {
 
 class VulkanBuffer final : public runtime::Buffer {
  public:
-  VulkanBuffer(VulkanDevice& device, VkBuffer handle, VkDeviceMemory memory, uint64_t address, size_t size,
-               std::byte* mapped, bool counted)
-      : Buffer(device, address, size, mapped), handle_(handle), memory_(memory), counted_(counted) {}
+  VulkanBuffer(VulkanDevice& device, VkBuffer handle, VkDeviceMemory memory, uint64_t address,
+               size_t size, std::byte* mapped, bool counted)
+      : Buffer(device, address, size, mapped),
+        handle_(handle),
+        memory_(memory),
+        counted_(counted) {}
   ~VulkanBuffer() override;
   VkBuffer handle() const { return handle_; }
 

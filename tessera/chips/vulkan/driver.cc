@@ -7,7 +7,9 @@
 namespace tessera::chips::vulkan {
 namespace {
 
-Error unavailable(std::string message) { return make_error(ErrorCode::unavailable, std::move(message)); }
+Error unavailable(std::string message) {
+  return make_error(ErrorCode::unavailable, std::move(message));
+}
 
 Result<Instance> load() {
   void* library = dlopen("libvulkan.so.1", RTLD_NOW | RTLD_LOCAL);
@@ -15,8 +17,8 @@ Result<Instance> load() {
   const auto find =
       reinterpret_cast<PFN_vkGetInstanceProcAddr>(dlsym(library, "vkGetInstanceProcAddr"));
   if (!find) return unavailable("libvulkan.so.1 has no vkGetInstanceProcAddr");
-#define VULKAN_GLOBAL(name)                                                                \
-  const auto name = reinterpret_cast<PFN_vk##name>(find(VK_NULL_HANDLE, "vk" #name));      \
+#define VULKAN_GLOBAL(name)                                                           \
+  const auto name = reinterpret_cast<PFN_vk##name>(find(VK_NULL_HANDLE, "vk" #name)); \
   if (!name) return unavailable("the Vulkan loader is too old: it lacks vk" #name);
 #include "tessera/chips/vulkan/symbols.inc"
 
@@ -36,10 +38,11 @@ Result<Instance> load() {
   info.sType = VK_STRUCTURE_TYPE_INSTANCE_CREATE_INFO;
   info.pApplicationInfo = &application;
   Instance instance;
-  if (auto made = check(CreateInstance(&info, nullptr, &instance.handle), "vkCreateInstance"); !made.ok())
+  if (auto made = check(CreateInstance(&info, nullptr, &instance.handle), "vkCreateInstance");
+      !made.ok())
     return unavailable(made.error().message);
-#define VULKAN_INSTANCE(name)                                                               \
-  instance.name = reinterpret_cast<PFN_vk##name>(find(instance.handle, "vk" #name));        \
+#define VULKAN_INSTANCE(name)                                                        \
+  instance.name = reinterpret_cast<PFN_vk##name>(find(instance.handle, "vk" #name)); \
   if (!instance.name) return unavailable("the Vulkan driver lacks vk" #name);
 #include "tessera/chips/vulkan/symbols.inc"
   return instance;
@@ -55,17 +58,19 @@ Result<const Instance*> Instance::open() {
 
 Result<DeviceFunctions> DeviceFunctions::load(const Instance& instance, VkDevice device) {
   DeviceFunctions functions;
-#define VULKAN_DEVICE(name)                                                                          \
-  functions.name = reinterpret_cast<PFN_vk##name>(instance.GetDeviceProcAddr(device, "vk" #name));   \
+#define VULKAN_DEVICE(name)                                                                        \
+  functions.name = reinterpret_cast<PFN_vk##name>(instance.GetDeviceProcAddr(device, "vk" #name)); \
   if (!functions.name) return unavailable("the Vulkan driver lacks vk" #name);
 #include "tessera/chips/vulkan/symbols.inc"
   return functions;
 }
 
 Result<void> check(VkResult status, std::string_view what) {
-  if (status == VK_SUCCESS) [[likely]] return {};
+  if (status == VK_SUCCESS) [[likely]]
+    return {};
   if (status == VK_ERROR_OUT_OF_DEVICE_MEMORY || status == VK_ERROR_OUT_OF_HOST_MEMORY)
-    return out_of_memory(fmt::format("{}: out of memory (Vulkan result {})", what, static_cast<int>(status)));
+    return out_of_memory(
+        fmt::format("{}: out of memory (Vulkan result {})", what, static_cast<int>(status)));
   if (status == VK_ERROR_DEVICE_LOST)
     return make_error(ErrorCode::device_lost, fmt::format("{}: the Vulkan device is lost", what));
   return internal_error(fmt::format("{}: Vulkan result {}", what, static_cast<int>(status)));

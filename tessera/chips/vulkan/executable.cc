@@ -12,8 +12,8 @@ constexpr uint32_t kSpirvMagic = 0x07230203;
 
 }  // namespace
 
-Result<std::shared_ptr<runtime::Executable>> VulkanExecutable::load(VulkanDevice& device,
-                                                                    const runtime::KernelImage& image) {
+Result<std::shared_ptr<runtime::Executable>> VulkanExecutable::load(
+    VulkanDevice& device, const runtime::KernelImage& image) {
   std::vector<uint32_t> words(image.code.size() / 4);
   std::memcpy(words.data(), image.code.data(), words.size() * 4);
   if (image.code.size() % 4 != 0 || words.size() < 5 || words[0] != kSpirvMagic)
@@ -27,8 +27,9 @@ Result<std::shared_ptr<runtime::Executable>> VulkanExecutable::load(VulkanDevice
   layout.sType = VK_STRUCTURE_TYPE_PIPELINE_LAYOUT_CREATE_INFO;
   layout.pushConstantRangeCount = 1;
   layout.pPushConstantRanges = &range;
-  TESSERA_TRY(check(vk.CreatePipelineLayout(device.handle(), &layout, nullptr, &executable->layout_),
-                    "vkCreatePipelineLayout"));
+  TESSERA_TRY(
+      check(vk.CreatePipelineLayout(device.handle(), &layout, nullptr, &executable->layout_),
+            "vkCreatePipelineLayout"));
 
   VkShaderModuleCreateInfo shader = {};
   shader.sType = VK_STRUCTURE_TYPE_SHADER_MODULE_CREATE_INFO;
@@ -44,8 +45,8 @@ Result<std::shared_ptr<runtime::Executable>> VulkanExecutable::load(VulkanDevice
   create.stage.module = module;
   create.stage.pName = image.entry.c_str();
   create.layout = executable->layout_;
-  const VkResult status = vk.CreateComputePipelines(device.handle(), VK_NULL_HANDLE, 1, &create, nullptr,
-                                                    &executable->pipeline_);
+  const VkResult status = vk.CreateComputePipelines(device.handle(), VK_NULL_HANDLE, 1, &create,
+                                                    nullptr, &executable->pipeline_);
   vk.DestroyShaderModule(device.handle(), module, nullptr);
   TESSERA_TRY(check(status, fmt::format("vkCreateComputePipelines for kernel {}", image.entry)));
   return std::shared_ptr<runtime::Executable>(std::move(executable));

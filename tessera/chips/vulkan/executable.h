@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0
-// A compute pipeline. Its push constants are PushConstants: where the argument slots lie, and the grid.
-// It is dispatched on as many workgroups as the limits allow; a kernel loops over the rest.
+// A compute pipeline. Its push constants are PushConstants: where the argument slots lie, and the
+// grid. It is dispatched on as many workgroups as the limits allow; a kernel loops over the rest.
 #pragma once
 
 #include "tessera/chips/vulkan/device.h"

@@ -13,7 +13,9 @@ namespace {
 constexpr size_t kSlotPageBytes = 64 << 10;
 constexpr int64_t kMaxGroups = 65535;  // the least maxComputeWorkGroupCount[0] allowed
 
-VkBuffer vk_buffer(const runtime::Buffer& buffer) { return static_cast<const VulkanBuffer&>(buffer).handle(); }
+VkBuffer vk_buffer(const runtime::Buffer& buffer) {
+  return static_cast<const VulkanBuffer&>(buffer).handle();
+}
 
 }  // namespace
 
@@ -51,7 +53,8 @@ void Recorder::barrier() {
   memory.srcAccessMask = VK_ACCESS_MEMORY_WRITE_BIT;
   memory.dstAccessMask = VK_ACCESS_MEMORY_READ_BIT | VK_ACCESS_MEMORY_WRITE_BIT;
   device_.vk().CmdPipelineBarrier(buffer_, VK_PIPELINE_STAGE_ALL_COMMANDS_BIT,
-                                  VK_PIPELINE_STAGE_ALL_COMMANDS_BIT, 0, 1, &memory, 0, nullptr, 0, nullptr);
+                                  VK_PIPELINE_STAGE_ALL_COMMANDS_BIT, 0, 1, &memory, 0, nullptr, 0,
+                                  nullptr);
 }
 
 Result<uint64_t> Recorder::store_slots(std::span<const uint64_t> slots) {
@@ -77,7 +80,8 @@ Result<void> Recorder::launch(runtime::Executable& executable, runtime::Grid gri
                                    static_cast<uint64_t>(programs)};
   const DeviceFunctions& vk = device_.vk();
   vk.CmdBindPipeline(buffer_, VK_PIPELINE_BIND_POINT_COMPUTE, kernel.pipeline());
-  vk.CmdPushConstants(buffer_, kernel.layout(), VK_SHADER_STAGE_COMPUTE_BIT, 0, sizeof constants, &constants);
+  vk.CmdPushConstants(buffer_, kernel.layout(), VK_SHADER_STAGE_COMPUTE_BIT, 0, sizeof constants,
+                      &constants);
   vk.CmdDispatch(buffer_, static_cast<uint32_t>(std::min(programs, kMaxGroups)), 1, 1);
   barrier();
   ++commands_;
@@ -86,15 +90,16 @@ Result<void> Recorder::launch(runtime::Executable& executable, runtime::Grid gri
   return {};
 }
 
-void Recorder::copy(runtime::Buffer& to, size_t to_offset, const runtime::Buffer& from, size_t from_offset,
-                    size_t bytes) {
+void Recorder::copy(runtime::Buffer& to, size_t to_offset, const runtime::Buffer& from,
+                    size_t from_offset, size_t bytes) {
   const VkBufferCopy region = {from_offset, to_offset, bytes};
   device_.vk().CmdCopyBuffer(buffer_, vk_buffer(from), vk_buffer(to), 1, &region);
   barrier();
   ++commands_;
 }
 
-Result<void> Recorder::copy_from_host(runtime::Buffer& to, size_t offset, std::span<const std::byte> from) {
+Result<void> Recorder::copy_from_host(runtime::Buffer& to, size_t offset,
+                                      std::span<const std::byte> from) {
   TESSERA_ASSIGN(auto staged, device_.allocate_staging(from.size()));
   std::memcpy(staged->host_data(), from.data(), from.size());
   copy(to, offset, *staged, 0, from.size());
@@ -123,6 +128,8 @@ void Recorder::timestamp(VkQueryPool pool) {
   ++commands_;
 }
 
-Result<void> Recorder::end() { return check(device_.vk().EndCommandBuffer(buffer_), "vkEndCommandBuffer"); }
+Result<void> Recorder::end() {
+  return check(device_.vk().EndCommandBuffer(buffer_), "vkEndCommandBuffer");
+}
 
 }  // namespace tessera::chips::vulkan

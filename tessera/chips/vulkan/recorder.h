@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
-// One command buffer being recorded, with the memory its commands read: argument slots and staged bytes.
-// A stream's open batch and a captured graph are both one of these. A full barrier stands after every
-// command: a stream is in order.
+// One command buffer being recorded, with the memory its commands read: argument slots and staged
+// bytes. A stream's open batch and a captured graph are both one of these. A full barrier stands
+// after every command: a stream is in order.
 #pragma once
 
 #include <memory>
@@ -19,11 +19,14 @@ class Recorder {
   Recorder(const Recorder&) = delete;
   Recorder& operator=(const Recorder&) = delete;
 
-  Result<void> launch(runtime::Executable& executable, runtime::Grid grid, std::span<const uint64_t> slots);
-  void copy(runtime::Buffer& to, size_t to_offset, const runtime::Buffer& from, size_t from_offset, size_t bytes);
+  Result<void> launch(runtime::Executable& executable, runtime::Grid grid,
+                      std::span<const uint64_t> slots);
+  void copy(runtime::Buffer& to, size_t to_offset, const runtime::Buffer& from, size_t from_offset,
+            size_t bytes);
   /// Keeps a copy of `from` until the recorder goes.
   Result<void> copy_from_host(runtime::Buffer& to, size_t offset, std::span<const std::byte> from);
-  Result<void> fill(runtime::Buffer& buffer, size_t offset, size_t bytes, uint32_t pattern, uint32_t pattern_bytes);
+  Result<void> fill(runtime::Buffer& buffer, size_t offset, size_t bytes, uint32_t pattern,
+                    uint32_t pattern_bytes);
   void timestamp(VkQueryPool pool);
 
   size_t commands() const { return commands_; }

@@ -12,7 +12,8 @@ using runtime::Executable;
 using runtime::Graph;
 using runtime::Grid;
 
-/// Beyond these an open batch is submitted: memory for staged bytes and command buffers stays bounded.
+/// Beyond these an open batch is submitted: memory for staged bytes and command buffers stays
+/// bounded.
 constexpr size_t kMaxStagedBytes = 64 << 20;
 constexpr size_t kMaxCommands = 4096;
 
@@ -24,7 +25,8 @@ Result<std::unique_ptr<Event>> VulkanEvent::create(VulkanDevice& device) {
   create.queryType = VK_QUERY_TYPE_TIMESTAMP;
   create.queryCount = 1;
   VkQueryPool pool = VK_NULL_HANDLE;
-  TESSERA_TRY(check(device.vk().CreateQueryPool(device.handle(), &create, nullptr, &pool), "vkCreateQueryPool"));
+  TESSERA_TRY(check(device.vk().CreateQueryPool(device.handle(), &create, nullptr, &pool),
+                    "vkCreateQueryPool"));
   return std::unique_ptr<Event>(new VulkanEvent(device, pool));
 }
 
@@ -38,8 +40,9 @@ Result<void> VulkanEvent::synchronize() { return vulkan_.wait_for(timeline_value
 
 Result<uint64_t> VulkanEvent::ticks() {
   uint64_t value = 0;
-  TESSERA_TRY(check(vulkan_.vk().GetQueryPoolResults(vulkan_.handle(), pool_, 0, 1, sizeof value, &value,
-                                                     sizeof value, VK_QUERY_RESULT_64_BIT | VK_QUERY_RESULT_WAIT_BIT),
+  TESSERA_TRY(check(vulkan_.vk().GetQueryPoolResults(
+                        vulkan_.handle(), pool_, 0, 1, sizeof value, &value, sizeof value,
+                        VK_QUERY_RESULT_64_BIT | VK_QUERY_RESULT_WAIT_BIT),
                     "vkGetQueryPoolResults"));
   return value;
 }
@@ -52,7 +55,8 @@ Result<double> VulkanEvent::elapsed_ms_since(Event& start) {
     return invalid_argument("elapsed time of an event that was never recorded");
   TESSERA_ASSIGN(const uint64_t begin, first.ticks());
   TESSERA_ASSIGN(const uint64_t end, ticks());
-  return static_cast<double>(static_cast<int64_t>(end - begin)) * vulkan_.timestamp_nanoseconds() * 1e-6;
+  return static_cast<double>(static_cast<int64_t>(end - begin)) * vulkan_.timestamp_nanoseconds() *
+         1e-6;
 }
 
 VulkanGraph::~VulkanGraph() { (void)vulkan_.wait_for(last_use_); }
@@ -90,12 +94,14 @@ void VulkanStream::drop_finished() {
   }
 }
 
-Result<void> VulkanStream::do_copy_to_device(Buffer& to, size_t offset, std::span<const std::byte> from) {
+Result<void> VulkanStream::do_copy_to_device(Buffer& to, size_t offset,
+                                             std::span<const std::byte> from) {
   TESSERA_ASSIGN(Recorder * r, recorder());
   return r->copy_from_host(to, offset, from);
 }
 
-Result<void> VulkanStream::do_copy_to_host(std::span<std::byte> to, const Buffer& from, size_t offset) {
+Result<void> VulkanStream::do_copy_to_host(std::span<std::byte> to, const Buffer& from,
+                                           size_t offset) {
   std::unique_ptr<VulkanBuffer> staging;
   if (!from.host_data()) {
     TESSERA_ASSIGN(staging, vulkan_.allocate_staging(to.size()));
@@ -107,8 +113,8 @@ Result<void> VulkanStream::do_copy_to_host(std::span<std::byte> to, const Buffer
   return {};
 }
 
-Result<void> VulkanStream::do_copy(Buffer& to, size_t to_offset, const Buffer& from, size_t from_offset,
-                                   size_t bytes) {
+Result<void> VulkanStream::do_copy(Buffer& to, size_t to_offset, const Buffer& from,
+                                   size_t from_offset, size_t bytes) {
   TESSERA_ASSIGN(Recorder * r, recorder());
   r->copy(to, to_offset, from, from_offset, bytes);
   return {};
@@ -121,7 +127,8 @@ Result<void> VulkanStream::do_fill(Buffer& buffer, size_t offset, size_t bytes, 
   return r->fill(buffer, offset, bytes, word, pattern_bytes);
 }
 
-Result<void> VulkanStream::do_launch(Executable& executable, Grid grid, std::span<const uint64_t> slots) {
+Result<void> VulkanStream::do_launch(Executable& executable, Grid grid,
+                                     std::span<const uint64_t> slots) {
   TESSERA_ASSIGN(Recorder * r, recorder());
   return r->launch(executable, grid, slots);
 }
@@ -136,7 +143,8 @@ Result<void> VulkanStream::do_record(Event& event) {
 }
 
 Result<void> VulkanStream::do_wait(Event&) {
-  // Whatever record() submitted runs before anything this stream submits later: one queue, in order.
+  // Whatever record() submitted runs before anything this stream submits later: one queue, in
+  // order.
   return {};
 }
 

@@ -22,7 +22,8 @@ class VulkanEvent final : public runtime::Event {
 
  private:
   friend class VulkanStream;
-  VulkanEvent(VulkanDevice& device, VkQueryPool pool) : Event(device), vulkan_(device), pool_(pool) {}
+  VulkanEvent(VulkanDevice& device, VkQueryPool pool)
+      : Event(device), vulkan_(device), pool_(pool) {}
   Result<uint64_t> ticks();
 
   VulkanDevice& vulkan_;
@@ -76,9 +77,9 @@ class VulkanStream final : public runtime::Stream {
   Result<void> do_replay(runtime::Graph& graph) override;
 
   VulkanDevice& vulkan_;
-  std::unique_ptr<Recorder> open_;      // batch or capture being recorded
-  std::deque<Batch> submitted_;         // oldest first
-  uint64_t last_value_ = 0;             // timeline value after everything submitted here
+  std::unique_ptr<Recorder> open_;  // batch or capture being recorded
+  std::deque<Batch> submitted_;     // oldest first
+  uint64_t last_value_ = 0;         // timeline value after everything submitted here
 };
 
 }  // namespace tessera::chips::vulkan

@@ -14,9 +14,8 @@ class VulkanTarget final : public compiler::Target {
   Result<runtime::KernelImage> compile(const lang::Trace& trace,
                                        const compiler::CompileOptions& options) const override {
     // 32 KiB of shared memory and 128 invocations are what every Vulkan device has.
-    const compiler::SimtMachine machine = {.machine = {},
-                                           .target = {.threads = 128, .sharedBytes = 32 << 10},
-                                           .requiredFeatures = {}};
+    const compiler::SimtMachine machine = {
+        .machine = {}, .target = {.threads = 128, .sharedBytes = 32 << 10}, .requiredFeatures = {}};
     return compiler::compileForVulkan(trace, machine, options);
   }
 

@@ -17,12 +17,15 @@ using namespace tile;  // the dialect's operations
 namespace {
 
 /// for (i = lo; i < hi; i += step) over i32 with carried values.
-llvm::SmallVector<Value> loop(Emitter& e, Value lo, Value hi, Value step, llvm::ArrayRef<Value> init,
-                              llvm::function_ref<llvm::SmallVector<Value>(Value, mlir::ValueRange)> body) {
+llvm::SmallVector<Value> loop(
+    Emitter& e, Value lo, Value hi, Value step, llvm::ArrayRef<Value> init,
+    llvm::function_ref<llvm::SmallVector<Value>(Value, mlir::ValueRange)> body) {
   auto op = scf::ForOp::create(e.builder, e.loc, lo, hi, step, init);
   mlir::OpBuilder::InsertionGuard guard(e.builder);
-  if (init.empty()) e.builder.setInsertionPoint(op.getBody()->getTerminator());
-  else e.builder.setInsertionPointToEnd(op.getBody());
+  if (init.empty())
+    e.builder.setInsertionPoint(op.getBody()->getTerminator());
+  else
+    e.builder.setInsertionPointToEnd(op.getBody());
   const auto next = body(op.getInductionVar(), op.getRegionIterArgs());
   if (!init.empty()) scf::YieldOp::create(e.builder, e.loc, next);
   return {op.getResults().begin(), op.getResults().end()};
@@ -40,9 +43,12 @@ Best combine(Emitter& e, Reduction kind, Best a, Best b) {
   if (kind == Reduction::sum) return {e.add(a.value, b.value), {}};
   if (kind == Reduction::max || kind == Reduction::min) {
     if (!is_float)
-      return {kind == Reduction::max ? e.maxSigned(a.value, b.value) : e.minSigned(a.value, b.value), {}};
+      return {
+          kind == Reduction::max ? e.maxSigned(a.value, b.value) : e.minSigned(a.value, b.value),
+          {}};
     // A NaN operand gives NaN.
-    const auto predicate = kind == Reduction::max ? arith::CmpFPredicate::OGT : arith::CmpFPredicate::OLT;
+    const auto predicate =
+        kind == Reduction::max ? arith::CmpFPredicate::OGT : arith::CmpFPredicate::OLT;
     const Value keep = e.ori(e.compare(predicate, a.value, b.value), isNan(e, a.value));
     return {e.select(keep, a.value, b.value), {}};
   }
@@ -50,12 +56,14 @@ Best combine(Emitter& e, Reduction kind, Best a, Best b) {
   const bool greatest = kind == Reduction::argmax;
   Value better, equal;
   if (is_float) {
-    better = e.compare(greatest ? arith::CmpFPredicate::OGT : arith::CmpFPredicate::OLT, b.value, a.value);
+    better = e.compare(greatest ? arith::CmpFPredicate::OGT : arith::CmpFPredicate::OLT, b.value,
+                       a.value);
     const Value a_nan = isNan(e, a.value), b_nan = isNan(e, b.value);
     better = e.ori(better, e.andi(a_nan, e.xori(b_nan, 1)));
     equal = e.ori(e.compare(arith::CmpFPredicate::OEQ, a.value, b.value), e.andi(a_nan, b_nan));
   } else {
-    better = e.compare(greatest ? arith::CmpIPredicate::sgt : arith::CmpIPredicate::slt, b.value, a.value);
+    better = e.compare(greatest ? arith::CmpIPredicate::sgt : arith::CmpIPredicate::slt, b.value,
+                       a.value);
     equal = e.compare(arith::CmpIPredicate::eq, a.value, b.value);
   }
   const Value lower = e.compare(arith::CmpIPredicate::slt, b.index, a.index);
@@ -65,14 +73,16 @@ Best combine(Emitter& e, Reduction kind, Best a, Best b) {
 
 }  // namespace
 
-/// Each result is shared by `parts` threads: thread p of a result combines elements p, p + parts, .., and
-/// a tree over the parts finishes it. The order follows from the shape and the number of threads.
+/// Each result is shared by `parts` threads: thread p of a result combines elements p, p + parts,
+/// .., and a tree over the parts finishes it. The order follows from the shape and the number of
+/// threads.
 void KernelLowering::lowerReduce(ReduceOp op) {
   const Value source = op.getX(), result = op.getResult();
   const lang::TileType in = typeOf(source), out = typeOf(result);
   const int64_t axis = op.getAxis(), extent = in.shape[axis], results = out.shape.numel();
   const bool arg = op.getKind() == Reduction::argmax || op.getKind() == Reduction::argmin;
-  const int64_t parts = std::max<int64_t>(1, std::min(extent, threads_ / std::min(results, threads_)));
+  const int64_t parts =
+      std::max<int64_t>(1, std::min(extent, threads_ / std::min(results, threads_)));
 
   const auto element = [&](const Point& o, Value k) -> Best {
     llvm::SmallVector<Value> index(o.index.begin(), o.index.end());
@@ -85,7 +95,8 @@ void KernelLowering::lowerReduce(ReduceOp op) {
     if (arg) init.push_back(first.index);
     const auto last = loop(e_, e_.add(part, e_.i32(parts)), e_.i32(extent), e_.i32(parts), init,
                            [&](Value k, mlir::ValueRange now) -> llvm::SmallVector<Value> {
-                             const Best best = combine(e_, op.getKind(), {now[0], arg ? now[1] : Value()}, element(o, k));
+                             const Best best = combine(
+                                 e_, op.getKind(), {now[0], arg ? now[1] : Value()}, element(o, k));
                              return arg ? llvm::SmallVector<Value>{best.value, best.index}
                                         : llvm::SmallVector<Value>{best.value};
                            });
@@ -102,7 +113,8 @@ void KernelLowering::lowerReduce(ReduceOp op) {
   // Scratch for one partial result a thread; released with this operation.
   const int64_t top = sharedTop_, words = results * parts;
   const Array values = memory_.allocateShared(e_.loc, in.dtype, words, top);
-  const Array indices = arg ? memory_.allocateShared(e_.loc, DType::i32, words, top + values.words()) : Array();
+  const Array indices =
+      arg ? memory_.allocateShared(e_.loc, DType::i32, words, top + values.words()) : Array();
   sharedTop_ = top + values.words() + (arg ? words : 0);
   sharedPeak_ = std::max(sharedPeak_, sharedTop_);
   lang::TileShape line;
@@ -119,17 +131,18 @@ void KernelLowering::lowerReduce(ReduceOp op) {
     const Value part = e_.andi(p.linear, parts - 1);
     put(p.linear, partial(pointAt(out.shape, e_.shr(p.linear, llvm::Log2_64(parts))), part));
   });
-  loop(e_, e_.i32(1), e_.i32(llvm::Log2_64(parts) + 1), e_.i32(1), {}, [&](Value level, mlir::ValueRange) {
-    const Value half = arith::ShRUIOp::create(e_.builder, e_.loc, e_.i32(parts), level);
-    barrier();
-    forOwned(line, [&](const Point& p) {
-      const Value part = e_.andi(p.linear, parts - 1);
-      e_.ifThen(e_.compare(arith::CmpIPredicate::ult, part, half), [&] {
-        put(p.linear, combine(e_, op.getKind(), get(p.linear), get(e_.add(p.linear, half))));
-      });
-    });
-    return llvm::SmallVector<Value>();
-  });
+  loop(e_, e_.i32(1), e_.i32(llvm::Log2_64(parts) + 1), e_.i32(1), {},
+       [&](Value level, mlir::ValueRange) {
+         const Value half = arith::ShRUIOp::create(e_.builder, e_.loc, e_.i32(parts), level);
+         barrier();
+         forOwned(line, [&](const Point& p) {
+           const Value part = e_.andi(p.linear, parts - 1);
+           e_.ifThen(e_.compare(arith::CmpIPredicate::ult, part, half), [&] {
+             put(p.linear, combine(e_, op.getKind(), get(p.linear), get(e_.add(p.linear, half))));
+           });
+         });
+         return llvm::SmallVector<Value>();
+       });
   barrier();
   materialise(result, [&](const Point& p) {
     const Best best = get(e_.shl(p.linear, llvm::Log2_64(parts)));
@@ -146,8 +159,8 @@ void KernelLowering::lowerScan(ScanOp op) {
   const Array sums = arrays_[op.getResult()];
   int64_t below = 1;  // elements of one step along the axis
   for (int d = static_cast<int>(axis) + 1; d < type.shape.rank(); ++d) below *= type.shape[d];
-  const Array fresh =
-      memory_.allocatePrivate(e_.loc, type.dtype, std::max<int64_t>(1, type.shape.numel() / threads_));
+  const Array fresh = memory_.allocatePrivate(e_.loc, type.dtype,
+                                              std::max<int64_t>(1, type.shape.numel() / threads_));
   const int64_t steps = llvm::Log2_64(type.shape[axis]);
   loop(e_, e_.i32(0), e_.i32(steps), e_.i32(1), {}, [&](Value turn, mlir::ValueRange) {
     const Value step = arith::ShLIOp::create(e_.builder, e_.loc, e_.i32(1), turn);
@@ -198,8 +211,10 @@ void KernelLowering::lowerSort(SortOp op) {
       equal = e_.ori(e_.compare(arith::CmpFPredicate::OEQ, ka, kb), e_.andi(a_nan, b_nan));
     } else {
       const bool is_unsigned = type.dtype == DType::u32;
-      const auto order = op.getDescending() ? (is_unsigned ? arith::CmpIPredicate::ult : arith::CmpIPredicate::slt)
-                                            : (is_unsigned ? arith::CmpIPredicate::ugt : arith::CmpIPredicate::sgt);
+      const auto order =
+          op.getDescending()
+              ? (is_unsigned ? arith::CmpIPredicate::ult : arith::CmpIPredicate::slt)
+              : (is_unsigned ? arith::CmpIPredicate::ugt : arith::CmpIPredicate::sgt);
       after = e_.compare(order, ka, kb);
       equal = e_.compare(arith::CmpIPredicate::eq, ka, kb);
     }
@@ -211,29 +226,31 @@ void KernelLowering::lowerSort(SortOp op) {
     return arith::ShLIOp::create(e_.builder, e_.loc, e_.i32(1), exponent);
   };
   // Loops, not log2(n)^2 / 2 copies: drivers compile long straight code slowly.
-  loop(e_, e_.i32(1), e_.i32(llvm::Log2_64(n) + 1), e_.i32(1), {}, [&](Value merge, mlir::ValueRange) {
-    const Value size = power(merge);
-    loop(e_, e_.i32(0), merge, e_.i32(1), {}, [&](Value turn, mlir::ValueRange) {
-      const Value stride = power(e_.sub(e_.sub(merge, e_.i32(1)), turn));
-      forOwned(line, [&](const Point& p) {
-        // Pair number -> first element: a zero bit is inserted at the stride's place.
-        const Value low = e_.andi(p.linear, e_.sub(stride, e_.i32(1)));
-        const Value a = e_.add(e_.shl(e_.sub(p.linear, low), 1), low), b = e_.add(a, stride);
-        const Value ka = memory_.load(e_.loc, keys, a), kb = memory_.load(e_.loc, keys, b);
-        const Value va = memory_.load(e_.loc, values, a), vb = memory_.load(e_.loc, values, b);
-        // The last merge (size = n) runs forward in every row.
-        const Value backward = e_.compare(arith::CmpIPredicate::ne, e_.andi(e_.andi(a, n - 1), size), e_.i32(0));
-        const Value swap = e_.select(backward, behind(kb, vb, ka, va), behind(ka, va, kb, vb));
-        memory_.store(e_.loc, e_.select(swap, kb, ka), keys, a);
-        memory_.store(e_.loc, e_.select(swap, ka, kb), keys, b);
-        memory_.store(e_.loc, e_.select(swap, vb, va), values, a);
-        memory_.store(e_.loc, e_.select(swap, va, vb), values, b);
-      });
-      barrier();
-      return llvm::SmallVector<Value>();
-    });
-    return llvm::SmallVector<Value>();
-  });
+  loop(e_, e_.i32(1), e_.i32(llvm::Log2_64(n) + 1), e_.i32(1), {},
+       [&](Value merge, mlir::ValueRange) {
+         const Value size = power(merge);
+         loop(e_, e_.i32(0), merge, e_.i32(1), {}, [&](Value turn, mlir::ValueRange) {
+           const Value stride = power(e_.sub(e_.sub(merge, e_.i32(1)), turn));
+           forOwned(line, [&](const Point& p) {
+             // Pair number -> first element: a zero bit is inserted at the stride's place.
+             const Value low = e_.andi(p.linear, e_.sub(stride, e_.i32(1)));
+             const Value a = e_.add(e_.shl(e_.sub(p.linear, low), 1), low), b = e_.add(a, stride);
+             const Value ka = memory_.load(e_.loc, keys, a), kb = memory_.load(e_.loc, keys, b);
+             const Value va = memory_.load(e_.loc, values, a), vb = memory_.load(e_.loc, values, b);
+             // The last merge (size = n) runs forward in every row.
+             const Value backward =
+                 e_.compare(arith::CmpIPredicate::ne, e_.andi(e_.andi(a, n - 1), size), e_.i32(0));
+             const Value swap = e_.select(backward, behind(kb, vb, ka, va), behind(ka, va, kb, vb));
+             memory_.store(e_.loc, e_.select(swap, kb, ka), keys, a);
+             memory_.store(e_.loc, e_.select(swap, ka, kb), keys, b);
+             memory_.store(e_.loc, e_.select(swap, vb, va), values, a);
+             memory_.store(e_.loc, e_.select(swap, va, vb), values, b);
+           });
+           barrier();
+           return llvm::SmallVector<Value>();
+         });
+         return llvm::SmallVector<Value>();
+       });
 }
 
 /// a[m, k] * b[n, k] with scales, as the accumulator's type.
@@ -255,7 +272,8 @@ Value KernelLowering::product(Operation* op, const Point& out, Value k) {
     if (!scale) return value;
     // Element (r, g) of the scales belongs to a block of rows and of k.
     const lang::TileShape shape = typeOf(operand).shape, scales = typeOf(scale).shape;
-    const Value r = e_.shr(row, llvm::Log2_64(shape[0] / scales[0])), g = e_.shr(k, llvm::Log2_64(shape[1] / scales[1]));
+    const Value r = e_.shr(row, llvm::Log2_64(shape[0] / scales[0])),
+                g = e_.shr(k, llvm::Log2_64(shape[1] / scales[1]));
     return e_.mul(value, number(scale, {r, g}));
   };
   return e_.mul(scaled(dot.getA(), dot.getAScale(), m), scaled(dot.getB(), dot.getBScale(), n));

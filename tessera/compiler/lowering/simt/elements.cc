@@ -18,11 +18,14 @@ namespace {
 /// A thread has no table in registers: four levels of selects.
 Value lookupEntry(Emitter& e, LookupOp op, Value code) {
   llvm::SmallVector<Value> level;
-  for (int64_t bits : op.getTable()) level.push_back(e.floatBits(e.f32(), static_cast<uint32_t>(bits)));
+  for (int64_t bits : op.getTable())
+    level.push_back(e.floatBits(e.f32(), static_cast<uint32_t>(bits)));
   for (int bit = 0; level.size() > 1; ++bit) {
-    const Value set = e.compare(arith::CmpIPredicate::ne, e.andi(code, int64_t{1} << bit), e.integer(code.getType(), 0));
+    const Value set = e.compare(arith::CmpIPredicate::ne, e.andi(code, int64_t{1} << bit),
+                                e.integer(code.getType(), 0));
     llvm::SmallVector<Value> next;
-    for (size_t i = 0; i < level.size(); i += 2) next.push_back(e.select(set, level[i + 1], level[i]));
+    for (size_t i = 0; i < level.size(); i += 2)
+      next.push_back(e.select(set, level[i + 1], level[i]));
     level = std::move(next);
   }
   return level[0];
@@ -70,7 +73,8 @@ void KernelLowering::forOwned(const lang::TileShape& shape, PointBody body) {
   };
   if (count >= threads_) {
     if (count == threads_) return at(e_.i32(0));
-    auto loop = mlir::scf::ForOp::create(e_.builder, e_.loc, e_.i32(0), e_.i32(count / threads_), e_.i32(1));
+    auto loop = mlir::scf::ForOp::create(e_.builder, e_.loc, e_.i32(0), e_.i32(count / threads_),
+                                         e_.i32(1));
     mlir::OpBuilder::InsertionGuard guard(e_.builder);
     e_.builder.setInsertionPoint(loop.getBody()->getTerminator());
     return at(loop.getInductionVar());
@@ -136,7 +140,8 @@ Value KernelLowering::evaluateShape(Operation* op, Value tile, const Point& poin
     const lang::TileShape small = typeOf(source).shape;
     const int lead = shape.rank() - small.rank();
     llvm::SmallVector<Value> at;
-    for (int d = 0; d < small.rank(); ++d) at.push_back(small[d] == 1 ? e_.i32(0) : index[d + lead]);
+    for (int d = 0; d < small.rank(); ++d)
+      at.push_back(small[d] == 1 ? e_.i32(0) : index[d + lead]);
     return from(source, at);
   }
   if (auto reshape = llvm::dyn_cast<ReshapeOp>(op)) {

@@ -12,7 +12,8 @@ using mlir::Operation;
 using mlir::Value;
 using namespace tile;  // the dialect's operations
 
-KernelLowering::KernelLowering(Emitter& emitter, ThreadMemory& memory, KernelOp kernel, int64_t threads)
+KernelLowering::KernelLowering(Emitter& emitter, ThreadMemory& memory, KernelOp kernel,
+                               int64_t threads)
     : e_(emitter), memory_(memory), kernel_(kernel), threads_(threads), placement_(kernel) {}
 
 LogicalResult KernelLowering::run() {
@@ -20,7 +21,9 @@ LogicalResult KernelLowering::run() {
   const Value xy = memory_.gridXy(e_.loc), programs = memory_.programs(e_.loc);
   const Value x = e_.andi(xy, 0xffffffff), y = e_.shr(xy, 32);
   const Value plane = e_.mul(x, y);
-  const auto divide = [&](Value a, Value b) -> Value { return arith::DivUIOp::create(e_.builder, e_.loc, a, b); };
+  const auto divide = [&](Value a, Value b) -> Value {
+    return arith::DivUIOp::create(e_.builder, e_.loc, a, b);
+  };
   gridSize_ = {x, y, divide(programs, plane)};
 
   // Programs beyond the dispatched workgroups are taken in further turns.
@@ -30,7 +33,8 @@ LogicalResult KernelLowering::run() {
   e_.builder.setInsertionPoint(loop.getBody()->getTerminator());
   const Value linear = loop.getInductionVar();
   const Value line = divide(linear, x);
-  programId_ = {e_.sub(linear, e_.mul(line, x)), e_.sub(line, e_.mul(divide(line, y), y)), divide(linear, plane)};
+  programId_ = {e_.sub(linear, e_.mul(line, x)), e_.sub(line, e_.mul(divide(line, y), y)),
+                divide(linear, plane)};
   if (mlir::failed(lowerBlock(kernel_.getBody().front()))) return mlir::failure();
   if (sharedPeak_ > 0) barrier();  // the next program reuses the arrays
   return mlir::success();
@@ -79,7 +83,8 @@ const Array& KernelLowering::allocate(Value root) {
   const lang::TileType type = typeOf(root);
   const int64_t count = type.shape.numel();
   if (!isShared(root)) {
-    arrays_[root] = memory_.allocatePrivate(e_.loc, type.dtype, std::max<int64_t>(1, count / threads_));
+    arrays_[root] =
+        memory_.allocatePrivate(e_.loc, type.dtype, std::max<int64_t>(1, count / threads_));
   } else {
     arrays_[root] = memory_.allocateShared(e_.loc, type.dtype, count, sharedTop_);
     sharedTop_ += arrays_[root].words();
@@ -124,8 +129,10 @@ LogicalResult KernelLowering::lowerFor(ForOp loop) {
                                     scalar(loop.getStep()), carriedScalars);
   {
     mlir::OpBuilder::InsertionGuard guard(e_.builder);
-    if (carriedScalars.empty()) e_.builder.setInsertionPoint(lowered.getBody()->getTerminator());
-    else e_.builder.setInsertionPointToEnd(lowered.getBody());
+    if (carriedScalars.empty())
+      e_.builder.setInsertionPoint(lowered.getBody()->getTerminator());
+    else
+      e_.builder.setInsertionPointToEnd(lowered.getBody());
     scalars_[body.getArgument(0)] = lowered.getInductionVar();
     size_t next = 0;
     for (Value argument : body.getArguments().drop_front())
@@ -146,8 +153,8 @@ LogicalResult KernelLowering::lowerFor(ForOp loop) {
         yields.push_back(scalar(value));
       } else if (value != argument) {
         const lang::TileType type = typeOf(value);
-        const Array fresh =
-            memory_.allocatePrivate(e_.loc, type.dtype, std::max<int64_t>(1, type.shape.numel() / threads_));
+        const Array fresh = memory_.allocatePrivate(
+            e_.loc, type.dtype, std::max<int64_t>(1, type.shape.numel() / threads_));
         assign(fresh, value);
         copies.push_back({type.shape, fresh, arrays_[argument]});
         shared |= arrays_[argument].space == Space::kShared;
@@ -172,14 +179,20 @@ LogicalResult KernelLowering::lowerFor(ForOp loop) {
 LogicalResult KernelLowering::lowerIf(IfOp branch) {
   llvm::SmallVector<mlir::Type> types;
   for (Value result : branch.getResults()) {
-    if (isScalar(result)) types.push_back(registerType(e_.builder.getContext(), dtypeOf(result)));
-    else allocate(result);
+    if (isScalar(result))
+      types.push_back(registerType(e_.builder.getContext(), dtypeOf(result)));
+    else
+      allocate(result);
   }
-  auto lowered = scf::IfOp::create(e_.builder, e_.loc, types, scalar(branch.getCondition()), /*withElse=*/true);
-  const auto side = [&](mlir::Region& from, mlir::Block* to, mlir::ValueRange yielded) -> LogicalResult {
+  auto lowered = scf::IfOp::create(e_.builder, e_.loc, types, scalar(branch.getCondition()),
+                                   /*withElse=*/true);
+  const auto side = [&](mlir::Region& from, mlir::Block* to,
+                        mlir::ValueRange yielded) -> LogicalResult {
     mlir::OpBuilder::InsertionGuard guard(e_.builder);
-    if (types.empty()) e_.builder.setInsertionPoint(to->getTerminator());
-    else e_.builder.setInsertionPointToEnd(to);
+    if (types.empty())
+      e_.builder.setInsertionPoint(to->getTerminator());
+    else
+      e_.builder.setInsertionPointToEnd(to);
     const int64_t top = sharedTop_;
     for (Operation& op : from.front().without_terminator())
       if (mlir::failed(lowerOperation(&op))) return mlir::failure();
@@ -198,8 +211,10 @@ LogicalResult KernelLowering::lowerIf(IfOp branch) {
     sharedTop_ = top;
     return mlir::success();
   };
-  if (mlir::failed(side(branch.getThen(), lowered.thenBlock(), branch.thenYielded()))) return mlir::failure();
-  if (mlir::failed(side(branch.getOtherwise(), lowered.elseBlock(), branch.elseYielded()))) return mlir::failure();
+  if (mlir::failed(side(branch.getThen(), lowered.thenBlock(), branch.thenYielded())))
+    return mlir::failure();
+  if (mlir::failed(side(branch.getOtherwise(), lowered.elseBlock(), branch.elseYielded())))
+    return mlir::failure();
   size_t next = 0;
   for (Value result : branch.getResults())
     if (isScalar(result)) scalars_[result] = lowered.getResult(next++);

@@ -1,6 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
-// Lowers a tile.kernel to the code of one thread: scalar arith, math and scf over a ThreadMemory. Plain on
-// purpose: elements are dealt to threads round robin, products are FMA loops, nothing is staged.
+// Lowers a tile.kernel to the code of one thread: scalar arith, math and scf over a ThreadMemory.
+// Plain on purpose: elements are dealt to threads round robin, products are FMA loops, nothing is
+// staged.
 #pragma once
 
 #include "llvm/ADT/DenseMap.h"
@@ -18,7 +19,7 @@ using cpu::Emitter;  // scalar arithmetic, shared by both lowerings
 struct Point {
   llvm::SmallVector<mlir::Value, 3> index;  // i32, one a dimension
   mlir::Value linear;                       // i32, row-major position
-  mlir::Value owned;                        // i32, position among the thread's own elements; null if not owned
+  mlir::Value owned;  // i32, position among the thread's own elements; null if not owned
   /// Values already computed here, so that a shared subexpression is computed once.
   mutable llvm::DenseMap<mlir::Value, mlir::Value> known;
 };
@@ -27,7 +28,8 @@ class KernelLowering {
  public:
   KernelLowering(Emitter& emitter, ThreadMemory& memory, tile::KernelOp kernel, int64_t threads);
 
-  /// Emits the whole kernel at the emitter's insertion point: a loop over the programs of this workgroup.
+  /// Emits the whole kernel at the emitter's insertion point: a loop over the programs of this
+  /// workgroup.
   mlir::LogicalResult run();
   /// Words of shared memory the kernel needs; known after run().
   int64_t sharedWords() const { return sharedPeak_; }
@@ -64,8 +66,8 @@ class KernelLowering {
     mlir::Value address;  // i64
     mlir::Value odd;      // i1: the high nibble of a 4-bit pair; null otherwise
   };
-  Element locate(int64_t view, mlir::ValueRange offsets, int64_t overridden, mlir::ValueRange overrides,
-                 const Point& point, mlir::Value row);
+  Element locate(int64_t view, mlir::ValueRange offsets, int64_t overridden,
+                 mlir::ValueRange overrides, const Point& point, mlir::Value row);
   mlir::Value loadElement(tile::LoadOp load, const Point& point);
   mlir::Value gatherElement(tile::GatherOp gather, const Point& point);
   mlir::Value readElement(int64_t view, const Element& element, int64_t fill);
@@ -86,9 +88,9 @@ class KernelLowering {
   tile::KernelOp kernel_;
   const int64_t threads_;
   Placement placement_;
-  mlir::Value thread_;                                  // i32
-  llvm::DenseMap<mlir::Value, mlir::Value> scalars_;    // of rank 0
-  llvm::DenseMap<mlir::Value, Array> arrays_;           // of roots
+  mlir::Value thread_;                                      // i32
+  llvm::DenseMap<mlir::Value, mlir::Value> scalars_;        // of rank 0
+  llvm::DenseMap<mlir::Value, Array> arrays_;               // of roots
   llvm::SmallVector<mlir::Value, 3> programId_, gridSize_;  // i64
   int64_t sharedTop_ = 0, sharedPeak_ = 0;
 };

@@ -13,18 +13,20 @@ namespace LLVM = mlir::LLVM;
 
 namespace {
 
-class LowerToNvvm final : public mlir::PassWrapper<LowerToNvvm, mlir::OperationPass<mlir::ModuleOp>> {
+class LowerToNvvm final
+    : public mlir::PassWrapper<LowerToNvvm, mlir::OperationPass<mlir::ModuleOp>> {
  public:
   MLIR_DEFINE_EXPLICIT_INTERNAL_INLINE_TYPE_ID(LowerToNvvm)
   explicit LowerToNvvm(const SimtTarget& target) : target_(target) {}
   llvm::StringRef getArgument() const override { return "lower-tile-to-nvvm"; }
   void getDependentDialects(mlir::DialectRegistry& registry) const override {
-    registry.insert<LLVM::LLVMDialect, mlir::NVVM::NVVMDialect, mlir::arith::ArithDialect, mlir::math::MathDialect,
-                    mlir::scf::SCFDialect>();
+    registry.insert<LLVM::LLVMDialect, mlir::NVVM::NVVMDialect, mlir::arith::ArithDialect,
+                    mlir::math::MathDialect, mlir::scf::SCFDialect>();
   }
 
   void runOnOperation() override {
-    for (tile::KernelOp kernel : llvm::make_early_inc_range(getOperation().getOps<tile::KernelOp>()))
+    for (tile::KernelOp kernel :
+         llvm::make_early_inc_range(getOperation().getOps<tile::KernelOp>()))
       if (mlir::failed(lower(kernel))) return signalPassFailure();
   }
 
@@ -52,7 +54,8 @@ class LowerToNvvm final : public mlir::PassWrapper<LowerToNvvm, mlir::OperationP
     if (mlir::failed(lowering.run())) return mlir::failure();
     const int64_t bytes = 4 * lowering.sharedWords();
     if (bytes > target_.sharedBytes)
-      return kernel.emitError() << "needs " << bytes << " bytes of shared memory, the chip has " << target_.sharedBytes;
+      return kernel.emitError() << "needs " << bytes << " bytes of shared memory, the chip has "
+                                << target_.sharedBytes;
     getOperation()->setAttr(kSharedBytesAttribute, builder.getI64IntegerAttr(bytes));
     kernel.erase();
     return mlir::success();

@@ -24,10 +24,15 @@ namespace {
 /// What chips/vulkan asks of a device before it offers it.
 spirv::VerCapExtAttr environment(mlir::MLIRContext* context) {
   using spirv::Capability;
-  const Capability capabilities[] = {Capability::Shader, Capability::Int64, Capability::Int16, Capability::Int8,
-                                     Capability::StorageBuffer16BitAccess, Capability::StorageBuffer8BitAccess,
+  const Capability capabilities[] = {Capability::Shader,
+                                     Capability::Int64,
+                                     Capability::Int16,
+                                     Capability::Int8,
+                                     Capability::StorageBuffer16BitAccess,
+                                     Capability::StorageBuffer8BitAccess,
                                      Capability::PhysicalStorageBufferAddresses};
-  return spirv::VerCapExtAttr::get(spirv::Version::V_1_5, capabilities, llvm::ArrayRef<spirv::Extension>(), context);
+  return spirv::VerCapExtAttr::get(spirv::Version::V_1_5, capabilities,
+                                   llvm::ArrayRef<spirv::Extension>(), context);
 }
 
 mlir::LogicalResult convertToSpirv(spirv::ModuleOp module, spirv::TargetEnvAttr env) {
@@ -49,8 +54,8 @@ mlir::LogicalResult convertToSpirv(spirv::ModuleOp module, spirv::TargetEnvAttr 
   return mlir::applyFullConversion(functions, *target, std::move(patterns));
 }
 
-/// The conversion of scf.for leaves the results of a loop without turns undefined: such a loop is made to
-/// stand inside an `if` that otherwise gives the initial values.
+/// The conversion of scf.for leaves the results of a loop without turns undefined: such a loop is
+/// made to stand inside an `if` that otherwise gives the initial values.
 void guardLoops(mlir::func::FuncOp function) {
   llvm::SmallVector<mlir::scf::ForOp> loops;
   function.walk([&](mlir::scf::ForOp loop) {
@@ -59,9 +64,10 @@ void guardLoops(mlir::func::FuncOp function) {
   for (mlir::scf::ForOp loop : loops) {
     mlir::OpBuilder builder(loop);
     const mlir::Location loc = loop.getLoc();
-    const mlir::Value turns = mlir::arith::CmpIOp::create(builder, loc, mlir::arith::CmpIPredicate::slt,
-                                                          loop.getLowerBound(), loop.getUpperBound());
-    auto guard = mlir::scf::IfOp::create(builder, loc, loop.getResultTypes(), turns, /*withElse=*/true);
+    const mlir::Value turns = mlir::arith::CmpIOp::create(
+        builder, loc, mlir::arith::CmpIPredicate::slt, loop.getLowerBound(), loop.getUpperBound());
+    auto guard =
+        mlir::scf::IfOp::create(builder, loc, loop.getResultTypes(), turns, /*withElse=*/true);
     loop.replaceAllUsesWith(guard.getResults());
     loop->moveBefore(guard.thenBlock(), guard.thenBlock()->end());
     builder.setInsertionPointToEnd(guard.thenBlock());
@@ -71,18 +77,20 @@ void guardLoops(mlir::func::FuncOp function) {
   }
 }
 
-class LowerToSpirv final : public mlir::PassWrapper<LowerToSpirv, mlir::OperationPass<mlir::ModuleOp>> {
+class LowerToSpirv final
+    : public mlir::PassWrapper<LowerToSpirv, mlir::OperationPass<mlir::ModuleOp>> {
  public:
   MLIR_DEFINE_EXPLICIT_INTERNAL_INLINE_TYPE_ID(LowerToSpirv)
   explicit LowerToSpirv(const SimtTarget& target) : target_(target) {}
   llvm::StringRef getArgument() const override { return "lower-tile-to-spirv"; }
   void getDependentDialects(mlir::DialectRegistry& registry) const override {
-    registry.insert<spirv::SPIRVDialect, mlir::arith::ArithDialect, mlir::math::MathDialect, mlir::scf::SCFDialect,
-                    mlir::func::FuncDialect>();
+    registry.insert<spirv::SPIRVDialect, mlir::arith::ArithDialect, mlir::math::MathDialect,
+                    mlir::scf::SCFDialect, mlir::func::FuncDialect>();
   }
 
   void runOnOperation() override {
-    for (tile::KernelOp kernel : llvm::make_early_inc_range(getOperation().getOps<tile::KernelOp>()))
+    for (tile::KernelOp kernel :
+         llvm::make_early_inc_range(getOperation().getOps<tile::KernelOp>()))
       if (mlir::failed(lower(kernel))) return signalPassFailure();
   }
 
@@ -90,10 +98,11 @@ class LowerToSpirv final : public mlir::PassWrapper<LowerToSpirv, mlir::Operatio
   mlir::LogicalResult lower(tile::KernelOp kernel) {
     mlir::OpBuilder builder(kernel);
     const mlir::Location loc = kernel.getLoc();
-    auto module = spirv::ModuleOp::create(builder, loc, spirv::AddressingModel::PhysicalStorageBuffer64,
-                                          spirv::MemoryModel::GLSL450);
+    auto module = spirv::ModuleOp::create(
+        builder, loc, spirv::AddressingModel::PhysicalStorageBuffer64, spirv::MemoryModel::GLSL450);
     builder.setInsertionPointToStart(module.getBody());
-    auto function = mlir::func::FuncOp::create(builder, loc, kernel.getSymName(), builder.getFunctionType({}, {}));
+    auto function = mlir::func::FuncOp::create(builder, loc, kernel.getSymName(),
+                                               builder.getFunctionType({}, {}));
     mlir::Block* entry = function.addEntryBlock();
     builder.setInsertionPointToStart(entry);
     mlir::func::ReturnOp::create(builder, loc);
@@ -106,15 +115,17 @@ class LowerToSpirv final : public mlir::PassWrapper<LowerToSpirv, mlir::Operatio
     if (mlir::failed(lowering.run())) return mlir::failure();
     const int64_t bytes = 4 * lowering.sharedWords();
     if (bytes > target_.sharedBytes)
-      return kernel.emitError() << "needs " << bytes << " bytes of shared memory, the chip has " << target_.sharedBytes;
+      return kernel.emitError() << "needs " << bytes << " bytes of shared memory, the chip has "
+                                << target_.sharedBytes;
     memory.setSharedWords(lowering.sharedWords());
     guardLoops(function);
 
     const spirv::VerCapExtAttr version = environment(&getContext());
-    if (mlir::failed(convertToSpirv(module, spirv::TargetEnvAttr::get(
-                                                version, spirv::getDefaultResourceLimits(&getContext()),
-                                                spirv::ClientAPI::Vulkan, spirv::Vendor::Unknown,
-                                                spirv::DeviceType::Unknown, spirv::TargetEnvAttr::kUnknownDeviceID))))
+    if (mlir::failed(convertToSpirv(
+            module, spirv::TargetEnvAttr::get(
+                        version, spirv::getDefaultResourceLimits(&getContext()),
+                        spirv::ClientAPI::Vulkan, spirv::Vendor::Unknown,
+                        spirv::DeviceType::Unknown, spirv::TargetEnvAttr::kUnknownDeviceID))))
       return kernel.emitError() << "cannot be expressed in SPIR-V";
     keepRoundings(module);
     finish(module, kernel, memory);
@@ -124,10 +135,12 @@ class LowerToSpirv final : public mlir::PassWrapper<LowerToSpirv, mlir::Operatio
     return mlir::success();
   }
 
-  /// Without this, drivers may re-associate and fuse: rounding tricks and error bounds would not hold.
+  /// Without this, drivers may re-associate and fuse: rounding tricks and error bounds would not
+  /// hold.
   static void keepRoundings(spirv::ModuleOp module) {
     module.walk([](mlir::Operation* op) {
-      if (llvm::isa<spirv::FAddOp, spirv::FSubOp, spirv::FMulOp, spirv::FDivOp, spirv::FNegateOp>(op))
+      if (llvm::isa<spirv::FAddOp, spirv::FSubOp, spirv::FMulOp, spirv::FDivOp, spirv::FNegateOp>(
+              op))
         op->setAttr("no_contraction", mlir::UnitAttr::get(op->getContext()));
     });
   }
@@ -139,8 +152,10 @@ class LowerToSpirv final : public mlir::PassWrapper<LowerToSpirv, mlir::Operatio
     llvm::SmallVector<mlir::Attribute> interface;
     for (spirv::GlobalVariableOp variable : memory.interface())
       interface.push_back(mlir::SymbolRefAttr::get(variable));
-    spirv::EntryPointOp::create(builder, kernel.getLoc(), spirv::ExecutionModel::GLCompute, function, interface);
-    spirv::ExecutionModeOp::create(builder, kernel.getLoc(), function, spirv::ExecutionMode::LocalSize,
+    spirv::EntryPointOp::create(builder, kernel.getLoc(), spirv::ExecutionModel::GLCompute,
+                                function, interface);
+    spirv::ExecutionModeOp::create(builder, kernel.getLoc(), function,
+                                   spirv::ExecutionMode::LocalSize,
                                    {static_cast<int32_t>(target_.threads), 1, 1});
   }
 

@@ -10,13 +10,18 @@ namespace tessera::compiler::simt {
 
 class NvvmMemory final : public ThreadMemory {
  public:
-  /// `entry` is the entry block of the kernel function in `module`; its arguments are the parameters.
+  /// `entry` is the entry block of the kernel function in `module`; its arguments are the
+  /// parameters.
   NvvmMemory(mlir::OpBuilder& builder, mlir::ModuleOp module, mlir::Block* entry)
       : ThreadMemory(builder), module_(module), entry_(entry) {}
 
   mlir::Value slot(mlir::Location, uint32_t index) override { return entry_->getArgument(index); }
-  mlir::Value gridXy(mlir::Location) override { return entry_->getArgument(entry_->getNumArguments() - 2); }
-  mlir::Value programs(mlir::Location) override { return entry_->getArgument(entry_->getNumArguments() - 1); }
+  mlir::Value gridXy(mlir::Location) override {
+    return entry_->getArgument(entry_->getNumArguments() - 2);
+  }
+  mlir::Value programs(mlir::Location) override {
+    return entry_->getArgument(entry_->getNumArguments() - 1);
+  }
   mlir::Value workgroup(mlir::Location loc) override;
   mlir::Value workgroupCount(mlir::Location loc) override;
   mlir::Value threadId(mlir::Location loc) override;
@@ -24,13 +29,15 @@ class NvvmMemory final : public ThreadMemory {
   mlir::Value loadGlobal(mlir::Location loc, mlir::Type type, mlir::Value address) override;
   void storeGlobal(mlir::Location loc, mlir::Value value, mlir::Value address) override;
   void atomicAddGlobal(mlir::Location loc, mlir::Value value, mlir::Value address) override;
-  void atomicAddShared(mlir::Location loc, mlir::Value value, const Array& array, mlir::Value index) override;
+  void atomicAddShared(mlir::Location loc, mlir::Value value, const Array& array,
+                       mlir::Value index) override;
 
  private:
   mlir::Value privateWords(mlir::Location loc, int64_t count) override;
   mlir::Value sharedWords(mlir::Location loc, int64_t firstWord) override;
   mlir::Value loadWord(mlir::Location loc, const Array& array, mlir::Value word) override;
-  void storeWord(mlir::Location loc, mlir::Value value, const Array& array, mlir::Value word) override;
+  void storeWord(mlir::Location loc, mlir::Value value, const Array& array,
+                 mlir::Value word) override;
 
   mlir::Value special(mlir::Location loc, llvm::StringRef name);
   mlir::Value globalPointer(mlir::Location loc, mlir::Value address);

@@ -10,15 +10,18 @@ using mlir::Operation;
 using mlir::Value;
 using namespace tile;  // the dialect's operations
 
-/// Worth keeping when more than one consumer, or a consumer that reads elements repeatedly, asks for it.
+/// Worth keeping when more than one consumer, or a consumer that reads elements repeatedly, asks
+/// for it.
 bool isExpensive(Operation* op) {
-  return llvm::isa<ExpOp, Exp2Op, LogOp, Log1pOp, SqrtOp, RsqrtOp, SigmoidOp, SinOp, CosOp, DivOp, RemOp,
-                   RandomBitsOp>(op);
+  return llvm::isa<ExpOp, Exp2Op, LogOp, Log1pOp, SqrtOp, RsqrtOp, SigmoidOp, SinOp, CosOp, DivOp,
+                   RemOp, RandomBitsOp>(op);
 }
 
 bool isAlwaysRoot(Operation* op) {
-  // join and concat evaluate both sources at every element: chains of them would grow exponentially.
-  return llvm::isa<ReduceOp, ScanOp, HistogramOp, SortOp, DotOp, DotScaledOp, ForOp, IfOp, JoinOp, ConcatOp>(op);
+  // join and concat evaluate both sources at every element: chains of them would grow
+  // exponentially.
+  return llvm::isa<ReduceOp, ScanOp, HistogramOp, SortOp, DotOp, DotScaledOp, ForOp, IfOp, JoinOp,
+                   ConcatOp>(op);
 }
 
 bool isReadRepeatedly(Value value) {
@@ -42,7 +45,8 @@ Placement::Placement(KernelOp kernel) : kernel_(kernel) {
   kernel_->walk([&](Operation* op) { visitUses(op); });
   // A loop's argument, result and initial value share one place, and so do the results of a branch.
   kernel_->walk([&](ForOp loop) {
-    for (auto [argument, result] : llvm::zip(loop.getBody().getArguments().drop_front(), loop.getResults()))
+    for (auto [argument, result] :
+         llvm::zip(loop.getBody().getArguments().drop_front(), loop.getResults()))
       unite(argument, result);
   });
 }
@@ -52,7 +56,8 @@ void Placement::findRoots() {
     for (Value result : op->getResults()) {
       if (isScalar(result)) continue;
       const bool shared_work = isExpensive(op) && (!result.hasOneUse() || isReadRepeatedly(result));
-      if (isAlwaysRoot(op) || shared_work || readsWhatIsWritten(kernel_, op)) spaces_[result] = Space::kPrivate;
+      if (isAlwaysRoot(op) || shared_work || readsWhatIsWritten(kernel_, op))
+        spaces_[result] = Space::kPrivate;
     }
     if (auto loop = llvm::dyn_cast<ForOp>(op))
       for (Value argument : loop.getBody().getArguments().drop_front())
@@ -103,7 +108,8 @@ void Placement::visitUses(Operation* op) {
   } else if (auto yield = llvm::dyn_cast<YieldOp>(op)) {
     for (Value value : yield.getValues())
       if (!isScalar(value)) read(value, true);
-  } else if (op->getNumResults() > 0 && isRoot(op->getResult(0))) {  // a kept elementwise value or load
+  } else if (op->getNumResults() > 0 &&
+             isRoot(op->getResult(0))) {  // a kept elementwise value or load
     for (Value operand : op->getOperands())
       if (!isScalar(operand)) read(operand, keepsOrder(op));
     if (auto gather = llvm::dyn_cast<GatherOp>(op)) read(gather.getRows(), false);

@@ -1,9 +1,9 @@
 // SPDX-License-Identifier: Apache-2.0
 // Which tiles of a kernel are computed where they are used, and where the others are kept.
 //
-// Elements of a tile are dealt out to threads round robin: thread t owns elements t, t + W, t + 2W, ..
-// in row-major order. A tile whose consumers all read it element for element, in this order, stays in
-// its owners' private memory; one that any consumer reads otherwise lies in shared memory.
+// Elements of a tile are dealt out to threads round robin: thread t owns elements t, t + W, t + 2W,
+// .. in row-major order. A tile whose consumers all read it element for element, in this order,
+// stays in its owners' private memory; one that any consumer reads otherwise lies in shared memory.
 #pragma once
 
 #include "llvm/ADT/DenseMap.h"
@@ -31,7 +31,8 @@ class Placement {
   llvm::DenseMap<mlir::Value, Space> spaces_;
 };
 
-/// Element i of the operation's result is made from elements i of its tile operands, in row-major order.
+/// Element i of the operation's result is made from elements i of its tile operands, in row-major
+/// order.
 bool keepsOrder(mlir::Operation* op);
 
 }  // namespace tessera::compiler::simt

@@ -16,8 +16,9 @@ using spirv::StorageClass;
 SpirvMemory::SpirvMemory(mlir::OpBuilder& builder, spirv::ModuleOp module, mlir::Block* entry)
     : ThreadMemory(builder), module_(module), entry_(entry) {
   const Type i64 = builder.getI64Type();
-  const auto block = spirv::StructType::get({i64, i64, i64}, {0, 8, 16}, {},
-                                            {{spirv::Decoration::Block, mlir::UnitAttr::get(builder.getContext())}});
+  const auto block = spirv::StructType::get(
+      {i64, i64, i64}, {0, 8, 16}, {},
+      {{spirv::Decoration::Block, mlir::UnitAttr::get(builder.getContext())}});
   constants_ = declare("push_constants", block, StorageClass::PushConstant);
   workgroupId_ = declareBuiltin("workgroup_id", "WorkgroupId");
   workgroupCount_ = declareBuiltin("workgroup_count", "NumWorkgroups");
@@ -27,12 +28,14 @@ SpirvMemory::SpirvMemory(mlir::OpBuilder& builder, spirv::ModuleOp module, mlir:
 spirv::GlobalVariableOp SpirvMemory::declare(llvm::StringRef name, Type type, StorageClass space) {
   mlir::OpBuilder::InsertionGuard guard(builder_);
   builder_.setInsertionPointToStart(module_.getBody());
-  return spirv::GlobalVariableOp::create(builder_, module_.getLoc(), spirv::PointerType::get(type, space), name,
+  return spirv::GlobalVariableOp::create(builder_, module_.getLoc(),
+                                         spirv::PointerType::get(type, space), name,
                                          mlir::FlatSymbolRefAttr());
 }
 
 spirv::GlobalVariableOp SpirvMemory::declareBuiltin(llvm::StringRef name, llvm::StringRef builtin) {
-  auto variable = declare(name, mlir::VectorType::get({3}, builder_.getI32Type()), StorageClass::Input);
+  auto variable =
+      declare(name, mlir::VectorType::get({3}, builder_.getI32Type()), StorageClass::Input);
   variable->setAttr("built_in", builder_.getStringAttr(builtin));
   return variable;
 }
@@ -47,8 +50,9 @@ llvm::SmallVector<spirv::GlobalVariableOp> SpirvMemory::interface() const {
 
 Value SpirvMemory::pushConstant(Location loc, int64_t member) {
   const Value base = spirv::AddressOfOp::create(builder_, loc, constants_);
-  const Value index = spirv::ConstantOp::create(builder_, loc, builder_.getI32Type(),
-                                                builder_.getI32IntegerAttr(static_cast<int32_t>(member)));
+  const Value index =
+      spirv::ConstantOp::create(builder_, loc, builder_.getI32Type(),
+                                builder_.getI32IntegerAttr(static_cast<int32_t>(member)));
   const Value pointer = spirv::AccessChainOp::create(builder_, loc, base, mlir::ValueRange{index});
   return spirv::LoadOp::create(builder_, loc, pointer);
 }
@@ -58,14 +62,16 @@ Value SpirvMemory::slot(Location loc, uint32_t index) {
   if (known) return known;
   mlir::OpBuilder::InsertionGuard guard(builder_);
   builder_.setInsertionPointToStart(entry_);
-  const Value offset = arith::ConstantOp::create(builder_, loc, builder_.getI64IntegerAttr(8 * int64_t{index}));
+  const Value offset =
+      arith::ConstantOp::create(builder_, loc, builder_.getI64IntegerAttr(8 * int64_t{index}));
   const Value address = arith::AddIOp::create(builder_, loc, pushConstant(loc, 0), offset);
   known = loadGlobal(loc, builder_.getI64Type(), address);
   return known;
 }
 
 Value SpirvMemory::builtin(Location loc, spirv::GlobalVariableOp variable) {
-  const Value vector = spirv::LoadOp::create(builder_, loc, spirv::AddressOfOp::create(builder_, loc, variable));
+  const Value vector =
+      spirv::LoadOp::create(builder_, loc, spirv::AddressOfOp::create(builder_, loc, variable));
   return spirv::CompositeExtractOp::create(builder_, loc, vector, llvm::ArrayRef<int32_t>{0});
 }
 
@@ -73,13 +79,15 @@ Value SpirvMemory::workgroup(Location loc) {
   return arith::ExtUIOp::create(builder_, loc, builder_.getI64Type(), builtin(loc, workgroupId_));
 }
 Value SpirvMemory::workgroupCount(Location loc) {
-  return arith::ExtUIOp::create(builder_, loc, builder_.getI64Type(), builtin(loc, workgroupCount_));
+  return arith::ExtUIOp::create(builder_, loc, builder_.getI64Type(),
+                                builtin(loc, workgroupCount_));
 }
 Value SpirvMemory::threadId(Location loc) { return builtin(loc, localId_); }
 
 void SpirvMemory::barrier(Location loc) {
   spirv::ControlBarrierOp::create(builder_, loc, spirv::Scope::Workgroup, spirv::Scope::Workgroup,
-                                  spirv::MemorySemantics::AcquireRelease | spirv::MemorySemantics::WorkgroupMemory |
+                                  spirv::MemorySemantics::AcquireRelease |
+                                      spirv::MemorySemantics::WorkgroupMemory |
                                       spirv::MemorySemantics::UniformMemory);
 }
 
@@ -89,26 +97,29 @@ Value SpirvMemory::globalPointer(Location loc, Type type, Value address) {
 }
 
 Value SpirvMemory::loadGlobal(Location loc, Type type, Value address) {
-  return spirv::LoadOp::create(builder_, loc, globalPointer(loc, type, address),
-                               spirv::MemoryAccessAttr::get(builder_.getContext(), spirv::MemoryAccess::Aligned),
-                               builder_.getI32IntegerAttr(static_cast<int32_t>(type.getIntOrFloatBitWidth() / 8)));
+  return spirv::LoadOp::create(
+      builder_, loc, globalPointer(loc, type, address),
+      spirv::MemoryAccessAttr::get(builder_.getContext(), spirv::MemoryAccess::Aligned),
+      builder_.getI32IntegerAttr(static_cast<int32_t>(type.getIntOrFloatBitWidth() / 8)));
 }
 
 void SpirvMemory::storeGlobal(Location loc, Value value, Value address) {
   const Type type = value.getType();
-  spirv::StoreOp::create(builder_, loc, globalPointer(loc, type, address), value,
-                         spirv::MemoryAccessAttr::get(builder_.getContext(), spirv::MemoryAccess::Aligned),
-                         builder_.getI32IntegerAttr(static_cast<int32_t>(type.getIntOrFloatBitWidth() / 8)));
+  spirv::StoreOp::create(
+      builder_, loc, globalPointer(loc, type, address), value,
+      spirv::MemoryAccessAttr::get(builder_.getContext(), spirv::MemoryAccess::Aligned),
+      builder_.getI32IntegerAttr(static_cast<int32_t>(type.getIntOrFloatBitWidth() / 8)));
 }
 
 void SpirvMemory::atomicAddGlobal(Location loc, Value value, Value address) {
-  spirv::AtomicIAddOp::create(builder_, loc, value.getType(), globalPointer(loc, value.getType(), address),
-                              spirv::Scope::Device, spirv::MemorySemantics::None, value);
+  spirv::AtomicIAddOp::create(builder_, loc, value.getType(),
+                              globalPointer(loc, value.getType(), address), spirv::Scope::Device,
+                              spirv::MemorySemantics::None, value);
 }
 
 void SpirvMemory::atomicAddShared(Location loc, Value value, const Array& array, Value index) {
-  spirv::AtomicIAddOp::create(builder_, loc, value.getType(), wordPointer(loc, array, index), spirv::Scope::Workgroup,
-                              spirv::MemorySemantics::None, value);
+  spirv::AtomicIAddOp::create(builder_, loc, value.getType(), wordPointer(loc, array, index),
+                              spirv::Scope::Workgroup, spirv::MemorySemantics::None, value);
 }
 
 void SpirvMemory::setSharedWords(int64_t words) {
@@ -125,15 +136,18 @@ Value SpirvMemory::privateWords(Location loc, int64_t count) {
   mlir::OpBuilder::InsertionGuard guard(builder_);
   builder_.setInsertionPointToStart(entry_);
   const auto array = spirv::ArrayType::get(builder_.getI32Type(), static_cast<unsigned>(count));
-  return spirv::VariableOp::create(builder_, loc, spirv::PointerType::get(array, StorageClass::Function),
+  return spirv::VariableOp::create(builder_, loc,
+                                   spirv::PointerType::get(array, StorageClass::Function),
                                    StorageClass::Function, /*initializer=*/nullptr);
 }
 
 Value SpirvMemory::sharedWords(Location loc, int64_t firstWord) {
   if (!shared_)
-    shared_ = declare("workgroup_memory", spirv::ArrayType::get(builder_.getI32Type(), 1), StorageClass::Workgroup);
+    shared_ = declare("workgroup_memory", spirv::ArrayType::get(builder_.getI32Type(), 1),
+                      StorageClass::Workgroup);
   // The base of a shared array is its first word: all of them live in one variable.
-  return arith::ConstantOp::create(builder_, loc, builder_.getI32IntegerAttr(static_cast<int32_t>(firstWord)));
+  return arith::ConstantOp::create(builder_, loc,
+                                   builder_.getI32IntegerAttr(static_cast<int32_t>(firstWord)));
 }
 
 Value SpirvMemory::wordPointer(Location loc, const Array& array, Value word) {

@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0
-// ThreadMemory in SPIR-V for Vulkan: buffers by device address, arguments behind push constants, one
-// array of words for the workgroup.
+// ThreadMemory in SPIR-V for Vulkan: buffers by device address, arguments behind push constants,
+// one array of words for the workgroup.
 #pragma once
 
 #include "llvm/ADT/DenseMap.h"
@@ -11,8 +11,8 @@ namespace tessera::compiler::simt {
 
 class SpirvMemory final : public ThreadMemory {
  public:
-  /// Declares the variables of the shader at the start of `module`; private arrays go to the start of
-  /// `entry`.
+  /// Declares the variables of the shader at the start of `module`; private arrays go to the start
+  /// of `entry`.
   SpirvMemory(mlir::OpBuilder& builder, mlir::spirv::ModuleOp module, mlir::Block* entry);
 
   mlir::Value slot(mlir::Location loc, uint32_t index) override;
@@ -25,7 +25,8 @@ class SpirvMemory final : public ThreadMemory {
   mlir::Value loadGlobal(mlir::Location loc, mlir::Type type, mlir::Value address) override;
   void storeGlobal(mlir::Location loc, mlir::Value value, mlir::Value address) override;
   void atomicAddGlobal(mlir::Location loc, mlir::Value value, mlir::Value address) override;
-  void atomicAddShared(mlir::Location loc, mlir::Value value, const Array& array, mlir::Value index) override;
+  void atomicAddShared(mlir::Location loc, mlir::Value value, const Array& array,
+                       mlir::Value index) override;
 
   /// Sizes the workgroup's array once the lowering knows it.
   void setSharedWords(int64_t words);
@@ -36,13 +37,15 @@ class SpirvMemory final : public ThreadMemory {
   mlir::Value privateWords(mlir::Location loc, int64_t count) override;
   mlir::Value sharedWords(mlir::Location loc, int64_t firstWord) override;
   mlir::Value loadWord(mlir::Location loc, const Array& array, mlir::Value word) override;
-  void storeWord(mlir::Location loc, mlir::Value value, const Array& array, mlir::Value word) override;
+  void storeWord(mlir::Location loc, mlir::Value value, const Array& array,
+                 mlir::Value word) override;
 
   mlir::Value pushConstant(mlir::Location loc, int64_t member);
   mlir::Value builtin(mlir::Location loc, mlir::spirv::GlobalVariableOp variable);
   mlir::Value globalPointer(mlir::Location loc, mlir::Type type, mlir::Value address);
   mlir::Value wordPointer(mlir::Location loc, const Array& array, mlir::Value word);
-  mlir::spirv::GlobalVariableOp declare(llvm::StringRef name, mlir::Type type, mlir::spirv::StorageClass space);
+  mlir::spirv::GlobalVariableOp declare(llvm::StringRef name, mlir::Type type,
+                                        mlir::spirv::StorageClass space);
   mlir::spirv::GlobalVariableOp declareBuiltin(llvm::StringRef name, llvm::StringRef builtin);
 
   mlir::spirv::ModuleOp module_;

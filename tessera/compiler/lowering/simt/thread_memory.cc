@@ -51,7 +51,8 @@ Value ThreadMemory::load(Location loc, const Array& array, Value index) {
   if (type == i32) return word;
   if (llvm::isa<mlir::FloatType>(type)) return arith::BitcastOp::create(builder_, loc, type, word);
   if (type.isInteger(1))
-    return arith::CmpIOp::create(builder_, loc, arith::CmpIPredicate::ne, word, constant(loc, i32, 0));
+    return arith::CmpIOp::create(builder_, loc, arith::CmpIPredicate::ne, word,
+                                 constant(loc, i32, 0));
   return arith::TruncIOp::create(builder_, loc, type, word);
 }
 

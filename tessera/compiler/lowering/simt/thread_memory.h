@@ -1,10 +1,10 @@
 // SPDX-License-Identifier: Apache-2.0
-// What one thread of a workgroup can reach: its identity, the argument slots, and three kinds of memory.
-// The lowering is written against this; NVVM and SPIR-V implement it.
+// What one thread of a workgroup can reach: its identity, the argument slots, and three kinds of
+// memory. The lowering is written against this; NVVM and SPIR-V implement it.
 //
-// A value of a dtype is held in a register as: f32; i1; i64; i32 for i32 and u32; i16 for bf16 and f16;
-// i8 for i8, u8, the 8-bit floats and a 4-bit code. In private and shared memory every element takes one
-// 32-bit word, an i64 two.
+// A value of a dtype is held in a register as: f32; i1; i64; i32 for i32 and u32; i16 for bf16 and
+// f16; i8 for i8, u8, the 8-bit floats and a 4-bit code. In private and shared memory every element
+// takes one 32-bit word, an i64 two.
 #pragma once
 
 #include <cstdint>
@@ -62,13 +62,15 @@ class ThreadMemory {
   mlir::Value load(mlir::Location loc, const Array& array, mlir::Value index);  // index i32
   void store(mlir::Location loc, mlir::Value value, const Array& array, mlir::Value index);
   /// Adds to an i32 element of a shared array.
-  virtual void atomicAddShared(mlir::Location loc, mlir::Value value, const Array& array, mlir::Value index) = 0;
+  virtual void atomicAddShared(mlir::Location loc, mlir::Value value, const Array& array,
+                               mlir::Value index) = 0;
 
  protected:
   virtual mlir::Value privateWords(mlir::Location loc, int64_t count) = 0;
   virtual mlir::Value sharedWords(mlir::Location loc, int64_t firstWord) = 0;
   virtual mlir::Value loadWord(mlir::Location loc, const Array& array, mlir::Value word) = 0;
-  virtual void storeWord(mlir::Location loc, mlir::Value value, const Array& array, mlir::Value word) = 0;
+  virtual void storeWord(mlir::Location loc, mlir::Value value, const Array& array,
+                         mlir::Value word) = 0;
 
   mlir::OpBuilder& builder_;
 
