@@ -52,6 +52,10 @@ void instrument(mlir::PassManager& passes, const CompileOptions& options) {
       /*printAfterOnlyOnChange=*/true, /*printAfterOnlyOnFailure=*/false, llvm::errs());
 }
 
+void printImported(mlir::ModuleOp module, const CompileOptions& options) {
+  if (options.print_ir) llvm::errs() << "// -----// As imported //----- //\n" << module << "\n";
+}
+
 /// Everything MLIR says while one kernel is compiled, as one text.
 class Diagnostics {
  public:
@@ -94,6 +98,7 @@ Result<runtime::KernelImage> compileForCpu(const lang::Trace& trace, const CpuMa
   timer.finish("context");
   mlir::OwningOpRef<mlir::ModuleOp> module = tile::importTrace(context, trace);
   if (failed(mlir::verify(*module))) return diagnostics.error(trace);
+  printImported(*module, options);
   timer.finish("import");
 
   mlir::PassManager passes(&context);
@@ -131,6 +136,7 @@ Result<runtime::KernelImage> compileForSimt(const lang::Trace& trace, const Simt
   const Diagnostics diagnostics(context);
   mlir::OwningOpRef<mlir::ModuleOp> module = tile::importTrace(context, trace);
   if (failed(mlir::verify(*module))) return diagnostics.error(trace);
+  printImported(*module, options);
   mlir::PassManager passes(&context);
   passes.enableVerifier(options.print_ir);
   instrument(passes, options);
