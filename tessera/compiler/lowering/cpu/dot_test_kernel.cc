@@ -246,10 +246,14 @@ Result<TestKernel> TestKernel::compile(const TestProduct& product, const TestLev
   const int file = memfd_create("product", MFD_CLOEXEC);
   const auto written = write(file, image.data(), image.size());
   if (written != static_cast<ssize_t>(image.size())) return io_error("cannot write the library");
+  // The file stays open as long as the library: dlopen knows libraries by name, so a descriptor
+  // that was used again would give the kernel before.
   void* handle = dlopen(fmt::format("/proc/self/fd/{}", file).c_str(), RTLD_NOW | RTLD_LOCAL);
-  close(file);
   if (handle == nullptr) return io_error(dlerror());
-  kernel.library_ = std::shared_ptr<void>(handle, dlclose);
+  kernel.library_ = std::shared_ptr<void>(handle, [file](void* library) {
+    dlclose(library);
+    close(file);
+  });
   kernel.function_ = reinterpret_cast<Function>(dlsym(handle, "product"));
   return kernel;
 }
