@@ -99,23 +99,4 @@ class Slice {
 
 std::optional<DotSource> sourceOfA(Operation* product) { return Slice(product).run(); }
 
-unsigned gridAxesOf(const DotSource& source) {
-  unsigned axes = 0;
-  for (Value leaf : source.leaves) {
-    if (auto id = leaf.getDefiningOp<tile::ProgramIdOp>()) {
-      axes |= 1U << id.getAxis();
-    } else if (auto argument = llvm::dyn_cast<mlir::BlockArgument>(leaf)) {
-      // A loop's own variable is the same for all programs when its bounds are: rarely worth
-      // asking.
-      auto loop = llvm::dyn_cast<tile::ForOp>(argument.getOwner()->getParentOp());
-      const bool plain =
-          loop && argument == loop.induction() && loop.getLo().getDefiningOp<tile::ConstantOp>();
-      if (!plain) return 7;
-    } else {
-      return 7;
-    }
-  }
-  return axes;
-}
-
 }  // namespace tessera::compiler::cpu

@@ -21,7 +21,4 @@ struct DotSource {
 /// None where a depends on something else: a carried tile, a view the kernel writes.
 std::optional<DotSource> sourceOfA(mlir::Operation* product);
 
-/// Axes of the grid (bits) that a scalar or the leaves depend on; all three if in doubt.
-unsigned gridAxesOf(const DotSource& source);
-
 }  // namespace tessera::compiler::cpu
