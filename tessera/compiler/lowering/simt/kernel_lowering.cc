@@ -221,4 +221,20 @@ LogicalResult KernelLowering::lowerIf(IfOp branch) {
   return mlir::success();
 }
 
+mlir::FailureOr<int64_t> emitThreadCode(mlir::OpBuilder& builder, ThreadMemory& memory,
+                                        KernelOp kernel, mlir::Block* entry,
+                                        const SimtTarget& target) {
+  const cpu::CpuTarget scalars = {.lanes = 1, .hasFma = true};
+  Emitter emitter(builder, kernel.getLoc(), scalars, entry);
+  KernelLowering lowering(emitter, memory, kernel, target.threads);
+  if (mlir::failed(lowering.run())) return mlir::failure();
+  const int64_t bytes = 4 * lowering.sharedWords();
+  if (bytes > target.sharedBytes)
+    return kernel.emitError() << "needs " << bytes << " bytes of shared memory, the chip has "
+                              << target.sharedBytes;
+  kernel->getParentOfType<mlir::ModuleOp>()->setAttr(kSharedBytesAttribute,
+                                                     builder.getI64IntegerAttr(bytes));
+  return lowering.sharedWords();
+}
+
 }  // namespace tessera::compiler::simt

@@ -8,6 +8,7 @@
 #include "mlir/Support/LogicalResult.h"
 #include "tessera/compiler/ir/tile_dialect.h"
 #include "tessera/compiler/lowering/cpu/emitter.h"
+#include "tessera/compiler/lowering/simt/passes.h"
 #include "tessera/compiler/lowering/simt/placement.h"
 #include "tessera/compiler/lowering/simt/thread_memory.h"
 
@@ -94,5 +95,12 @@ class KernelLowering {
   llvm::SmallVector<mlir::Value, 3> programId_, gridSize_;  // i64
   int64_t sharedTop_ = 0, sharedPeak_ = 0;
 };
+
+/// Emits the kernel at the builder's insertion point in `entry` and notes on the module what shared
+/// memory it needs (kSharedBytesAttribute). Fails, with a diagnostic, when that is more than the
+/// target has. Returns the words of shared memory.
+mlir::FailureOr<int64_t> emitThreadCode(mlir::OpBuilder& builder, ThreadMemory& memory,
+                                        tile::KernelOp kernel, mlir::Block* entry,
+                                        const SimtTarget& target);
 
 }  // namespace tessera::compiler::simt

@@ -48,15 +48,8 @@ class LowerToNvvm final
     builder.setInsertionPointToStart(entry);
 
     NvvmMemory memory(builder, getOperation(), entry);
-    const cpu::CpuTarget scalars = {.lanes = 1, .hasFma = true};
-    Emitter emitter(builder, loc, scalars, entry);
-    KernelLowering lowering(emitter, memory, kernel, target_.threads);
-    if (mlir::failed(lowering.run())) return mlir::failure();
-    const int64_t bytes = 4 * lowering.sharedWords();
-    if (bytes > target_.sharedBytes)
-      return kernel.emitError() << "needs " << bytes << " bytes of shared memory, the chip has "
-                                << target_.sharedBytes;
-    getOperation()->setAttr(kSharedBytesAttribute, builder.getI64IntegerAttr(bytes));
+    if (mlir::failed(emitThreadCode(builder, memory, kernel, entry, target_)))
+      return mlir::failure();
     kernel.erase();
     return mlir::success();
   }

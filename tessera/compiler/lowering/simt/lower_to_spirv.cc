@@ -109,15 +109,9 @@ class LowerToSpirv final
     builder.setInsertionPointToStart(entry);
 
     SpirvMemory memory(builder, module, entry);
-    const cpu::CpuTarget scalars = {.lanes = 1, .hasFma = true};
-    Emitter emitter(builder, loc, scalars, entry);
-    KernelLowering lowering(emitter, memory, kernel, target_.threads);
-    if (mlir::failed(lowering.run())) return mlir::failure();
-    const int64_t bytes = 4 * lowering.sharedWords();
-    if (bytes > target_.sharedBytes)
-      return kernel.emitError() << "needs " << bytes << " bytes of shared memory, the chip has "
-                                << target_.sharedBytes;
-    memory.setSharedWords(lowering.sharedWords());
+    const auto words = emitThreadCode(builder, memory, kernel, entry, target_);
+    if (mlir::failed(words)) return mlir::failure();
+    memory.setSharedWords(*words);
     guardLoops(function);
 
     const spirv::VerCapExtAttr version = environment(&getContext());
@@ -130,7 +124,6 @@ class LowerToSpirv final
     keepRoundings(module);
     finish(module, kernel, memory);
     module->setAttr("vce_triple", version);
-    getOperation()->setAttr(kSharedBytesAttribute, builder.getI64IntegerAttr(bytes));
     kernel.erase();
     return mlir::success();
   }
