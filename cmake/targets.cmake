@@ -8,6 +8,9 @@
 #   tessera_test(NAME base.result_test SRCS result_test.cc DEPS tessera::base
 #                [LABELS unit] [ARGS ...] [ENV A=B ...] [TIMEOUT 120] [NO_MAIN])
 #   tessera_benchmark(NAME thread_pool_bench SRCS ... DEPS ...)   Google Benchmark, label bench
+#   tessera_fuzz(NAME text.message_fuzz SRCS ... DEPS ...)   a target of base/testing/fuzz_target.h: in
+#     CTest over its seeds and 5000 fixed random changes; with libFuzzer for as long as wanted
+#   tessera_finds_reference_data(target)   reference vectors beside the repository, when there are any
 #   tessera_executable(NAME tessera SRCS ... DEPS ...)            a program in bin/
 #
 # Labels: unit lit cts op e2e slow gpu bench fuzz. `make test` leaves out gpu, bench and slow.
@@ -91,6 +94,30 @@ function(tessera_benchmark)
   add_test(NAME bench.${ARG_NAME} COMMAND ${ARG_NAME} --benchmark_min_time=0.05
            WORKING_DIRECTORY ${PROJECT_BINARY_DIR})
   set_tests_properties(bench.${ARG_NAME} PROPERTIES LABELS bench TIMEOUT 600 RUN_SERIAL ON)
+endfunction()
+
+function(tessera_fuzz)
+  cmake_parse_arguments(ARG "" "NAME" "SRCS;DEPS" ${ARGN})
+  add_executable(${ARG_NAME} ${ARG_SRCS})
+  target_link_libraries(${ARG_NAME} PRIVATE ${ARG_DEPS})
+  if(TESSERA_LIBFUZZER)
+    target_compile_options(${ARG_NAME} PRIVATE -fsanitize=fuzzer)
+    target_link_options(${ARG_NAME} PRIVATE -fsanitize=fuzzer)
+    set(arguments -runs=5000)
+  else()
+    target_sources(${ARG_NAME} PRIVATE ${PROJECT_SOURCE_DIR}/tessera/base/testing/fuzz_main.cc)
+    set(arguments 5000)
+  endif()
+  set_target_properties(${ARG_NAME} PROPERTIES
+                        RUNTIME_OUTPUT_DIRECTORY ${PROJECT_BINARY_DIR}/bin/test)
+  add_test(NAME ${ARG_NAME} COMMAND ${ARG_NAME} ${arguments}
+           WORKING_DIRECTORY ${PROJECT_BINARY_DIR})
+  set_tests_properties(${ARG_NAME} PROPERTIES LABELS fuzz TIMEOUT 300
+                       ENVIRONMENT "${TESSERA_TEST_ENVIRONMENT}")
+endfunction()
+
+function(tessera_finds_reference_data target)
+  target_compile_definitions(${target} PRIVATE TESSERA_SOURCE_FOLDER="${PROJECT_SOURCE_DIR}")
 endfunction()
 
 function(tessera_executable)

@@ -8,14 +8,11 @@
 #include <thread>
 
 #include "tessera/base/log.h"
+#include "tessera/base/testing/temporary_folder.h"
 #include "tessera/kernels/testing/sample_kernels.h"
-#include "tessera/kernels/testing/temporary_folder.h"
 
 namespace tessera::kernels {
 namespace {
-
-using testing::read_file;
-using testing::write_file;
 
 class DiskCacheTest : public ::testing::Test {
  protected:
@@ -32,7 +29,7 @@ class DiskCacheTest : public ::testing::Test {
     return ::testing::internal::GetCapturedStderr();
   }
 
-  testing::TemporaryFolder folder_;
+  TemporaryFolder folder_;
   DiskCache cache_{folder_ / "cache"};
   lang::Trace trace_ = testing::scale_trace(2);
   runtime::KernelImage image_ = testing::image_of(trace_);

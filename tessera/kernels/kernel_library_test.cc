@@ -6,8 +6,8 @@
 #include <array>
 #include <thread>
 
+#include "tessera/base/testing/temporary_folder.h"
 #include "tessera/kernels/testing/sample_kernels.h"
-#include "tessera/kernels/testing/temporary_folder.h"
 #include "tessera/runtime/chip_registry.h"
 
 namespace tessera::kernels {
@@ -35,7 +35,7 @@ class KernelLibraryTest : public ::testing::Test {
     return Pack::open(pack_file_).value();
   }
 
-  testing::TemporaryFolder folder_;
+  TemporaryFolder folder_;
   std::filesystem::path pack_file_ = folder_ / "a.pack";
   std::unique_ptr<runtime::Device> device_;
   std::shared_ptr<testing::TraceProvider> provider_ = std::make_shared<testing::TraceProvider>();
@@ -153,9 +153,9 @@ TEST_F(KernelLibraryTest, WithoutCompilerSaysWhatIsMissing) {
 TEST_F(KernelLibraryTest, ADamagedPackIsAnErrorEvenWithACompiler) {
   const std::vector<lang::Trace> traces = {scale_trace(1)};
   const auto pack = pack_of(traces);
-  std::string bytes = testing::read_file(pack_file_);
+  std::string bytes = read_file(pack_file_);
   bytes[pack->entries()[0].offset + 30] ^= 1;
-  testing::write_file(pack_file_, bytes);
+  write_file(pack_file_, bytes);
   KernelLibrary all = library({.packs = {Pack::open(pack_file_).value()}});
   const auto kernel = all.get(traces[0]);
   ASSERT_FALSE(kernel.ok());

@@ -3,14 +3,11 @@
 
 #include <gtest/gtest.h>
 
+#include "tessera/base/testing/temporary_folder.h"
 #include "tessera/kernels/testing/sample_kernels.h"
-#include "tessera/kernels/testing/temporary_folder.h"
 
 namespace tessera::kernels {
 namespace {
-
-using testing::read_file;
-using testing::write_file;
 
 class PackTest : public ::testing::Test {
  protected:
@@ -39,7 +36,7 @@ class PackTest : public ::testing::Test {
     return pack.error().message;
   }
 
-  testing::TemporaryFolder folder_;
+  TemporaryFolder folder_;
   std::filesystem::path file_ = folder_ / "a.pack";
   std::vector<lang::Trace> traces_;
   std::string whole_;

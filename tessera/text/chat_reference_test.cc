@@ -7,10 +7,10 @@
 #include <fstream>
 #include <nlohmann/json.hpp>
 
+#include "tessera/base/testing/reference_data.h"
 #include "tessera/text/chat_encoding.h"
 #include "tessera/text/completion_parser.h"
 #include "tessera/text/message_json.h"
-#include "tessera/text/reference_data.h"
 #include "tessera/text/tokenizer.h"
 
 namespace tessera::text {

@@ -4,8 +4,8 @@
 #include <iterator>
 
 #include "tessera/base/check.h"
+#include "tessera/base/testing/fuzz_target.h"
 #include "tessera/text/completion_parser.h"
-#include "tessera/text/fuzz_target.h"
 #include "tessera/text/json_value.h"
 
 namespace tessera::text {

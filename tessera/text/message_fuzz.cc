@@ -1,8 +1,8 @@
 // SPDX-License-Identifier: Apache-2.0
 // Hostile conversations: whatever parses renders to valid UTF-8 or to an error.
 #include "tessera/base/check.h"
+#include "tessera/base/testing/fuzz_target.h"
 #include "tessera/text/chat_encoding.h"
-#include "tessera/text/fuzz_target.h"
 #include "tessera/text/message_json.h"
 #include "tessera/text/utf8.h"
 

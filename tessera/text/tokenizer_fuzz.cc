@@ -1,8 +1,8 @@
 // SPDX-License-Identifier: Apache-2.0
 // Hostile tokenizer.json, and hostile text for a good one.
 #include "tessera/base/check.h"
+#include "tessera/base/testing/fuzz_target.h"
 #include "tessera/text/detokenizer.h"
-#include "tessera/text/fuzz_target.h"
 #include "tessera/text/tiny_tokenizer.h"
 #include "tessera/text/tokenizer.h"
 #include "tessera/text/utf8.h"

@@ -6,9 +6,9 @@
 #include <random>
 #include <sstream>
 
+#include "tessera/base/testing/reference_data.h"
 #include "tessera/text/byte_pair_encoder.h"
 #include "tessera/text/detokenizer.h"
-#include "tessera/text/reference_data.h"
 #include "tessera/text/tokenizer.h"
 #include "tessera/text/utf8.h"
 

@@ -11,7 +11,7 @@
 #include <sstream>
 #include <string>
 
-namespace tessera::text {
+namespace tessera {
 
 inline std::filesystem::path reference_folder() {
   if (const char* folder = std::getenv("TESSERA_REFERENCE_DIR")) return folder;
@@ -26,9 +26,9 @@ inline std::string read_reference(const std::filesystem::path& name) {
   return text.str();
 }
 
-}  // namespace tessera::text
+}  // namespace tessera
 
-#define TESSERA_SKIP_WITHOUT_REFERENCE(name)                                            \
-  if (!std::filesystem::exists(::tessera::text::reference_folder() / (name)))           \
-  GTEST_SKIP() << "no reference data: " << ::tessera::text::reference_folder() / (name) \
+#define TESSERA_SKIP_WITHOUT_REFERENCE(name)                                      \
+  if (!std::filesystem::exists(::tessera::reference_folder() / (name)))           \
+  GTEST_SKIP() << "no reference data: " << ::tessera::reference_folder() / (name) \
                << " is absent; set TESSERA_REFERENCE_DIR"

@@ -11,7 +11,7 @@
 
 #include "tessera/base/check.h"
 
-namespace tessera::kernels::testing {
+namespace tessera {
 
 class TemporaryFolder {
  public:
@@ -44,4 +44,4 @@ inline void write_file(const std::filesystem::path& path, const std::string& byt
       .write(bytes.data(), static_cast<std::streamsize>(bytes.size()));
 }
 
-}  // namespace tessera::kernels::testing
+}  // namespace tessera

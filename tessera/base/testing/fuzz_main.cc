@@ -6,7 +6,7 @@
 #include <iterator>
 #include <random>
 
-#include "tessera/text/fuzz_target.h"
+#include "tessera/base/testing/fuzz_target.h"
 
 namespace {
 
