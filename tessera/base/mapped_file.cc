@@ -7,60 +7,12 @@
 #include <sys/stat.h>
 #include <unistd.h>
 
-#include <cerrno>
-#include <cstdlib>
-#include <string>
-#include <system_error>
+#include <algorithm>
 #include <utility>
 
+#include "tessera/base/atomic_file.h"
+
 namespace tessera {
-namespace {
-
-/// Takes errno of the call that just failed.
-Error system_error(std::string_view call, const std::filesystem::path& path,
-                   std::source_location where = std::source_location::current()) {
-  const int number = errno;
-  return make_error(
-      number == ENOENT ? ErrorCode::not_found : ErrorCode::io,
-      fmt::format("{} {}: {}", call, path.string(), std::generic_category().message(number)),
-      where);
-}
-
-class FileDescriptor {
- public:
-  explicit FileDescriptor(int number) : number_(number) {}
-  ~FileDescriptor() {
-    if (number_ >= 0) ::close(number_);
-  }
-  FileDescriptor(const FileDescriptor&) = delete;
-  FileDescriptor& operator=(const FileDescriptor&) = delete;
-
-  int number() const { return number_; }
-  bool ok() const { return number_ >= 0; }
-  int close() { return ::close(std::exchange(number_, -1)); }
-
- private:
-  int number_;
-};
-
-Result<> write_and_sync(FileDescriptor& file, const std::filesystem::path& path,
-                        std::span<const std::byte> bytes) {
-  while (!bytes.empty()) {
-    const ssize_t written = ::write(file.number(), bytes.data(), bytes.size());
-    if (written < 0) {
-      if (errno == EINTR) continue;
-      return system_error("write", path);
-    }
-    bytes = bytes.subspan(static_cast<size_t>(written));
-  }
-  if (::fchmod(file.number(), 0644) != 0) return system_error("chmod", path);
-  if (::fsync(file.number()) != 0) return system_error("sync", path);
-  if (file.close() != 0) return system_error("close", path);
-  return {};
-}
-
-}  // namespace
-
 Result<MappedFile> MappedFile::open(const std::filesystem::path& path) {
   FileDescriptor file(::open(path.c_str(), O_RDONLY | O_CLOEXEC));
   if (!file.ok()) return system_error("open", path);
@@ -106,24 +58,9 @@ void MappedFile::dont_need(size_t offset, size_t length) const {
 }
 
 Result<> write_file_atomic(const std::filesystem::path& path, std::span<const std::byte> bytes) {
-  std::string temporary = path.string() + ".XXXXXX";
-  FileDescriptor file(::mkostemp(temporary.data(), O_CLOEXEC));
-  if (!file.ok()) return system_error("create", temporary);
-  if (Result<> written = write_and_sync(file, temporary, bytes); !written.ok()) {
-    ::unlink(temporary.c_str());
-    return written;
-  }
-  if (::rename(temporary.c_str(), path.c_str()) != 0) {
-    Error error = system_error("rename to", path);
-    ::unlink(temporary.c_str());
-    return error;
-  }
-  // The new name itself must survive a crash too; not every file system lets a folder be synced.
-  const std::filesystem::path folder = path.has_parent_path() ? path.parent_path() : ".";
-  if (FileDescriptor opened(::open(folder.c_str(), O_RDONLY | O_DIRECTORY | O_CLOEXEC));
-      opened.ok())
-    (void)::fsync(opened.number());
-  return {};
+  TESSERA_ASSIGN(AtomicFile file, AtomicFile::create(path));
+  TESSERA_TRY(file.write(bytes));
+  return file.commit();
 }
 
 Result<> write_file_atomic(const std::filesystem::path& path, std::string_view text) {

@@ -1,0 +1,38 @@
+// SPDX-License-Identifier: Apache-2.0
+// A file that appears whole or not at all: written beside its path, synced, then renamed.
+#pragma once
+
+#include <cstddef>
+#include <filesystem>
+#include <span>
+#include <string>
+
+#include "tessera/base/file_descriptor.h"
+#include "tessera/base/result.h"
+
+namespace tessera {
+
+/// Movable. Without commit() the destructor removes what was written. Safe with concurrent writers:
+/// the last commit wins.
+class AtomicFile {
+ public:
+  /// The folder of `path` must exist.
+  static Result<AtomicFile> create(const std::filesystem::path& path);
+
+  AtomicFile(AtomicFile&& other) noexcept;
+  AtomicFile& operator=(AtomicFile&& other) noexcept;
+  ~AtomicFile();
+
+  /// Appends.
+  Result<> write(std::span<const std::byte> bytes);
+  Result<> commit();
+
+ private:
+  AtomicFile() = default;
+
+  std::filesystem::path path_;
+  std::string temporary_;  // empty once there is nothing to remove
+  FileDescriptor file_;
+};
+
+}  // namespace tessera

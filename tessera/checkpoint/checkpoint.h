@@ -1,0 +1,60 @@
+// SPDX-License-Identifier: Apache-2.0
+// A checkpoint of safetensors files, mapped read-only: opening reads headers only.
+#pragma once
+
+#include <cstdint>
+#include <filesystem>
+#include <optional>
+#include <span>
+#include <string>
+#include <string_view>
+#include <vector>
+
+#include "tessera/base/mapped_file.h"
+#include "tessera/base/result.h"
+#include "tessera/checkpoint/tensor.h"
+
+namespace tessera::checkpoint {
+
+class Checkpoint {
+ public:
+  struct Shard {
+    std::filesystem::path path;
+    MappedFile file;
+    int tensors = 0;
+    int unlisted = 0;  // in the file, but not there by the index: they are left out
+  };
+
+  /// `path` is a folder with model.safetensors.index.json, with model.safetensors, or with exactly
+  /// one other .safetensors file; or one such file or index itself. The index decides which file
+  /// a tensor is in. Errors name the file and give the numbers: not_found (nothing there; all
+  /// missing shards at once), corrupt, unsupported (a dtype), io.
+  static Result<Checkpoint> open(const std::filesystem::path& path);
+
+  /// Sorted by name. Their data lives as long as the checkpoint.
+  std::span<const Tensor> tensors() const { return tensors_; }
+  /// Null when there is none of that name.
+  const Tensor* find(std::string_view name) const;
+
+  std::span<const Shard> shards() const { return shards_; }
+  /// Sum over all tensors, without headers.
+  uint64_t tensor_bytes() const { return tensor_bytes_; }
+  /// What the index says that sum is.
+  std::optional<uint64_t> declared_bytes() const { return declared_bytes_; }
+
+  /// Hints for the pages of a tensor: read them soon; they may leave memory.
+  void will_need(const Tensor& tensor) const;
+  void dont_need(const Tensor& tensor) const;
+
+ private:
+  static Result<Checkpoint> open_index(const std::filesystem::path& path);
+  static Result<Checkpoint> open_file(const std::filesystem::path& path);
+  void finish();
+
+  std::vector<Shard> shards_;
+  std::vector<Tensor> tensors_;
+  uint64_t tensor_bytes_ = 0;
+  std::optional<uint64_t> declared_bytes_;
+};
+
+}  // namespace tessera::checkpoint
