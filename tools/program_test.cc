@@ -1,76 +1,18 @@
 // SPDX-License-Identifier: Apache-2.0
 // Runs the real programs: output, error texts and exit codes.
-#include <gtest/gtest.h>
-#include <stdlib.h>
-#include <sys/wait.h>
+#include "tools/program_run.h"
 
-#include <array>
-#include <cstdio>
-#include <filesystem>
-#include <fstream>
 #include <nlohmann/json.hpp>
-#include <string>
 
+namespace tessera {
 namespace {
-
-namespace fs = std::filesystem;
-
-struct Output {
-  int exit_code = -1;
-  std::string text;  // stdout and stderr
-};
-
-/// Runs a shell command line.
-Output shell(const std::string& command) {
-  Output output;
-  FILE* pipe = ::popen(("( " + command + " ) 2>&1").c_str(), "r");
-  if (pipe == nullptr) return output;
-  std::array<char, 4096> part;
-  for (size_t n; (n = std::fread(part.data(), 1, part.size(), pipe)) > 0;)
-    output.text.append(part.data(), n);
-  const int status = ::pclose(pipe);
-  output.exit_code = WIFEXITED(status) ? WEXITSTATUS(status) : -1;
-  return output;
-}
-
-class ProgramTest : public ::testing::Test {
- protected:
-  static void SetUpTestSuite() {
-    std::string name = (fs::temp_directory_path() / "tessera-cli-XXXXXX").string();
-    ASSERT_NE(::mkdtemp(name.data()), nullptr);
-    folder_ = name;
-    ::setenv("TESSERA_CACHE_DIR", (folder_ / "cache").c_str(), 1);
-  }
-  static void TearDownTestSuite() { fs::remove_all(folder_); }
-
-  static Output tessera(const std::string& arguments) {
-    return shell(std::string(std::getenv("TESSERA_PROGRAM")) + " " + arguments);
-  }
-  static Output tessera_rt(const std::string& arguments) {
-    return shell(std::string(std::getenv("TESSERA_RT_PROGRAM")) + " " + arguments);
-  }
-  /// A wrong use: exit code 2 and this one line.
-  static void expect_usage(const std::string& arguments, const std::string& text) {
-    const Output output = tessera(arguments);
-    EXPECT_EQ(output.exit_code, 2) << arguments;
-    EXPECT_EQ(output.text, text + "\n") << arguments;
-  }
-  static std::string path(const std::string& name) { return (folder_ / name).string(); }
-
-  static fs::path folder_;
-};
-fs::path ProgramTest::folder_;
-
-bool contains(const Output& output, const std::string& text) {
-  return output.text.find(text) != std::string::npos;
-}
 
 TEST_F(ProgramTest, HelpNamesEveryCommand) {
   for (const char* arguments : {"", "--help"}) {
     const Output output = tessera(arguments);
     EXPECT_EQ(output.exit_code, 0);
-    for (const char* command :
-         {"chips", "ops list", "ops show", "ops test", "ops bench", "pack", "doctor", "tour"})
+    for (const char* command : {"chips", "ops list", "ops show", "ops test", "ops bench", "pack",
+                                "tokenize", "prompt render", "prompt parse", "doctor", "tour"})
       EXPECT_TRUE(contains(output, std::string("  ") + command)) << command << "\n" << output.text;
   }
   const Output help = tessera("ops test --help");
@@ -179,11 +121,8 @@ TEST_F(ProgramTest, DamagedAndMissingPacksAreReported) {
     std::ifstream file(pack, std::ios::binary);
     bytes.assign(std::istreambuf_iterator<char>(file), {});
   }
-  const auto write = [&](const std::string& content) {
-    std::ofstream(pack, std::ios::binary) << content;
-  };
   const std::string use = "ops test --chip null --op rms_norm --pack ";
-  write(bytes.substr(0, bytes.size() / 2));
+  write("damaged.pack", bytes.substr(0, bytes.size() / 2));
   Output output = tessera_rt(use + pack);
   EXPECT_EQ(output.exit_code, 1);
   EXPECT_TRUE(contains(output, "tessera-rt: pack " + pack + ": truncated: the index ends at byte"))
@@ -191,7 +130,7 @@ TEST_F(ProgramTest, DamagedAndMissingPacksAreReported) {
   EXPECT_TRUE(contains(output, "make it again with `tessera pack`"));
   std::string changed = bytes;
   for (size_t i = 64; i < bytes.size() / 2; i += 16) changed[i] ^= 1;
-  write(changed);
+  write("damaged.pack", changed);
   output = tessera_rt(use + pack);
   EXPECT_EQ(output.exit_code, 1);
   EXPECT_TRUE(contains(output, "the checksum of the image of rms_norm.")) << output.text;
@@ -226,3 +165,4 @@ TEST_F(ProgramTest, TheRuntimeProgramLinksNoCompiler) {
 }
 
 }  // namespace
+}  // namespace tessera

@@ -26,6 +26,7 @@ struct OptionSpec {
 struct PositionalSpec {
   std::string_view name;  // "NAME"
   std::string_view help;
+  bool required = true;
 };
 
 /// What was given on the command line, by the long name without dashes ("chip") or the positional's

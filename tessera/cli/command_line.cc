@@ -77,7 +77,7 @@ class Parser {
     for (const PositionalSpec& spec : command.positionals) {
       auto* option =
           app->add_option(std::string(spec.name), texts_.emplace_back(), std::string(spec.help));
-      option->required();
+      option->required(spec.required);
       option->type_name("");
       leaf.options.emplace_back(spec.name, option);
     }
