@@ -13,7 +13,7 @@
 
 namespace {
 
-using tessera::compiler::cpu::CpuTarget;
+using tessera::compiler::CpuTarget;
 
 void registerLowering(llvm::StringRef name, llvm::StringRef description, const CpuTarget& target) {
   static std::vector<std::unique_ptr<mlir::PassPipelineRegistration<>>> kept;

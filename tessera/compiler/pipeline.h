@@ -3,7 +3,7 @@
 #pragma once
 
 #include "tessera/base/result.h"
-#include "tessera/compiler/lowering/cpu/cpu_target.h"
+#include "tessera/compiler/lowering/lanes/cpu_target.h"
 #include "tessera/compiler/lowering/simt/passes.h"
 #include "tessera/compiler/machine.h"
 #include "tessera/compiler/stage_timer.h"
@@ -15,7 +15,7 @@ namespace tessera::compiler {
 struct CpuMachine {
   std::string format;  // of the image: "elf.x86-64"
   Machine machine;
-  cpu::CpuTarget target;
+  CpuTarget target;
   std::vector<std::string> requiredFeatures;  // DeviceInfo::features the code relies on
 };
 

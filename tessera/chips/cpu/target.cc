@@ -27,7 +27,7 @@ CpuMachine describe(const IsaLevel& level) {
   result.format = "elf.x86-64";
   result.machine.triple = "x86_64-unknown-linux-gnu";
   result.machine.cpu = std::string(level.arch.substr(level.arch.find(':') + 1));
-  compiler::cpu::CpuTarget& target = result.target;
+  compiler::CpuTarget& target = result.target;
   target.isX86 = true;
   target.hasAvx512 = has("avx512f") && has("avx512bw") && has("avx512dq") && has("avx512vl");
   target.hasAvx2 = has("avx2");

@@ -5,7 +5,7 @@
 
 #include "tessera/base/check.h"
 #include "tessera/compiler/lowering/cpu/kernel_lowering.h"
-#include "tessera/compiler/lowering/cpu/math.h"
+#include "tessera/compiler/lowering/lanes/math.h"
 
 namespace tessera::compiler::cpu {
 

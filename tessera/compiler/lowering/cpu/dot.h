@@ -14,8 +14,8 @@
 #include "llvm/ADT/SmallVector.h"
 #include "mlir/IR/Value.h"
 #include "tessera/base/dtype.h"
-#include "tessera/compiler/lowering/cpu/cpu_target.h"
-#include "tessera/compiler/lowering/cpu/emitter.h"
+#include "tessera/compiler/lowering/lanes/cpu_target.h"
+#include "tessera/compiler/lowering/lanes/emitter.h"
 
 namespace tessera::compiler::cpu {
 

@@ -9,7 +9,7 @@
 
 #include "tessera/base/dtype.h"
 #include "tessera/base/result.h"
-#include "tessera/compiler/lowering/cpu/cpu_target.h"
+#include "tessera/compiler/lowering/lanes/cpu_target.h"
 #include "tessera/compiler/machine.h"
 
 namespace tessera::compiler::cpu {

@@ -4,7 +4,7 @@
 #include "llvm/ADT/TypeSwitch.h"
 #include "tessera/base/check.h"
 #include "tessera/compiler/ir/tile_dialect.h"
-#include "tessera/compiler/lowering/cpu/elementwise.h"
+#include "tessera/compiler/lowering/lanes/elementwise.h"
 #include "tessera/compiler/passes/consumers.h"
 
 namespace tessera::compiler::cpu {

@@ -8,8 +8,8 @@
 
 #include "llvm/ADT/DenseMap.h"
 #include "mlir/IR/Operation.h"
-#include "tessera/compiler/lowering/cpu/emitter.h"
-#include "tessera/compiler/lowering/cpu/memory_format.h"
+#include "tessera/compiler/lowering/lanes/emitter.h"
+#include "tessera/compiler/lowering/lanes/memory_format.h"
 
 namespace tessera::compiler::cpu {
 

@@ -4,7 +4,7 @@
 #include "llvm/ADT/TypeSwitch.h"
 #include "mlir/Dialect/SCF/IR/SCF.h"
 #include "tessera/base/check.h"
-#include "tessera/compiler/lowering/cpu/elementwise.h"
+#include "tessera/compiler/lowering/lanes/elementwise.h"
 #include "tessera/compiler/passes/passes.h"
 
 namespace tessera::compiler::cpu {

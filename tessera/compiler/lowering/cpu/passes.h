@@ -4,7 +4,7 @@
 #include <memory>
 
 #include "mlir/Pass/Pass.h"
-#include "tessera/compiler/lowering/cpu/cpu_target.h"
+#include "tessera/compiler/lowering/lanes/cpu_target.h"
 
 namespace tessera::compiler::cpu {
 

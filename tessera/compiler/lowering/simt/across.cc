@@ -3,7 +3,7 @@
 #include "llvm/Support/MathExtras.h"
 #include "mlir/Dialect/SCF/IR/SCF.h"
 #include "tessera/base/check.h"
-#include "tessera/compiler/lowering/cpu/conversions.h"
+#include "tessera/compiler/lowering/lanes/conversions.h"
 #include "tessera/compiler/lowering/simt/kernel_lowering.h"
 
 namespace tessera::compiler::simt {
@@ -259,7 +259,7 @@ Value KernelLowering::product(Operation* op, const Point& out, Value k) {
     const lang::TileType type = typeOf(operand);
     const Value value = evaluate(operand, pointFrom(type.shape, index));
     if (type.dtype == DType::f32 || type.dtype == DType::i32) return value;
-    return cpu::convert(e_, type.dtype, type.dtype == DType::i8 ? DType::i32 : DType::f32, value);
+    return convert(e_, type.dtype, type.dtype == DType::i8 ? DType::i32 : DType::f32, value);
   };
   const Value m = out.index[0], n = out.index[1];
   if (auto dot = llvm::dyn_cast<DotOp>(op)) {

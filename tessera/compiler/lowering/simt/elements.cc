@@ -3,7 +3,7 @@
 #include "llvm/Support/MathExtras.h"
 #include "mlir/Dialect/SCF/IR/SCF.h"
 #include "tessera/base/check.h"
-#include "tessera/compiler/lowering/cpu/elementwise.h"
+#include "tessera/compiler/lowering/lanes/elementwise.h"
 #include "tessera/compiler/lowering/simt/kernel_lowering.h"
 
 namespace tessera::compiler::simt {
@@ -120,11 +120,11 @@ Value KernelLowering::evaluateLazy(Operation* op, Value tile, const Point& point
   if (auto iota = llvm::dyn_cast<IotaOp>(op)) return point.index[iota.getAxis()];
   if (auto load = llvm::dyn_cast<LoadOp>(op)) return loadElement(load, point);
   if (auto gather = llvm::dyn_cast<GatherOp>(op)) return gatherElement(gather, point);
-  if (!cpu::isElementwise(op)) return evaluateShape(op, tile, point);
+  if (!isElementwise(op)) return evaluateShape(op, tile, point);
   llvm::SmallVector<Value> operands;
   for (Value operand : op->getOperands()) operands.push_back(evaluate(operand, point));
   if (auto lookup = llvm::dyn_cast<LookupOp>(op)) return lookupEntry(e_, lookup, operands[0]);
-  return cpu::emitElementwise(e_, op, operands);
+  return emitElementwise(e_, op, operands);
 }
 
 /// Operations that only move elements.

@@ -224,7 +224,7 @@ LogicalResult KernelLowering::lowerIf(IfOp branch) {
 mlir::FailureOr<int64_t> emitThreadCode(mlir::OpBuilder& builder, ThreadMemory& memory,
                                         KernelOp kernel, mlir::Block* entry,
                                         const SimtTarget& target) {
-  const cpu::CpuTarget scalars = {.lanes = 1, .hasFma = true};
+  const CpuTarget scalars = {.lanes = 1, .hasFma = true};
   Emitter emitter(builder, kernel.getLoc(), scalars, entry);
   KernelLowering lowering(emitter, memory, kernel, target.threads);
   if (mlir::failed(lowering.run())) return mlir::failure();

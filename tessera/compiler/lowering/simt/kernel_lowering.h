@@ -7,14 +7,12 @@
 #include "llvm/ADT/DenseMap.h"
 #include "mlir/Support/LogicalResult.h"
 #include "tessera/compiler/ir/tile_dialect.h"
-#include "tessera/compiler/lowering/cpu/emitter.h"
+#include "tessera/compiler/lowering/lanes/emitter.h"
 #include "tessera/compiler/lowering/simt/passes.h"
 #include "tessera/compiler/lowering/simt/placement.h"
 #include "tessera/compiler/lowering/simt/thread_memory.h"
 
 namespace tessera::compiler::simt {
-
-using cpu::Emitter;  // scalar arithmetic, shared by both lowerings
 
 /// One element of a tile, as seen by the thread that computes it.
 struct Point {

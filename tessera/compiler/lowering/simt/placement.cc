@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
 #include "tessera/compiler/lowering/simt/placement.h"
 
-#include "tessera/compiler/lowering/cpu/elementwise.h"
+#include "tessera/compiler/lowering/lanes/elementwise.h"
 
 namespace tessera::compiler::simt {
 namespace {
@@ -38,7 +38,7 @@ bool readsWhatIsWritten(KernelOp kernel, Operation* op) {
 
 }  // namespace
 
-bool keepsOrder(Operation* op) { return cpu::isElementwise(op) || llvm::isa<ReshapeOp>(op); }
+bool keepsOrder(Operation* op) { return isElementwise(op) || llvm::isa<ReshapeOp>(op); }
 
 Placement::Placement(KernelOp kernel) : kernel_(kernel) {
   findRoots();

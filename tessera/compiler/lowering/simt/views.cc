@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
 // Reading and writing elements of views.
 #include "mlir/Dialect/SCF/IR/SCF.h"
-#include "tessera/compiler/lowering/cpu/conversions.h"
+#include "tessera/compiler/lowering/lanes/conversions.h"
 #include "tessera/compiler/lowering/simt/kernel_lowering.h"
 
 namespace tessera::compiler::simt {
@@ -79,8 +79,7 @@ Value KernelLowering::readElement(int64_t view, const Element& element, int64_t 
   if (dtype == DType::f32)
     other = e_.floatBits(type, static_cast<uint32_t>(fill));
   else if (is_float(dtype))
-    other =
-        cpu::convert(e_, DType::f32, dtype, e_.floatBits(e_.f32(), static_cast<uint32_t>(fill)));
+    other = convert(e_, DType::f32, dtype, e_.floatBits(e_.f32(), static_cast<uint32_t>(fill)));
   else
     other = e_.integer(type, fill);
   scf::YieldOp::create(e_.builder, e_.loc, other);

@@ -1,12 +1,12 @@
 // SPDX-License-Identifier: Apache-2.0
-#include "tessera/compiler/lowering/cpu/conversions.h"
+#include "tessera/compiler/lowering/lanes/conversions.h"
 
 #include <cmath>
 
 #include "tessera/base/check.h"
-#include "tessera/compiler/lowering/cpu/memory_format.h"
+#include "tessera/compiler/lowering/lanes/memory_format.h"
 
-namespace tessera::compiler::cpu {
+namespace tessera::compiler {
 
 namespace arith = mlir::arith;
 using arith::CmpIPredicate;
@@ -196,4 +196,4 @@ Value convert(Emitter& e, DType from, DType to, Value value) {
   return isUnsigned ? e.zeroExtend(value, element) : e.signExtend(value, element);
 }
 
-}  // namespace tessera::compiler::cpu
+}  // namespace tessera::compiler

@@ -4,9 +4,9 @@
 // infinities and NaN are treated as IEEE 754 wants.
 #pragma once
 
-#include "tessera/compiler/lowering/cpu/emitter.h"
+#include "tessera/compiler/lowering/lanes/emitter.h"
 
-namespace tessera::compiler::cpu {
+namespace tessera::compiler {
 
 mlir::Value emitExp(Emitter& e, mlir::Value x);
 mlir::Value emitExp2(Emitter& e, mlir::Value x);
@@ -22,4 +22,4 @@ mlir::Value divide(Emitter& e, mlir::Value a, mlir::Value b);
 mlir::Value minFloat(Emitter& e, mlir::Value a, mlir::Value b);
 mlir::Value maxFloat(Emitter& e, mlir::Value a, mlir::Value b);
 
-}  // namespace tessera::compiler::cpu
+}  // namespace tessera::compiler

@@ -1,5 +1,5 @@
 // SPDX-License-Identifier: Apache-2.0
-#include "tessera/compiler/lowering/cpu/elementwise.h"
+#include "tessera/compiler/lowering/lanes/elementwise.h"
 
 #include <bit>
 #include <cstring>
@@ -7,11 +7,11 @@
 #include "tessera/base/check.h"
 #include "tessera/compiler/ir/node_form.h"
 #include "tessera/compiler/ir/tile_dialect.h"
-#include "tessera/compiler/lowering/cpu/conversions.h"
-#include "tessera/compiler/lowering/cpu/math.h"
-#include "tessera/compiler/lowering/cpu/memory_format.h"
+#include "tessera/compiler/lowering/lanes/conversions.h"
+#include "tessera/compiler/lowering/lanes/math.h"
+#include "tessera/compiler/lowering/lanes/memory_format.h"
 
-namespace tessera::compiler::cpu {
+namespace tessera::compiler {
 
 namespace arith = mlir::arith;
 using arith::CmpFPredicate;
@@ -183,4 +183,4 @@ Value emitElementwise(Emitter& e, mlir::Operation* op, ArrayRef<Value> operands)
   return binaryOp(e, opcode, dtype, operands[0], operands[1]);
 }
 
-}  // namespace tessera::compiler::cpu
+}  // namespace tessera::compiler

@@ -1,9 +1,10 @@
 // SPDX-License-Identifier: Apache-2.0
-// What the cpu lowering knows of a processor. It steers instruction selection only; a feature that
+// What the code of both lowerings knows of a processor; to it a thread of a simt chip is one with a
+// single lane. It steers instruction selection only; a feature that
 // is missing here is never used, one that is set must be in the target features handed to LLVM.
 #pragma once
 
-namespace tessera::compiler::cpu {
+namespace tessera::compiler {
 
 struct CpuTarget {
   int lanes = 4;  // f32 elements of a native register: 4, 8 or 16
@@ -19,4 +20,4 @@ struct CpuTarget {
   int registerBytes() const { return 4 * lanes; }
 };
 
-}  // namespace tessera::compiler::cpu
+}  // namespace tessera::compiler

@@ -1,5 +1,5 @@
 // SPDX-License-Identifier: Apache-2.0
-// Short names for the operations the cpu lowering is made of. Values are scalars or 1-D vectors;
+// Short names for the operations both lowerings are made of. Values are scalars or 1-D vectors;
 // all arithmetic here takes either, a vector of one lane is always a scalar. Pointers are !llvm.ptr
 // and offsets are bytes.
 #pragma once
@@ -13,9 +13,9 @@
 #include "llvm/ADT/SmallVector.h"
 #include "mlir/Dialect/Arith/IR/Arith.h"
 #include "mlir/IR/Builders.h"
-#include "tessera/compiler/lowering/cpu/cpu_target.h"
+#include "tessera/compiler/lowering/lanes/cpu_target.h"
 
-namespace tessera::compiler::cpu {
+namespace tessera::compiler {
 
 class Emitter {
  public:
@@ -131,4 +131,4 @@ class Emitter {
   mlir::Block* entry_;  // of the function: allocas live there
 };
 
-}  // namespace tessera::compiler::cpu
+}  // namespace tessera::compiler

@@ -4,9 +4,9 @@
 #pragma once
 
 #include "tessera/base/dtype.h"
-#include "tessera/compiler/lowering/cpu/emitter.h"
+#include "tessera/compiler/lowering/lanes/emitter.h"
 
-namespace tessera::compiler::cpu {
+namespace tessera::compiler {
 
 /// `code` holds register lanes (memory_format.h) of a storage float.
 mlir::Value decodeFloat(Emitter& e, DType from, mlir::Value code);
@@ -15,4 +15,4 @@ mlir::Value encodeFloat(Emitter& e, DType to, mlir::Value value);
 /// Opcode cast.
 mlir::Value convert(Emitter& e, DType from, DType to, mlir::Value value);
 
-}  // namespace tessera::compiler::cpu
+}  // namespace tessera::compiler

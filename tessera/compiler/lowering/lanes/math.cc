@@ -1,5 +1,5 @@
 // SPDX-License-Identifier: Apache-2.0
-#include "tessera/compiler/lowering/cpu/math.h"
+#include "tessera/compiler/lowering/lanes/math.h"
 
 #include <cmath>
 #include <limits>
@@ -7,7 +7,7 @@
 
 #include "mlir/Dialect/Math/IR/Math.h"
 
-namespace tessera::compiler::cpu {
+namespace tessera::compiler {
 
 namespace arith = mlir::arith;
 using arith::CmpFPredicate;
@@ -204,4 +204,4 @@ Value maxFloat(Emitter& e, Value a, Value b) {
   return e.select(e.compare(CmpFPredicate::UNO, a, a), a, larger);
 }
 
-}  // namespace tessera::compiler::cpu
+}  // namespace tessera::compiler

@@ -3,9 +3,9 @@
 #pragma once
 
 #include "mlir/IR/Operation.h"
-#include "tessera/compiler/lowering/cpu/emitter.h"
+#include "tessera/compiler/lowering/lanes/emitter.h"
 
-namespace tessera::compiler::cpu {
+namespace tessera::compiler {
 
 /// Opcodes neg to fma, and lookup and random_bits.
 bool isElementwise(mlir::Operation* op);
@@ -13,4 +13,4 @@ bool isElementwise(mlir::Operation* op);
 /// `operands` are register lanes (memory_format.h) of one shape.
 mlir::Value emitElementwise(Emitter& e, mlir::Operation* op, llvm::ArrayRef<mlir::Value> operands);
 
-}  // namespace tessera::compiler::cpu
+}  // namespace tessera::compiler

@@ -1,5 +1,5 @@
 // SPDX-License-Identifier: Apache-2.0
-#include "tessera/compiler/lowering/cpu/emitter.h"
+#include "tessera/compiler/lowering/lanes/emitter.h"
 
 #include <cstring>
 
@@ -13,7 +13,7 @@
 #include "mlir/IR/Matchers.h"
 #include "tessera/base/check.h"
 
-namespace tessera::compiler::cpu {
+namespace tessera::compiler {
 
 namespace arith = mlir::arith;
 namespace LLVM = mlir::LLVM;
@@ -329,4 +329,4 @@ void Emitter::ifThen(Value condition, llvm::function_ref<void()> then) {
   then();
 }
 
-}  // namespace tessera::compiler::cpu
+}  // namespace tessera::compiler

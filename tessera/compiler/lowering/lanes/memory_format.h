@@ -10,9 +10,9 @@
 #pragma once
 
 #include "tessera/base/dtype.h"
-#include "tessera/compiler/lowering/cpu/emitter.h"
+#include "tessera/compiler/lowering/lanes/emitter.h"
 
-namespace tessera::compiler::cpu {
+namespace tessera::compiler {
 
 /// A number of which a part is known: dynamic + constant (dynamic may be null).
 struct Index {
@@ -61,4 +61,4 @@ mlir::Value splatConstant(Emitter& e, DType dtype, int64_t bits, int64_t lanes);
 /// The same as it lies in memory, in the low bits; f4e2m1: in both nibbles.
 uint64_t memoryPattern(DType dtype, int64_t bits);
 
-}  // namespace tessera::compiler::cpu
+}  // namespace tessera::compiler

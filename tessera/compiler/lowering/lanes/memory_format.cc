@@ -1,5 +1,5 @@
 // SPDX-License-Identifier: Apache-2.0
-#include "tessera/compiler/lowering/cpu/memory_format.h"
+#include "tessera/compiler/lowering/lanes/memory_format.h"
 
 #include <bit>
 
@@ -7,7 +7,7 @@
 #include "tessera/base/check.h"
 #include "tessera/base/float_formats.h"
 
-namespace tessera::compiler::cpu {
+namespace tessera::compiler {
 
 namespace arith = mlir::arith;
 using llvm::SmallVector;
@@ -183,4 +183,4 @@ Value splatConstant(Emitter& e, DType dtype, int64_t bits, int64_t lanes) {
   return e.integer(type, static_cast<int64_t>(pattern));
 }
 
-}  // namespace tessera::compiler::cpu
+}  // namespace tessera::compiler
