@@ -17,10 +17,7 @@ constexpr int64_t kFp8Block = 128, kFp4Block = 32;
 
 int64_t blocks(int64_t count, int64_t block) { return (count + block - 1) / block; }
 
-double scale_value(std::byte code) {
-  const int exponent = std::to_integer<int>(code);
-  return exponent == 255 ? NAN : std::ldexp(1.0, exponent - 127);
-}
+double scale_value(uint8_t code) { return code == 255 ? NAN : std::ldexp(1.0, code - 127); }
 
 template <auto decode, size_t N>
 const std::array<double, N>& code_table() {
@@ -44,6 +41,7 @@ Matrix::Matrix(const StoredTensor& codes, const StoredTensor* scales, int64_t ro
 }
 
 void Matrix::decode_row(int64_t row, std::span<double> into) const {
+  const auto& scales = code_table<scale_value, 256>();
   switch (kind_) {
     case Kind::f32:
       for (int64_t i = 0; i < cols_; ++i) {
@@ -61,18 +59,18 @@ void Matrix::decode_row(int64_t row, std::span<double> into) const {
       return;
     case Kind::fp8: {
       const auto& values = code_table<decode_e4m3, 256>();
-      const std::byte* scales = scales_ + row / kFp8Block * scale_cols_;
+      const std::byte* row_scales = scales_ + row / kFp8Block * scale_cols_;
       for (int64_t i = 0; i < cols_; ++i)
         into[i] = values[std::to_integer<int>(codes_[row * cols_ + i])] *
-                  scale_value(scales[i / kFp8Block]);
+                  scales[std::to_integer<int>(row_scales[i / kFp8Block])];
       return;
     }
     case Kind::fp4: {
       const auto& values = code_table<decode_e2m1, 16>();
-      const std::byte* scales = scales_ + row * scale_cols_;
+      const std::byte* row_scales = scales_ + row * scale_cols_;
       for (int64_t i = 0; i < cols_; i += 2) {
         const int pair = std::to_integer<int>(codes_[(row * cols_ + i) / 2]);
-        const double scale = scale_value(scales[i / kFp4Block]);
+        const double scale = scales[std::to_integer<int>(row_scales[i / kFp4Block])];
         into[i] = values[pair & 15] * scale;
         into[i + 1] = values[pair >> 4] * scale;
       }
