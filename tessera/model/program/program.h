@@ -1,0 +1,61 @@
+// SPDX-License-Identifier: Apache-2.0
+// A list of operator calls whose temporaries share one arena, ready to run or to be captured. Built
+// by program_builder.h. Running it only fills addresses into ready slots: nothing is allocated.
+#pragma once
+
+#include <cstdint>
+#include <memory>
+#include <span>
+#include <string>
+#include <vector>
+
+#include "tessera/ops/frame/prepared.h"
+#include "tessera/runtime/buffer.h"
+#include "tessera/runtime/graph.h"
+#include "tessera/runtime/stream.h"
+
+namespace tessera::model {
+
+/// Consecutive calls under one name, with what they read, write and compute at least.
+struct ProgramSection {
+  std::string name;
+  size_t first = 0, last = 0;  // calls [first, last)
+  ops::Cost cost;
+};
+
+class Program {
+ public:
+  /// Bytes bind() needs.
+  int64_t arena_bytes() const { return arena_bytes_; }
+  size_t call_count() const { return calls_.size(); }
+  /// Launches of one run.
+  size_t kernel_count() const;
+  std::span<const ProgramSection> sections() const { return sections_; }
+
+  /// Temporaries lie in `arena` from now on; graphs captured before stay with the old one. An arena
+  /// may serve many programs as long as only one runs at a time. Too small a buffer is an error.
+  Result<void> bind(const runtime::Buffer& arena);
+
+  /// Queues every call.
+  Result<void> run(runtime::Stream& stream) const { return run(stream, 0, calls_.size()); }
+  /// Queues calls [first, last), which a program bound before may do part by part.
+  Result<void> run(runtime::Stream& stream, size_t first, size_t last) const;
+  /// The whole program as one graph; the arena must outlive it.
+  Result<std::unique_ptr<runtime::Graph>> capture(runtime::Stream& stream) const;
+
+ private:
+  friend class ProgramBuilder;
+  struct Call {
+    std::shared_ptr<const ops::PreparedOp> op;
+    std::vector<uint64_t> addresses;    // of tensors; of those in the arena once bound
+    std::vector<int64_t> arena_offset;  // of tensors; -1: elsewhere or absent
+    int64_t workspace_offset = 0;
+    uint64_t workspace = 0;
+  };
+  std::vector<Call> calls_;
+  std::vector<ProgramSection> sections_;
+  int64_t arena_bytes_ = 0;
+  bool bound_ = false;
+};
+
+}  // namespace tessera::model

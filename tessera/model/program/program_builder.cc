@@ -1,0 +1,164 @@
+// SPDX-License-Identifier: Apache-2.0
+#include "tessera/model/program/program_builder.h"
+
+#include <fmt/format.h>
+
+#include <algorithm>
+
+namespace tessera::model {
+
+Value ProgramBuilder::add(ops::TensorDesc desc, int storage, int64_t byte_offset) {
+  tensors_.push_back({std::move(desc), storage, byte_offset});
+  return {static_cast<int32_t>(tensors_.size()) - 1};
+}
+
+Value ProgramBuilder::bound(ops::TensorDesc desc, uint64_t address) {
+  storages_.push_back({.address = address});
+  return add(std::move(desc), static_cast<int>(storages_.size()) - 1, 0);
+}
+
+Value ProgramBuilder::temporary(DType dtype, Shape shape) {
+  storages_.push_back({.bytes = size_in_bytes(dtype, shape.numel())});
+  return add({dtype, shape}, static_cast<int>(storages_.size()) - 1, 0);
+}
+
+Value ProgramBuilder::reshaped(Value value, Shape shape) {
+  const Tensor& tensor = tensors_[static_cast<size_t>(value.id)];
+  TESSERA_CHECK(tensor.desc.strides.empty() && tensor.desc.shape.numel() == shape.numel(),
+                "{} seen as {}", tensor.desc.shape.to_string(), shape.to_string());
+  return add({tensor.desc.dtype, shape}, tensor.storage, tensor.byte_offset);
+}
+
+Value ProgramBuilder::narrowed(Value value, int dim, int64_t start, int64_t extent) {
+  const Tensor tensor = tensors_[static_cast<size_t>(value.id)];
+  const Shape& shape = tensor.desc.shape;
+  TESSERA_CHECK(dim < shape.rank() && start >= 0 && extent >= 0 && start + extent <= shape[dim],
+                "[{}, {}) of dimension {} of {}", start, start + extent, dim, shape.to_string());
+  ops::TensorDesc desc = tensor.desc;
+  const int64_t offset = size_in_bytes(desc.dtype, start * desc.stride(dim));
+  if (dim > 0 && desc.strides.empty()) {
+    const auto dense = shape.dense_strides();
+    desc.strides.assign(dense.begin(), dense.begin() + shape.rank());
+  }
+  desc.shape[dim] = extent;
+  return add(std::move(desc), tensor.storage, tensor.byte_offset + offset);
+}
+
+const ops::TensorDesc& ProgramBuilder::desc(Value value) const {
+  TESSERA_CHECK(value, "an absent value has no shape");
+  return tensors_[static_cast<size_t>(value.id)].desc;
+}
+
+void ProgramBuilder::section(std::string name) {
+  if (!sections_.empty()) sections_.back().last = calls_.size();
+  sections_.push_back({std::move(name), calls_.size(), calls_.size(), {}});
+}
+
+void ProgramBuilder::call(std::string_view op, std::initializer_list<Operand> operands,
+                          std::initializer_list<Attribute> attributes) {
+  if (error_) return;
+  error_ = try_call(op, operands, attributes);
+  if (error_)
+    error_->context.push_back(fmt::format("call {}{}", calls_.size(),
+                                          sections_.empty() ? "" : " in " + sections_.back().name));
+}
+
+std::optional<Error> ProgramBuilder::try_call(std::string_view op,
+                                              std::span<const Operand> operands,
+                                              std::span<const Attribute> attributes) {
+  auto found = ops::find_operator(op);
+  if (!found.ok()) return std::move(found).error();
+  const ops::Signature& signature = *(*found)->signature;
+  std::vector<Value> values(signature.tensors.size());
+  for (const Operand& operand : operands) {
+    const auto spec = std::find_if(signature.tensors.begin(), signature.tensors.end(),
+                                   [&](const auto& s) { return s.name == operand.name; });
+    if (spec == signature.tensors.end())
+      return invalid_argument(fmt::format("{}: no tensor {}", op, operand.name));
+    values[static_cast<size_t>(spec - signature.tensors.begin())] = operand.value;
+  }
+  std::vector<std::optional<ops::TensorDesc>> descs;
+  for (Value value : values) descs.push_back(value ? std::optional(desc(value)) : std::nullopt);
+  std::map<std::string, double> numbers;
+  for (const Attribute& attribute : attributes) numbers.emplace(attribute.name, attribute.value);
+  auto problem = ops::Problem::from_tensors(signature, std::move(descs), std::move(numbers));
+  if (!problem.ok()) return std::move(problem).error();
+  if (auto error = note_uses(signature, values)) return error;
+  if (!sections_.empty()) {
+    const ops::Cost cost = (*found)->cost(*problem);
+    sections_.back().cost.bytes_read += cost.bytes_read;
+    sections_.back().cost.bytes_written += cost.bytes_written;
+    sections_.back().cost.flops += cost.flops;
+  }
+  uses_.push_back({*found, std::move(*problem)});
+  calls_.push_back({std::move(values)});
+  return std::nullopt;
+}
+
+std::optional<Error> ProgramBuilder::note_uses(const ops::Signature& signature,
+                                               std::span<const Value> operands) {
+  const int number = static_cast<int>(calls_.size());
+  for (size_t i = 0; i < operands.size(); ++i) {
+    if (!operands[i]) continue;
+    Storage& storage =
+        storages_[static_cast<size_t>(tensors_[static_cast<size_t>(operands[i].id)].storage)];
+    if (storage.first < 0 && storage.bytes >= 0 &&
+        signature.tensors[i].access == ops::Access::kRead)
+      return internal_error(fmt::format("{} reads {}, a temporary that nothing has written",
+                                        signature.name, signature.tensors[i].name));
+    if (storage.first < 0) storage.first = number;
+    storage.last = number;
+  }
+  return std::nullopt;
+}
+
+std::vector<ArenaBlock> ProgramBuilder::blocks(std::span<const int64_t> workspaces) const {
+  std::vector<ArenaBlock> all;
+  for (const Storage& storage : storages_)
+    all.push_back(
+        {storage.first < 0 ? 0 : std::max<int64_t>(storage.bytes, 0), storage.first, storage.last});
+  for (size_t i = 0; i < workspaces.size(); ++i)
+    all.push_back({workspaces[i], static_cast<int>(i), static_cast<int>(i)});
+  return all;
+}
+
+Result<int64_t> ProgramBuilder::arena_bytes() const {
+  if (error_) return Error(*error_);
+  return plan_arena(blocks(operators_.workspace_bytes(uses_))).bytes;
+}
+
+Result<Program> ProgramBuilder::build() && {
+  if (error_) return std::move(*error_);
+  if (!sections_.empty()) sections_.back().last = calls_.size();
+  TESSERA_ASSIGN(auto prepared, operators_.get(uses_));
+  std::vector<int64_t> workspaces;
+  for (const auto& op : prepared) workspaces.push_back(op->workspace_bytes());
+  const ArenaPlan plan = plan_arena(blocks(workspaces));
+
+  Program program;
+  program.arena_bytes_ = plan.bytes;
+  program.sections_ = std::move(sections_);
+  for (size_t i = 0; i < calls_.size(); ++i) {
+    Program::Call call;
+    call.op = std::move(prepared[i]);
+    for (Value value : calls_[i].operands) {
+      uint64_t address = 0;
+      int64_t offset = -1;
+      if (value) {
+        const Tensor& tensor = tensors_[static_cast<size_t>(value.id)];
+        const Storage& storage = storages_[static_cast<size_t>(tensor.storage)];
+        if (storage.bytes < 0)
+          address = storage.address + static_cast<uint64_t>(tensor.byte_offset);
+        else
+          offset = plan.offsets[static_cast<size_t>(tensor.storage)] + tensor.byte_offset;
+      }
+      call.addresses.push_back(address);
+      call.arena_offset.push_back(offset);
+    }
+    call.workspace_offset = plan.offsets[storages_.size() + i];
+    program.calls_.push_back(std::move(call));
+  }
+  return program;
+}
+
+}  // namespace tessera::model

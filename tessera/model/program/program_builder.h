@@ -1,0 +1,99 @@
+// SPDX-License-Identifier: Apache-2.0
+// Writes a Program: values are tensors, calls are operators over them by the names of their
+// signatures.
+//
+//   ProgramBuilder b(operators);
+//   Value x = b.bound({DType::bf16, {T, D}}, buffer->address());
+//   Value y = b.temporary(DType::bf16, {T, D});
+//   b.call("rms_norm", {{"x", x}, {"w", w}, {"y", y}}, {{"eps", 1e-6}});
+//   TESSERA_ASSIGN(Program program, std::move(b).build());
+//
+// Mistakes (shapes that contradict, a temporary that is read before it is written) are kept and
+// reported by build(), the first one with its call.
+#pragma once
+
+#include <initializer_list>
+#include <optional>
+#include <string>
+#include <string_view>
+#include <vector>
+
+#include "tessera/model/program/arena_plan.h"
+#include "tessera/model/program/operator_store.h"
+#include "tessera/model/program/program.h"
+
+namespace tessera::model {
+
+/// A tensor of a program; the default one stands for an optional tensor left out.
+struct Value {
+  int32_t id = -1;
+  explicit operator bool() const { return id >= 0; }
+};
+
+class ProgramBuilder {
+ public:
+  struct Operand {
+    std::string_view name;
+    Value value;
+  };
+  struct Attribute {
+    std::string_view name;
+    double value;
+  };
+
+  explicit ProgramBuilder(OperatorStore& operators) : operators_(operators) {}
+
+  /// Memory that exists before the program and outlives it: weights, caches, tables, results.
+  Value bound(ops::TensorDesc desc, uint64_t address);
+  /// Dense memory of the arena, from the first call that names it to the last.
+  Value temporary(DType dtype, Shape shape);
+  /// The same elements in another shape; dense values only.
+  Value reshaped(Value value, Shape shape);
+  /// Elements [start, start + extent) of one dimension.
+  Value narrowed(Value value, int dim, int64_t start, int64_t extent);
+  const ops::TensorDesc& desc(Value value) const;
+  DType dtype(Value value) const { return desc(value).dtype; }
+  const Shape& shape(Value value) const { return desc(value).shape; }
+
+  /// Calls that follow count under this name.
+  void section(std::string name);
+  /// Appends an operator. Operands not named are absent optional tensors.
+  void call(std::string_view op, std::initializer_list<Operand> operands,
+            std::initializer_list<Attribute> attributes = {});
+
+  /// Bytes of the arena build() would ask for; compiles nothing.
+  Result<int64_t> arena_bytes() const;
+  /// Fetches or compiles every operator in parallel.
+  Result<Program> build() &&;
+
+ private:
+  struct Tensor {
+    ops::TensorDesc desc;
+    int storage;          // index into storages_
+    int64_t byte_offset;  // from its start
+  };
+  struct Storage {
+    uint64_t address = 0;       // of a bound one
+    int64_t bytes = -1;         // of a temporary; -1: bound
+    int first = -1, last = -1;  // calls that name it
+  };
+  struct Call {
+    std::vector<Value> operands;  // by tensor of the signature
+  };
+  Value add(ops::TensorDesc desc, int storage, int64_t byte_offset);
+  std::optional<Error> try_call(std::string_view op, std::span<const Operand> operands,
+                                std::span<const Attribute> attributes);
+  std::optional<Error> note_uses(const ops::Signature& signature, std::span<const Value> operands);
+  /// Blocks of the temporaries in use, then the workspace of every call.
+  std::vector<ArenaBlock> blocks(std::span<const int64_t> workspaces) const;
+
+  OperatorStore& operators_;
+  std::vector<Tensor> tensors_;
+  std::vector<Storage> storages_;
+  std::vector<Call> calls_;
+  std::vector<OperatorUse> uses_;  // by call
+  std::vector<ProgramSection> sections_;
+  std::optional<Error> error_;
+};
+
+}  // namespace tessera::model
