@@ -22,11 +22,12 @@ struct QNormRope {
             "q <- rope(head_rms_norm(q)): the norm rounds to bf16 (at every step, or once with "
             "exact_fp32 = "
             "1), the rotation rounds its 64 dimensions once more\n"
-            "q [T, H, D] bf16, positions [T], cos and sin [P, 32] f32",
+            "q [T, H, D] bf16, positions [T] (left out: row t of the tables), cos and sin [P, 32] "
+            "f32",
         .source = "model.py:498-499",
         .tensors = {inout("q", "T,H,D", {DType::bf16, DType::f32}),
-                    in("positions", "T", {DType::i32, DType::i64}), in("cos", "P,32", {DType::f32}),
-                    in("sin", "P,32", {DType::f32})},
+                    optional(in("positions", "T", {DType::i32, DType::i64})),
+                    in("cos", "P,32", {DType::f32}), in("sin", "P,32", {DType::f32})},
         .attributes = {{"eps", 1e-6}, {"exact_fp32", 0}},
         .dynamic_dims = {"T", "P"},
     };
@@ -35,13 +36,14 @@ struct QNormRope {
   static void plan(PlanBuilder& b) {
     const RowTiling t = HeadRmsNorm::head_tiling(b);
     const double eps = b.attribute("eps");
-    const bool exact = b.attribute("exact_fp32") != 0;
+    const bool exact = b.attribute("exact_fp32") != 0, placed = b.has("positions");
     const DType to = b.dtype("q");
     const int64_t start = b.dim("D") - Rope::kDims;
     b.kernel("heads", {t.programs(b.dim("H")), b.dim("T")},
-             {b.tensor("q"), b.tensor("positions"), b.tensor("cos"), b.tensor("sin")},
+             {b.tensor("q"), Rope::positions_arg(b), b.tensor("cos"), b.tensor("sin")},
              [=](KernelBuilder& k, View q, View positions, View cos, View sin) {
-               const Tile token = k.program_id(1), position = load_scalar(positions, {token}, -1);
+               const Tile token = k.program_id(1);
+               const Tile position = Rope::table_row(placed, positions, token);
                const Tile c = load(cos, {position, 0}, {1, Rope::kPairs});
                const Tile s = load(sin, {position, 0}, {1, Rope::kPairs});
                const View nope = q.bounded(2, start);
@@ -72,7 +74,7 @@ struct QNormRope {
         const double scale = step(1 / std::sqrt(step(mean + r.attribute("eps"))));
         const auto normed = [&](int64_t d) { return r.in("q").at({t, h, d}) * scale; };
         for (int64_t d = 0; d < start; ++d) r.out("q").set({t, h, d}, normed(d));
-        const auto p = static_cast<int64_t>(r.in("positions").at({t}));
+        const int64_t p = Rope::table_row(r, t);
         for (int64_t i = 0; i < 32; ++i) {
           const double c = r.in("cos").at({p, i}), s = r.in("sin").at({p, i});
           const double x = normed(start + 2 * i), y = normed(start + 2 * i + 1);
@@ -95,6 +97,12 @@ struct QNormRope {
         {{{"T", 2}, {"H", 128}, {"D", 512}, {"P", 64}}, i64, {}, false, true, "Pro"},
         {{{"T", 3}, {"H", 8}, {"D", 512}, {"P", 64}}, f32, exact},
         {{{"T", 17}, {"H", 5}, {"D", 512}, {"P", 64}}, bf16},
+        {{{"T", 9}, {"H", 4}, {"D", 128}, {"P", 9}},
+         {{"q", DType::bf16}},
+         {},
+         false,
+         true,
+         "tables of the step"},
         {{{"T", 5}, {"H", 3}, {"D", 100}, {"P", 9}},
          bf16,
          {{"eps", 0.5}},

@@ -48,21 +48,26 @@ struct RmsNorm {
     b.kernel("rows", {t.programs(b.dim("T"))},
              {b.tensor("x"), b.tensor("w"), streamed_if_large(b, "y", "T", width)},
              [t, eps, to, one_tile](KernelBuilder& k, View x, View w, View y) {
-               t.for_rows(k, x, [&](Tile row) {
-                 if (one_tile) {
-                   const Tile v = to_f32(load(x, {row, 0}, t.shape()));
-                   const Tile mean = reduce_sum(v * v, 1) / to_f32(x.extent(1));
-                   store(y, {row, 0},
-                         cast(v * rsqrt(mean + eps) * to_f32(load(w, {0}, {t.cols})), to));
-                   return;
-                 }
-                 const Tile scale = inverse_rms(k, x, row, t, eps);
-                 k.for_range(0, x.extent(1), t.cols, [&](Tile c) {
-                   const Tile v = to_f32(load(x, {row, c}, t.shape()));
-                   store(y, {row, c}, cast(v * scale * to_f32(load(w, {c}, {t.cols})), to));
-                 });
-               });
+               normalise(k, x, w, y, t, eps, to, one_tile);
              });
+  }
+
+  /// The rows of this program. `one_tile`: a tile holds whole rows.
+  static void normalise(KernelBuilder& k, const View& x, const View& w, const View& y,
+                        const RowTiling& t, double eps, DType to, bool one_tile) {
+    t.for_rows(k, x, [&](Tile row) {
+      if (one_tile) {
+        const Tile v = to_f32(load(x, {row, 0}, t.shape()));
+        const Tile mean = reduce_sum(v * v, 1) / to_f32(x.extent(1));
+        store(y, {row, 0}, cast(v * rsqrt(mean + eps) * to_f32(load(w, {0}, {t.cols})), to));
+        return;
+      }
+      const Tile scale = inverse_rms(k, x, row, t, eps);
+      k.for_range(0, x.extent(1), t.cols, [&](Tile c) {
+        const Tile v = to_f32(load(x, {row, c}, t.shape()));
+        store(y, {row, c}, cast(v * scale * to_f32(load(w, {c}, {t.cols})), to));
+      });
+    });
   }
 
   static void reference(const Reference& r) {

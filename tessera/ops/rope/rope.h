@@ -26,11 +26,12 @@ struct Rope {
             "(a, b) <- (a c - b s, a s + b c) in f32, rounded once\n"
             "x [T, H, D] bf16, positions [T], cos and sin [P, 32] f32. With y, x stays as it is "
             "and y "
-            "gets all D dimensions. A position outside the table gives zeros in the 64 dimensions.",
+            "gets all D dimensions. A position outside the table gives zeros in the 64 dimensions. "
+            "Without positions row t has the angles of table row t.",
         .source = "model.py:232",
         .tensors = {inout("x", "T,H,D", {DType::bf16, DType::f32}),
-                    in("positions", "T", {DType::i32, DType::i64}), in("cos", "P,32", {DType::f32}),
-                    in("sin", "P,32", {DType::f32}),
+                    optional(in("positions", "T", {DType::i32, DType::i64})),
+                    in("cos", "P,32", {DType::f32}), in("sin", "P,32", {DType::f32}),
                     optional(out("y", "T,H,D", {DType::bf16, DType::f32}))},
         .dynamic_dims = {"T", "P"},
     };
@@ -41,6 +42,20 @@ struct Rope {
     const auto [a, b] = lang::split(x);
     if (inverse) return lang::join(a * cos + b * sin, b * cos - a * sin);
     return lang::join(a * cos - b * sin, a * sin + b * cos);
+  }
+
+  // ---- positions, which may be left out: then token t has row t of the tables ----
+
+  /// The argument; another one takes its place, unread.
+  static Arg positions_arg(const PlanBuilder& b) {
+    return b.tensor(b.has("positions") ? "positions" : "cos");
+  }
+  /// The table row of one token.
+  static Tile table_row(bool has_positions, const View& positions, Tile token) {
+    return has_positions ? load_scalar(positions, {token}, -1) : token;
+  }
+  static int64_t table_row(const Reference& r, int64_t token) {
+    return r.has("positions") ? static_cast<int64_t>(r.in("positions").at({token})) : token;
   }
 
   struct Tiling {
@@ -63,14 +78,16 @@ struct Rope {
   static void plan_rotation(PlanBuilder& b, bool inverse) {
     const Tiling t = tiling(b);
     const int64_t start = b.dim("D") - kDims;
-    const bool in_place = !b.has("y");
+    const bool in_place = !b.has("y"), placed = b.has("positions");
     const DType to = in_place ? b.dtype("x") : b.dtype("y");
     const int64_t copy_tile = std::min(2 * b.caps().vector_tile, pow2_ceil(start));
     const auto body = [=](KernelBuilder& k, View x, View positions, View cos, View sin, View y) {
       for_program(k, 1, t.tokens_per_program, t.tokens, x.extent(0), [&](Tile token) {
         const auto angles = [&](const View& table) {
+          if (!placed)
+            return reshape(load(table, {token, 0}, {t.tokens, kPairs}), {t.tokens, 1, kPairs});
           if (t.tokens == 1)
-            return reshape(load(table, {load_scalar(positions, {token}, -1), 0}, {kPairs}),
+            return reshape(load(table, {table_row(true, positions, token), 0}, {kPairs}),
                            {1, 1, kPairs});
           const Tile rows = load(positions, {token}, {t.tokens}, -1);
           return reshape(gather(table, {0, 0}, rows, kPairs), {t.tokens, 1, kPairs});
@@ -90,7 +107,7 @@ struct Rope {
     };
     const std::vector<int64_t> grid = {programs_for(b.dim("H"), t.heads_per_program),
                                        programs_for(b.dim("T"), t.tokens_per_program)};
-    const Arg x = b.tensor("x"), positions = b.tensor("positions"), cos = b.tensor("cos"),
+    const Arg x = b.tensor("x"), positions = positions_arg(b), cos = b.tensor("cos"),
               sin = b.tensor("sin");
     if (in_place)
       b.kernel(
@@ -114,7 +131,7 @@ struct Rope {
         };
         if (r.has("y"))
           for (int64_t d = 0; d < width - 64; ++d) set(d, r.in("x").at({t, h, d}), 0);
-        const auto p = static_cast<int64_t>(r.in("positions").at({t}));
+        const int64_t p = table_row(r, t);
         for (int64_t i = 0; i < 32; ++i) {
           const int64_t d = width - 64 + 2 * i;
           const double a = r.in("x").at({t, h, d}), b = r.in("x").at({t, h, d + 1});
@@ -132,6 +149,7 @@ struct Rope {
     const Types i64 = {{"x", DType::bf16}, {"positions", DType::i64}};
     const Types copied = {{"x", DType::bf16}, {"positions", DType::i32}, {"y", DType::bf16}};
     const Types f32 = {{"x", DType::f32}, {"positions", DType::i32}};
+    const Types own = {{"x", DType::bf16}}, own_copied = {{"x", DType::f32}, {"y", DType::f32}};
     return {
         {{{"T", 1}, {"H", 64}, {"D", 512}, {"P", 100}}, bf16, {}, false, true, "Flash q"},
         {{{"T", 3}, {"H", 1}, {"D", 512}, {"P", 100}}, i64, {}, false, true, "kv"},
@@ -141,6 +159,9 @@ struct Rope {
         {{{"T", 5}, {"H", 7}, {"D", 100}, {"P", 20}}, copied},
         {{{"T", 33}, {"H", 2}, {"D", 512}, {"P", 40}}, copied},
         {{{"T", 3}, {"H", 5}, {"D", 192}, {"P", 20}}, f32},
+        {{{"T", 1}, {"H", 64}, {"D", 512}, {"P", 1}}, own, {}, false, true, "tables of the step"},
+        {{{"T", 19}, {"H", 3}, {"D", 128}, {"P", 17}}, own, {}, false, true, "tables too short"},
+        {{{"T", 21}, {"H", 2}, {"D", 100}, {"P", 21}}, own_copied},
         {{{"T", 0}, {"H", 64}, {"D", 512}, {"P", 10}}, bf16},
         bench_case({{"T", 1}, {"H", 64}, {"D", 512}, {"P", 4096}}, bf16),
         bench_case({{"T", 2048}, {"H", 64}, {"D", 512}, {"P", 4096}}, bf16),
@@ -157,6 +178,7 @@ struct Rope {
         in.tensor("cos").set({p, i}, std::cos(angle));
         in.tensor("sin").set({p, i}, std::sin(angle));
       }
+    if (!in.problem().has("positions")) return;
     HostTensor& positions = in.tensor("positions");
     for (int64_t t = 0; t < positions.numel(); ++t) {
       int64_t p = in.integer(0, table - 1);

@@ -30,7 +30,7 @@ struct RopeInverse {
   static void reference(const Reference& r) {
     const int64_t width = r.dim("D"), table = r.dim("P");
     for (int64_t t = 0; t < r.dim("T"); ++t) {
-      const auto p = static_cast<int64_t>(r.in("positions").at({t}));
+      const int64_t p = Rope::table_row(r, t);
       const bool inside = p >= 0 && p < table;
       for (int64_t h = 0; h < r.dim("H"); ++h) {
         Expected& to = r.out(r.has("y") ? "y" : "x");

@@ -21,11 +21,11 @@ struct RopeTable {
         .name = "rope_table",
         .family = "rope",
         .rows = "7",
-        .summary =
-            "Rotation angles of consecutive positions: cosine and sine of position times "
-            "frequency.",
+        .summary = "Rotation angles of positions: cosine and sine of position times frequency.",
         .formula =
-            "cos[r, i] = cos(a), sin[r, i] = sin(a), a = f32(f32(first + r) * freq[i]), i = 0..31: "
+            "cos[r, i] = cos(a), sin[r, i] = sin(a), a = f32(f32(p) * freq[i]), i = 0..31, p = "
+            "positions[r] (0 "
+            "where negative) or, without positions, first + r: "
             "the product "
             "is rounded to f32 (at 1M that moves the angle by 0.03, and the model was trained with "
             "it)\n"
@@ -33,9 +33,10 @@ struct RopeTable {
             "freq[i] * s, "
             "s = 1 - clamp((i - low) / (high - low), 0, 1), low and high from beta_fast and "
             "beta_slow over "
-            "`original` positions. All in f32. cos, sin [P, 32] f32; positions below 2^23.",
+            "`original` positions. All in f32. positions [P] i32 below 2^23, cos, sin [P, 32] f32.",
         .source = "model.py:200-230",
-        .tensors = {out("cos", "P,32", {DType::f32}), out("sin", "P,32", {DType::f32})},
+        .tensors = {optional(in("positions", "P", {DType::i32})), out("cos", "P,32", {DType::f32}),
+                    out("sin", "P,32", {DType::f32})},
         .attributes = {{"theta", 10000},
                        {"first", 0},
                        {"factor", 1},
@@ -73,17 +74,36 @@ struct RopeTable {
     return out;
   }
 
-  /// The angle modulo a turn, in (-pi, pi], for f32 angles from 0 to 2^23: the mantissa times 2^64
-  /// / 2 pi in 64-bit integers, whose overflow is the whole turns.
-  static Tile reduced(Tile angle) {
+  struct Turned {
+    Tile cos, sin;
+  };
+  /// For f32 angles from 0 to 2^23. The mantissa times 2^64 / 2 pi in 64-bit integers, whose
+  /// overflow is the whole turns, gives the nearest quarter turn and the rest, at most pi / 4: no
+  /// chip needs more than f32 for those.
+  static Turned turned(Tile angle) {
     constexpr int64_t kPerRadian = 0x28be60db9391054a;  // 2^64 / (2 pi)
     const Tile raw = bitcast(angle, DType::i32);
     const Tile exponent = 150 - (raw >> 23);  // angle = mantissa * 2^-exponent
     const Tile mantissa = cast((raw & 0x7fffff) | 0x800000, DType::i64);
     const Tile shift = cast(clamp(exponent, 0, 24), DType::i64);
     const Tile turns = mantissa * (kPerRadian >> shift);
+    const Tile nearest = (turns + (int64_t{1} << 61)) >> 62;  // quarter turns
     constexpr double kRadians = 2 * std::numbers::pi * 0x1p-64;
-    return select(angle < 1, angle, to_f32(turns) * kRadians);
+    const Tile is_small = angle < 0.5;  // and loses digits in the shift
+    const Tile rest = select(is_small, angle, to_f32(turns - (nearest << 62)) * kRadians);
+    const Tile quarter = select(is_small, 0, cast(nearest & 3, DType::i32));
+    // Taylor series: the next terms are below 2^-25.
+    const Tile square = rest * rest;
+    const Tile sine =
+        fma(rest * square,
+            fma(square, fma(square, fma(square, 1.0 / 362880, -1.0 / 5040), 1.0 / 120), -1.0 / 6),
+            rest);
+    const Tile cosine =
+        fma(square, fma(square, fma(square, fma(square, 1.0 / 40320, -1.0 / 720), 1.0 / 24), -0.5),
+            1.0);
+    const Tile swapped = (quarter & 1) == 1;
+    const Tile c = select(swapped, sine, cosine), s = select(swapped, cosine, sine);
+    return {select(((quarter + 1) & 2) == 2, -c, c), select((quarter & 2) == 2, -s, s)};
   }
 
   static void plan(PlanBuilder& b) {
@@ -93,20 +113,27 @@ struct RopeTable {
     const int64_t rows = std::clamp<int64_t>(b.caps().vector_tile / kPairs, 1, b.m_class("P"));
     const int64_t per_program =
         std::clamp<int64_t>(b.caps().program_grain / kPairs, rows, b.m_class("P"));
-    b.kernel("rows", {programs_for(b.dim("P"), per_program)}, {b.tensor("cos"), b.tensor("sin")},
-             {scalar_i64("first", static_cast<int64_t>(b.attribute("first")))},
-             [=](KernelBuilder& k, View cosine, View sine, Tile first) {
-               const Tile pair = k.iota({kPairs}, 0);
-               const std::span<const float, kPairs> all(freq);
-               const Tile f =
-                   select(pair < 16, lookup(all.first<16>(), pair), lookup(all.last<16>(), pair));
-               for_program(k, 0, per_program, rows, cosine.extent(0), [&](Tile row) {
-                 const Tile position = k.iota({rows, 1}, 0) + cast(first + row, DType::i32);
-                 const Tile angle = reduced(to_f32(position) * f);
-                 store(cosine, {row, 0}, cos(angle));
-                 store(sine, {row, 0}, sin(angle));
-               });
-             });
+    const bool placed = b.has("positions");
+    const auto body = [=](KernelBuilder& k, View positions, View cosine, View sine, Tile first) {
+      const Tile pair = k.iota({kPairs}, 0);
+      const std::span<const float, kPairs> all(freq);
+      const Tile f = select(pair < 16, lookup(all.first<16>(), pair), lookup(all.last<16>(), pair));
+      for_program(k, 0, per_program, rows, cosine.extent(0), [&](Tile row) {
+        const Tile position = placed ? max(reshape(load(positions, {row}, {rows}), {rows, 1}), 0)
+                                     : k.iota({rows, 1}, 0) + cast(first + row, DType::i32);
+        const Turned angle = turned(to_f32(position) * f);
+        store(cosine, {row, 0}, angle.cos);
+        store(sine, {row, 0}, angle.sin);
+      });
+    };
+    const std::vector<int64_t> grid = {programs_for(b.dim("P"), per_program)};
+    if (placed)
+      b.kernel("rows_of", grid, {b.tensor("positions"), b.tensor("cos"), b.tensor("sin")},
+               [body](KernelBuilder& k, View p, View c, View s) { body(k, p, c, s, {}); });
+    else
+      b.kernel("rows", grid, {b.tensor("cos"), b.tensor("sin")},
+               {scalar_i64("first", static_cast<int64_t>(b.attribute("first")))},
+               [body](KernelBuilder& k, View c, View s, Tile first) { body(k, {}, c, s, first); });
   }
 
   static void reference(const Reference& r) {
@@ -129,8 +156,9 @@ struct RopeTable {
         freq = stretched + kept;
       }
       for (int64_t p = 0; p < r.dim("P"); ++p) {
-        const float angle =
-            static_cast<float>(r.attribute("first") + static_cast<double>(p)) * freq;
+        const double position = r.has("positions") ? std::max(r.in("positions").at({p}), 0.0)
+                                                   : r.attribute("first") + static_cast<double>(p);
+        const float angle = static_cast<float>(position) * freq;
         r.out("cos").set({p, i}, std::cos(static_cast<double>(angle)));
         r.out("sin").set({p, i}, std::sin(static_cast<double>(angle)));
       }
@@ -155,8 +183,20 @@ struct RopeTable {
          true,
          "other ramp"},
         {{{"P", 0}}},
+        {{{"P", 70}}, {{"positions", DType::i32}}, yarn(0), false, true, "positions"},
+        {{{"P", 1}}, {{"positions", DType::i32}}, {}, false, true, "positions"},
+        bench_case({{"P", 1}}, {{"positions", DType::i32}}, yarn(0)),
+        bench_case({{"P", 512}}, {{"positions", DType::i32}}, yarn(0)),
         bench_case({{"P", 65536}}, {}, yarn(0)),
     };
+  }
+
+  static void fill(Inputs& in) {
+    if (!in.problem().has("positions")) return;
+    const int64_t some[] = {1048575, -1, 0, 1, 4093, 8388607};
+    HostTensor& positions = in.tensor("positions");
+    for (int64_t t = 0; t < positions.numel(); ++t)
+      positions.set({t}, static_cast<double>(t < 6 ? some[t] : in.integer(0, 1 << (t % 21))));
   }
 
   /// cos and sin of arguments within a turn, to 2 ulp of 1; the reduction adds the rounding of pi *
