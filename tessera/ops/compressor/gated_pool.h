@@ -4,9 +4,9 @@
 
 #include <algorithm>
 #include <cmath>
-#include <limits>
 #include <vector>
 
+#include "tessera/ops/compressor/kernels/softmax_mean.h"
 #include "tessera/ops/frame/operator.h"
 #include "tessera/ops/tiling.h"
 
@@ -42,25 +42,19 @@ struct GatedPool {
     const bool has_ape = b.has("ape");
     const DType to = b.dtype("y");
     const auto body = [=](KernelBuilder& k, View kv, View score, View y, View ape) {
-      constexpr double kNone = -std::numeric_limits<double>::infinity();
       const Tile col = k.program_id(0) * cols, window = k.program_id(1);
       const TileShape shape = {rows, cols};
-      const auto logits = [&](Tile slot) {
-        const Tile s = load(score, {window, slot, col}, shape, kNone);
-        return has_ape ? s + load(ape, {slot, col}, shape) : s;
+      const auto walk = [&](auto carried, auto step) {
+        return k.for_range(0, kv.extent(1), rows, carried, [&](Tile slot, auto... c) {
+          const auto logit = [&] {
+            const Tile s = load(score, {window, slot, col}, shape, compressor::kNoScore);
+            return has_ape ? s + load(ape, {slot, col}, shape) : s;
+          };
+          const auto value = [&] { return load(kv, {window, slot, col}, shape); };
+          return step(logit, value, lang::carry(c...));
+        });
       };
-      const auto [tops] =
-          k.for_range(0, kv.extent(1), rows, lang::carry(k.constant(DType::f32, shape, kNone)),
-                      [&](Tile slot, Tile top) { return lang::carry(max(top, logits(slot))); });
-      const Tile top = reduce_max(tops, 0);
-      const auto [weights, sums] = k.for_range(
-          0, kv.extent(1), rows,
-          lang::carry(k.zeros(DType::f32, shape), k.zeros(DType::f32, shape)),
-          [&](Tile slot, Tile weight, Tile sum) {
-            const Tile w = exp(logits(slot) - top);
-            return lang::carry(weight + w, fma(w, load(kv, {window, slot, col}, shape), sum));
-          });
-      store(y, {window, col}, cast(reduce_sum(sums, 0) / reduce_sum(weights, 0), to));
+      store(y, {window, col}, cast(compressor::softmax_mean(k, shape, walk), to));
     };
     const std::vector<int64_t> grid = {programs_for(width, cols), b.dim("C")};
     if (has_ape)

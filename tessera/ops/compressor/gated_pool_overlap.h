@@ -5,9 +5,9 @@
 #include <algorithm>
 #include <array>
 #include <cmath>
-#include <limits>
 #include <vector>
 
+#include "tessera/ops/compressor/kernels/softmax_mean.h"
 #include "tessera/ops/frame/operator.h"
 #include "tessera/ops/tiling.h"
 
@@ -51,7 +51,7 @@ struct GatedPoolOverlap {
     const DType to = b.dtype("y");
     const auto body = [=](KernelBuilder& k, View kv, View score, View y, View ape, View prev_kv,
                           View prev_score) {
-      constexpr double kNone = -std::numeric_limits<double>::infinity();
+      using compressor::kNoScore;
       const Tile col = k.program_id(0) * cols, window = k.program_id(1);
       const Tile half = y.extent(1);
       const auto slot = [&](const View& from, int64_t r, bool previous, double fill) {
@@ -65,25 +65,22 @@ struct GatedPoolOverlap {
       for (int64_t i = 0; i < 2 * kRatio; ++i) {
         const bool previous = i < kRatio;
         const int64_t r = i % kRatio;
-        Tile value = slot(kv, r, previous, 0), logit = slot(score, r, previous, kNone);
+        Tile value = slot(kv, r, previous, 0), logit = slot(score, r, previous, kNoScore);
         if (has_ape)
           logit = logit + (previous ? state(ape, r, 0) : load(ape, {r, half + col}, {cols}));
         if (previous && has_prev) {
           value = select(window == 0, state(prev_kv, r, 0), value);
-          logit = select(window == 0, state(prev_score, r, kNone), logit);
+          logit = select(window == 0, state(prev_score, r, kNoScore), logit);
         }
         values[static_cast<size_t>(i)] = value;
         logits[static_cast<size_t>(i)] = logit;
       }
-      Tile top = logits[0];
-      for (const Tile& logit : logits) top = max(top, logit);
-      Tile weights = k.zeros(DType::f32, {cols}), sum = weights;
-      for (size_t i = 0; i < logits.size(); ++i) {
-        const Tile w = exp(logits[i] - top);
-        weights = weights + w;
-        sum = fma(w, values[i], sum);
-      }
-      store(y, {window, col}, cast(sum / weights, to));
+      const auto walk = [&](auto carried, auto step) {
+        for (size_t i = 0; i < logits.size(); ++i)
+          carried = step([&] { return logits[i]; }, [&] { return values[i]; }, carried);
+        return carried;
+      };
+      store(y, {window, col}, cast(compressor::softmax_mean(k, {cols}, walk), to));
     };
     const std::vector<int64_t> grid = {programs_for(width, cols), b.dim("C")};
     const Arg kv = b.tensor("kv"), score = b.tensor("score"), y = b.tensor("y");
