@@ -8,6 +8,7 @@
 #include <vector>
 
 #include "tessera/base/float_formats.h"
+#include "tessera/ops/attention/kernels/quantised_row.h"
 #include "tessera/ops/frame/operator.h"
 #include "tessera/ops/tiling.h"
 
@@ -18,20 +19,26 @@ struct SparseAttention {
     return {
         .name = "sparse_attention",
         .family = "attention",
-        .rows = "37",
+        .rows = "37,41",
         .summary = "attention over gathered rows with a sink in the denominator",
         .formula =
             "s[h,j] = q[t,h] . kv[i_j] * scale for i_j = indices[t,j] >= 0; m_h = max_j s[h,j]; p "
             "= exp(s - m) "
-            "in f32; out[t,h] = sum_j bf16(p[h,j]) kv[i_j] / (sum_j p[h,j] + exp(sink[h] - m_h)), "
-            "one rounding "
-            "to bf16; 0 where all indices are -1. q bf16 [T,H,D], kv bf16 [R,D] (K = V, shared by "
-            "the heads), "
-            "indices i32 [T,N], sink f32 [H], out bf16 [T,H,D].",
+            "in f32; out[t,h] = sum_j rnd(p[h,j]) kv[i_j] / (sum_j p[h,j] + exp(sink[h] - m_h)), "
+            "one rounding; "
+            "0 where all indices are -1; rnd rounds to bf16, with f32 not at all. q [T,H,D], kv "
+            "[R,D] (K = V, "
+            "shared by the heads) and out [T,H,D] are bf16 or f32, all the same; indices i32 "
+            "[T,N], sink f32 "
+            "[H]. Instead of kv the rows may be kv_quantised u8 [R,B] as kv_quant_insert writes "
+            "them (D a power "
+            "of two of at least 128): the same bits as with the rows that kv_dequantise gives.",
         .source = "kernel.py:277-352 sparse_attn_kernel, model.py:528-539",
-        .tensors = {in("q", "T,H,D", {DType::bf16}), in("kv", "R,D", {DType::bf16}),
+        .tensors = {in("q", "T,H,D", {DType::bf16, DType::f32}),
+                    optional(in("kv", "R,D", {DType::bf16, DType::f32})),
                     in("indices", "T,N", {DType::i32}), in("sink", "H", {DType::f32}),
-                    out("out", "T,H,D", {DType::bf16})},
+                    out("out", "T,H,D", {DType::bf16, DType::f32}),
+                    optional(in("kv_quantised", "R,B", {DType::u8}))},
         .attributes = {{"scale", 0.04419417382415922}},  // 512^-0.5
         .dynamic_dims = {"T", "R", "N"},
     };
@@ -43,7 +50,30 @@ struct SparseAttention {
   struct Sizes {
     int64_t heads, width, keys;
     double scale;
+    DType dtype;
   };
+
+  /// The rows: kv, or the parts of the quantised ones.
+  struct Rows {
+    View kv, codes = {}, rope = {}, scales = {};
+    bool quantised = false;
+  };
+  /// [keys, width] of dtype.
+  static Tile keys_at(KernelBuilder& k, const Sizes& z, const Rows& rows, Tile index) {
+    if (!rows.quantised) return gather(rows.kv, {0, 0}, index, z.width);
+    constexpr int64_t kBlock = QuantisedRow::kBlock;
+    const int64_t blocks = z.width / kBlock;
+    const TileShape shape = {z.keys, blocks, kBlock};
+    // The last block's codes are other bytes of the row; its values are the ones with rope.
+    const Tile codes = gather(rows.codes, {0, 0}, index, z.width);
+    const Tile scales = gather(rows.scales, {0, 0}, index, blocks, 1);
+    const Tile rope = gather(rows.rope, {0, 0}, index, kBlock);
+    const Tile scaled =
+        to_f32(reshape(codes, shape)) * reshape(to_f32(scales), {z.keys, blocks, 1});
+    const Tile is_last = k.iota({1, blocks, 1}, 1) == static_cast<int>(blocks - 1);
+    const Tile all = select(is_last, to_f32(reshape(rope, {z.keys, 1, kBlock})), scaled);
+    return cast(reshape(all, {z.keys, z.width}), z.dtype);
+  }
 
   /// The softmax so far: maximum and sum [heads, 1], and the weighted sum of rows [heads, width].
   struct Partial {
@@ -66,7 +96,7 @@ struct SparseAttention {
   }
 
   /// Online softmax over indices [lo, hi) for the heads from h on.
-  static Partial attend(KernelBuilder& k, const Sizes& z, const View& q, const View& kv,
+  static Partial attend(KernelBuilder& k, const Sizes& z, const View& q, const Rows& kv,
                         const View& indices, Tile t, Tile h, Tile lo, Tile hi) {
     const Tile query = load(q, {t, h, 0}, {z.heads, z.width});
     const Tile max0 = k.constant(DType::f32, {z.heads, 1}, kNever);
@@ -77,21 +107,21 @@ struct SparseAttention {
         lo, last_used(k, indices, t, lo, hi), z.keys, lang::carry(max0, sum0, rows0),
         [&](Tile j, Tile max_before, Tile sum, Tile rows) {
           const Tile index = load(seen, {t, j}, {z.keys}, -1);
-          const Tile key = gather(kv, {0, 0}, index, z.width);
+          const Tile key = keys_at(k, z, kv, index);
           Tile score = dot(query, key, k.zeros(DType::f32, {z.heads, z.keys})) * z.scale;
           score = select(reshape(index, {1, z.keys}) >= 0, score, kNever);
           const Tile max_now = max(max_before, reduce_max(score, 1));
           const Tile p = above(score, max_now), shrink = above(max_before, max_now);
           return lang::carry(max_now, sum * shrink + reduce_sum(p, 1),
-                             dot_kn(cast(p, DType::bf16), key, rows * shrink));
+                             dot_kn(cast(p, z.dtype), key, rows * shrink));
         });
     return {out[0], out[1], out[2]};
   }
 
   /// rows / (sum + exp(sink - max)); a token without keys has rows = 0 and gives 0.
-  static Tile finished(const Partial& p, Tile sink) {
+  static Tile finished(const Partial& p, Tile sink, DType dtype) {
     const Tile denominator = p.sum + above(sink, p.max);
-    return cast(select(p.sum > 0.0, p.rows / denominator, 0.0), DType::bf16);
+    return cast(select(p.sum > 0.0, p.rows / denominator, 0.0), dtype);
   }
 
   /// Keys a program takes when few tokens are split over their keys.
@@ -100,18 +130,38 @@ struct SparseAttention {
   static void plan(PlanBuilder& b) {
     const int64_t T = b.dim("T"), H = b.dim("H"), N = b.dim("N");
     const Sizes z{std::min(pow2_ceil(H), b.caps().dot(H).m), pow2_ceil(b.dim("D")),
-                  b.caps().attention_keys, b.attribute("scale")};
+                  b.caps().attention_keys, b.attribute("scale"), b.dtype("out")};
     const int64_t head_blocks = (H + z.heads - 1) / z.heads,
                   splits = (N + span(b.caps()) - 1) / span(b.caps());
     if (b.m_class("T") <= 8 && splits > 1) return plan_split(b, z, head_blocks, splits);
-    b.kernel(
-        "attend", {head_blocks, T},
-        {b.tensor("q"), b.tensor("kv"), b.tensor("indices"), b.tensor("sink"), b.tensor("out")},
-        [=](KernelBuilder& k, View q, View kv, View indices, View sink, View out) {
-          const Tile h = k.program_id(0) * z.heads, t = k.program_id(1);
-          const Partial p = attend(k, z, q, kv, indices, t, h, k.index(0), indices.extent(1));
-          store(out, {t, h, 0}, finished(p, reshape(load(sink, {h}, {z.heads}), {z.heads, 1})));
-        });
+    const auto body = [=](KernelBuilder& k, View q, const Rows& kv, View indices, View sink,
+                          View out) {
+      const Tile h = k.program_id(0) * z.heads, t = k.program_id(1);
+      const Partial p = attend(k, z, q, kv, indices, t, h, k.index(0), indices.extent(1));
+      store(out, {t, h, 0},
+            finished(p, reshape(load(sink, {h}, {z.heads}), {z.heads, 1}), z.dtype));
+    };
+    std::vector<Arg> args = row_args(b);
+    for (const char* name : {"q", "indices", "sink", "out"}) args.push_back(b.tensor(name));
+    if (b.has("kv"))
+      b.kernel("attend", {head_blocks, T}, args,
+               [body](KernelBuilder& k, View kv, View q, View indices, View sink, View out) {
+                 body(k, q, Rows{.kv = kv}, indices, sink, out);
+               });
+    else
+      b.kernel("attend_quantised", {head_blocks, T}, args,
+               [body](KernelBuilder& k, View codes, View rope, View scales, View q, View indices,
+                      View sink, View out) {
+                 body(k, q, Rows{{}, codes, rope, scales, true}, indices, sink, out);
+               });
+  }
+
+  /// The arguments behind Rows.
+  static std::vector<Arg> row_args(const PlanBuilder& b) {
+    if (b.has("kv")) return {b.tensor("kv")};
+    const QuantisedRow row{b.dim("D")};
+    const Arg kv = b.tensor("kv_quantised");
+    return {row.all_bytes_as_codes(kv), row.rope(kv), row.scales(kv)};
   }
 
   /// Programs share a token's keys; a second kernel joins their partial results in order.
@@ -121,19 +171,30 @@ struct SparseAttention {
     const Arg part_max = b.workspace("part_max", DType::f32, {T, splits, H, 1}, dynamic);
     const Arg part_sum = b.workspace("part_sum", DType::f32, {T, splits, H, 1}, dynamic);
     const Arg part_rows = b.workspace("part_rows", DType::f32, {T, splits, H, D}, dynamic);
-    b.kernel(
-        "part", {head_blocks, splits, T},
-        {b.tensor("q"), b.tensor("kv"), b.tensor("indices"), part_max.with_access(Access::kWrite),
-         part_sum.with_access(Access::kWrite), part_rows.with_access(Access::kWrite)},
-        [=](KernelBuilder& k, View q, View kv, View indices, View part_max, View part_sum,
-            View part_rows) {
-          const Tile h = k.program_id(0) * z.heads, split = k.program_id(1), t = k.program_id(2);
-          const Tile lo = split * keys, hi = min(lo + keys, indices.extent(1));
-          const Partial p = attend(k, z, q, kv, indices, t, h, lo, hi);
-          store(part_max, {t, split, h, 0}, p.max);
-          store(part_sum, {t, split, h, 0}, p.sum);
-          store(part_rows, {t, split, h, 0}, p.rows);
-        });
+    const auto body = [=](KernelBuilder& k, View q, const Rows& kv, View indices, View part_max,
+                          View part_sum, View part_rows) {
+      const Tile h = k.program_id(0) * z.heads, split = k.program_id(1), t = k.program_id(2);
+      const Tile lo = split * keys, hi = min(lo + keys, indices.extent(1));
+      const Partial p = attend(k, z, q, kv, indices, t, h, lo, hi);
+      store(part_max, {t, split, h, 0}, p.max);
+      store(part_sum, {t, split, h, 0}, p.sum);
+      store(part_rows, {t, split, h, 0}, p.rows);
+    };
+    std::vector<Arg> args = row_args(b);
+    for (const Arg& arg :
+         {b.tensor("q"), b.tensor("indices"), part_max.with_access(Access::kWrite),
+          part_sum.with_access(Access::kWrite), part_rows.with_access(Access::kWrite)})
+      args.push_back(arg);
+    if (b.has("kv"))
+      b.kernel("part", {head_blocks, splits, T}, args,
+               [body](KernelBuilder& k, View kv, View q, View indices, View most, View sum,
+                      View rows) { body(k, q, Rows{.kv = kv}, indices, most, sum, rows); });
+    else
+      b.kernel("part_quantised", {head_blocks, splits, T}, args,
+               [body](KernelBuilder& k, View codes, View rope, View scales, View q, View indices,
+                      View most, View sum, View rows) {
+                 body(k, q, Rows{{}, codes, rope, scales, true}, indices, most, sum, rows);
+               });
     const int64_t heads =
         std::min<int64_t>(z.heads, std::max<int64_t>(1, b.caps().program_grain / z.width));
     b.kernel(
@@ -156,7 +217,8 @@ struct SparseAttention {
                                    rows + load(part_rows, {t, s, h, 0}, {heads, z.width}) * factor);
               });
           store(out, {t, h, 0},
-                finished({most, all[0], all[1]}, reshape(load(sink, {h}, {heads}), {heads, 1})));
+                finished({most, all[0], all[1]}, reshape(load(sink, {h}, {heads}), {heads, 1}),
+                         z.dtype));
         });
   }
 
@@ -173,9 +235,26 @@ struct SparseAttention {
     return true;
   }
 
+  /// [R, D]
+  static std::vector<double> decoded_rows(const Reference& r) {
+    const int64_t R = r.dim("R"), D = r.dim("D");
+    const QuantisedRow layout{D};
+    std::vector<double> rows;
+    rows.reserve(static_cast<size_t>(R * D));
+    for (int64_t row = 0; row < R; ++row) {
+      const auto byte = [&](int64_t at) { return r.in("kv_quantised").at({row, at}); };
+      for (int64_t d = 0; d < D; ++d)
+        rows.push_back(r.has("kv") ? r.in("kv").at({row, d}) : layout.decoded(byte, d));
+    }
+    return rows;
+  }
+
   static void reference(const Reference& r) {
     const int64_t H = r.dim("H"), D = r.dim("D"), N = r.dim("N");
-    const HostTensor &q = r.in("q"), &kv = r.in("kv"), &indices = r.in("indices");
+    const bool narrow = r.problem().dtype("out") == DType::bf16;
+    const HostTensor &q = r.in("q"), &indices = r.in("indices");
+    const auto rows = decoded_rows(r);
+    const auto kv = [&](int64_t row, int64_t d) { return rows[static_cast<size_t>(row * D + d)]; };
     for (int64_t t = 0; t < r.dim("T"); ++t) {
       std::vector<int64_t> row(static_cast<size_t>(N));
       for (int64_t j = 0; j < N; ++j) row[j] = static_cast<int64_t>(indices.at({t, j}));
@@ -185,7 +264,7 @@ struct SparseAttention {
         for (size_t j = 0; j < row.size(); ++j) {
           if (row[j] < 0) continue;
           double dot = 0;
-          for (int64_t d = 0; d < D; ++d) dot += q.at({t, h, d}) * kv.at({row[j], d});
+          for (int64_t d = 0; d < D; ++d) dot += q.at({t, h, d}) * kv(row[j], d);
           score[j] = dot * r.attribute("scale");
           most = std::max(most, score[j]);
         }
@@ -195,18 +274,18 @@ struct SparseAttention {
         }
         double denominator = std::exp(r.in("sink").at({h}) - most);
         for (double s : score) denominator += std::exp(s - most);
-        const bool rounds = rounding_is_known(score, most);
+        const bool rounds = narrow && rounding_is_known(score, most);
         for (int64_t d = 0; d < D; ++d) {
           double sum = 0, magnitude = 0;
           for (size_t j = 0; j < row.size(); ++j) {
             if (row[j] < 0) continue;
             const double p = std::exp(score[j] - most);
-            const double term = (rounds ? bf16(p) : p) * kv.at({row[j], d});
+            const double term = (rounds ? bf16(p) : p) * kv(row[j], d);
             sum += term;
             magnitude += std::abs(term);
           }
           r.out("out").set({t, h, d}, sum / denominator,
-                           magnitude / denominator / (rounds ? 16 : 1));
+                           magnitude / denominator / (rounds ? 32 : 1));
         }
       }
     }
@@ -257,11 +336,16 @@ struct SparseAttention {
       }
     }
     if (note == "rounding") fill_rounding(in);
+    // Codes have a standard deviation of 64.
+    for (int64_t row = 0; p.has("kv_quantised") && in.test_case().test && row < R; ++row)
+      QuantisedRow{D}.fill(in, in.tensor("kv_quantised"), row, -6);
   }
 
   static std::vector<Case> cases() {
-    auto use = [](int64_t T, int64_t H, int64_t D, int64_t R, int64_t N, std::string note = {}) {
+    auto use = [](int64_t T, int64_t H, int64_t D, int64_t R, int64_t N, std::string note = {},
+                  DType dtype = DType::bf16) {
       return Case{.dims = {{"T", T}, {"H", H}, {"D", D}, {"R", R}, {"N", N}},
+                  .dtypes = {{"q", dtype}, {"kv", dtype}, {"out", dtype}},
                   .attributes = {{"scale", 1 / std::sqrt(static_cast<double>(D))}},
                   .note = std::move(note)};
     };
@@ -287,6 +371,20 @@ struct SparseAttention {
         use(0, 4, 64, 10, 10),
         use(2, 4, 64, 5, 0, "no index"),
     };
+    for (const Case& c : {use(1, 8, 512, 200, 190, "short", DType::f32),
+                          use(3, 8, 128, 300, 260, "holes", DType::f32),
+                          use(9, 4, 64, 100, 144, "rounding", DType::f32),
+                          use(9, 6, 48, 100, 65, "empty row", DType::f32)})
+      list.push_back(c);
+    const auto quantised = [](Case c) {
+      c.dims["B"] = QuantisedRow{c.dims["D"]}.bytes();
+      c.dtypes.erase("kv");
+      c.dtypes["kv_quantised"] = DType::u8;
+      return c;
+    };
+    for (const Case& c : {use(1, 8, 512, 100, 70), use(2, 8, 128, 300, 260, "holes"),
+                          use(9, 4, 128, 100, 65, "empty row")})
+      list.push_back(quantised(c));
     for (auto [T, N] : {std::pair<int64_t, int64_t>{1, 128},
                         {1, 640},
                         {1, 1152},
@@ -299,18 +397,24 @@ struct SparseAttention {
       c.bench = true;
       c.test = false;
       list.push_back(c);
+      if (N == 640) list.push_back(quantised(c));
     }
     return list;
   }
 
-  /// bf16(p) is off by 2^-9 p at most; the scores' own errors are far smaller.
-  static Tolerance tolerance(const Problem&) { return {.scaled = 1.05 * 0x1p-9}; }
+  /// bf16(p) is off by 2^-8 p at most; the scores' own errors are far smaller: with |score| up to
+  /// 20 and D products each, p is off by 2^-17 p.
+  static Tolerance tolerance(const Problem& p) {
+    return {.scaled = p.dtype("out") == DType::bf16 ? 1.05 * 0x1p-8 : 0x1p-16};
+  }
 
   static Cost cost(const Problem& p) {
     const double keys = static_cast<double>(p.dim("T")) * static_cast<double>(p.dim("N"));
     const auto H = static_cast<double>(p.dim("H")), D = static_cast<double>(p.dim("D"));
     const double rows = std::min(keys, static_cast<double>(p.dim("R")));
-    return {.bytes_read = 2 * rows * D + 4 * keys + static_cast<double>(p.tensor("q").bytes()),
+    const double row_bytes =
+        p.has("kv") ? D * bits(p.dtype("kv")) / 8 : static_cast<double>(p.dim("B"));
+    return {.bytes_read = rows * row_bytes + 4 * keys + static_cast<double>(p.tensor("q").bytes()),
             .bytes_written = static_cast<double>(p.tensor("out").bytes()),
             .flops = 4 * keys * H * D};
   }
