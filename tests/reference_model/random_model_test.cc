@@ -75,7 +75,7 @@ TEST_P(RandomModel, TakesAPromptInPiecesOfAnySize) {
   const Rows whole = all_logits(model);
   EXPECT_GT(deviation(whole), 0.5);
   EXPECT_LT(deviation(whole), 2);
-  for (const size_t piece : {1, 7, 64}) {
+  for (const size_t piece : {1, 50}) {
     const auto ids = some_ids();
     Sequence sequence = model.new_sequence();
     Rows logits;

@@ -61,6 +61,7 @@ int64_t RandomTensor::bytes() const {
 
 std::vector<std::byte> RandomTensor::make_row(uint64_t seed, int64_t row) const {
   std::vector<std::byte> bytes;
+  bytes.reserve(this->bytes() / rows());
   const uint64_t stream = stream_of(seed, name);
   const auto value = [&](int64_t index) {
     return mean + deviation * about_normal(random_bits(stream, index));
@@ -78,9 +79,10 @@ std::vector<std::byte> RandomTensor::make_row(uint64_t seed, int64_t row) const 
       const int64_t width = fp4 ? 2 * cols() : cols(), block = fp4 ? 32 : 128;
       const int64_t scale_row = (fp4 ? row : row / 128) * ((width + block - 1) / block);
       const uint64_t scales = stream_of(seed, scale_name(name));
+      double scale = 0;
       for (int64_t i = 0; i < width; ++i) {
-        const double scale =
-            decode_e8m0(block_scale(scales, scale_row + i / block, deviation, fp4));
+        if (i % block == 0)
+          scale = decode_e8m0(block_scale(scales, scale_row + i / block, deviation, fp4));
         const double scaled = value(row * width + i) / scale;
         if (!fp4)
           put(bytes, encode_e4m3(scaled));
