@@ -95,16 +95,16 @@ struct SparseAttention {
     return min(cast(last[0], DType::i64), hi);
   }
 
-  /// Online softmax over indices [lo, hi) for the heads from h on.
+  /// Online softmax over indices [lo, end) for the heads from h on.
   static Partial attend(KernelBuilder& k, const Sizes& z, const View& q, const Rows& kv,
-                        const View& indices, Tile t, Tile h, Tile lo, Tile hi) {
+                        const View& indices, Tile t, Tile h, Tile lo, Tile end) {
     const Tile query = load(q, {t, h, 0}, {z.heads, z.width});
     const Tile max0 = k.constant(DType::f32, {z.heads, 1}, kNever);
     const Tile sum0 = k.zeros(DType::f32, {z.heads, 1}),
                rows0 = k.zeros(DType::f32, {z.heads, z.width});
-    const View seen = indices.bounded(1, hi);
+    const View seen = indices.bounded(1, end);
     auto out = k.for_range(
-        lo, last_used(k, indices, t, lo, hi), z.keys, lang::carry(max0, sum0, rows0),
+        lo, end, z.keys, lang::carry(max0, sum0, rows0),
         [&](Tile j, Tile max_before, Tile sum, Tile rows) {
           const Tile index = load(seen, {t, j}, {z.keys}, -1);
           const Tile key = keys_at(k, z, kv, index);
@@ -129,7 +129,11 @@ struct SparseAttention {
 
   static void plan(PlanBuilder& b) {
     const int64_t T = b.dim("T"), H = b.dim("H"), N = b.dim("N");
-    const Sizes z{std::min(pow2_ceil(H), b.caps().dot(H).m), pow2_ceil(b.dim("D")),
+    // One token is all there is to share among the cores: fewer heads a program then, though each
+    // program decodes quantised rows for itself.
+    const int64_t few = b.has("kv") ? 16 : 32;
+    const int64_t most_heads = b.m_class("T") == 1 ? few : b.caps().dot(H).m;
+    const Sizes z{std::min(pow2_ceil(H), most_heads), pow2_ceil(b.dim("D")),
                   b.caps().attention_keys, b.attribute("scale"), b.dtype("out")};
     const int64_t head_blocks = (H + z.heads - 1) / z.heads,
                   splits = (N + span(b.caps()) - 1) / span(b.caps());
@@ -137,7 +141,8 @@ struct SparseAttention {
     const auto body = [=](KernelBuilder& k, View q, const Rows& kv, View indices, View sink,
                           View out) {
       const Tile h = k.program_id(0) * z.heads, t = k.program_id(1);
-      const Partial p = attend(k, z, q, kv, indices, t, h, k.index(0), indices.extent(1));
+      const Tile zero = k.index(0), end = last_used(k, indices, t, zero, indices.extent(1));
+      const Partial p = attend(k, z, q, kv, indices, t, h, zero, end);
       store(out, {t, h, 0},
             finished(p, reshape(load(sink, {h}, {z.heads}), {z.heads, 1}), z.dtype));
     };
@@ -175,10 +180,18 @@ struct SparseAttention {
                           View part_sum, View part_rows) {
       const Tile h = k.program_id(0) * z.heads, split = k.program_id(1), t = k.program_id(2);
       const Tile lo = split * keys, hi = min(lo + keys, indices.extent(1));
-      const Partial p = attend(k, z, q, kv, indices, t, h, lo, hi);
-      store(part_max, {t, split, h, 0}, p.max);
-      store(part_sum, {t, split, h, 0}, p.sum);
-      store(part_rows, {t, split, h, 0}, p.rows);
+      const Tile end = last_used(k, indices, t, lo, hi);
+      k.if_(
+          end > lo,
+          [&] {
+            const Partial p = attend(k, z, q, kv, indices, t, h, lo, end);
+            store(part_max, {t, split, h, 0}, p.max);
+            store(part_sum, {t, split, h, 0}, p.sum);
+            store(part_rows, {t, split, h, 0}, p.rows);
+          },
+          [&] {  // nothing to add: sum and rows stay unwritten
+            store(part_max, {t, split, h, 0}, k.constant(DType::f32, {z.heads, 1}, kNever));
+          });
     };
     std::vector<Arg> args = row_args(b);
     for (const Arg& arg :
@@ -203,21 +216,32 @@ struct SparseAttention {
          part_rows.with_access(Access::kRead), b.tensor("sink"), b.tensor("out")},
         [=](KernelBuilder& k, View part_max, View part_sum, View part_rows, View sink, View out) {
           const Tile h = k.program_id(0) * heads, t = k.program_id(1);
+          const auto max_of = [&](Tile s) {
+            return load(part_max, {t, s, h, 0}, {heads, 1}, kNever);
+          };
+          // The maximum, and one past the last part that has keys: a context often ends early in
+          // its capacity.
           const Tile max0 = k.constant(DType::f32, {heads, 1}, kNever);
-          const Tile most =
-              k.for_range(0, part_max.extent(1), 1, lang::carry(max0), [&](Tile s, Tile most) {
-                return lang::carry(max(most, load(part_max, {t, s, h, 0}, {heads, 1}, kNever)));
-              })[0];
+          const auto [most, used] = k.for_range(
+              0, part_max.extent(1), 1, lang::carry(max0, k.index(0)),
+              [&](Tile s, Tile most, Tile used) {
+                const Tile part = max_of(s), largest = reshape(reduce_max(part, 0), {});
+                return lang::carry(max(most, part), select(largest > kNever, s + 1, used));
+              });
           const Tile sum0 = k.zeros(DType::f32, {heads, 1}),
                      rows0 = k.zeros(DType::f32, {heads, z.width});
-          auto all = k.for_range(
-              0, part_max.extent(1), 1, lang::carry(sum0, rows0), [&](Tile s, Tile sum, Tile rows) {
-                const Tile factor = above(load(part_max, {t, s, h, 0}, {heads, 1}, kNever), most);
-                return lang::carry(sum + load(part_sum, {t, s, h, 0}, {heads, 1}) * factor,
-                                   rows + load(part_rows, {t, s, h, 0}, {heads, z.width}) * factor);
+          const Tile top = most;
+          auto all =
+              k.for_range(0, used, 1, lang::carry(sum0, rows0), [&](Tile s, Tile sum, Tile rows) {
+                const Tile part = max_of(s), factor = above(part, top), empty = part == kNever;
+                const auto add = [&](const View& view, int64_t cols, Tile to) {
+                  const Tile more = load(view, {t, s, h, 0}, {heads, cols}) * factor;
+                  return to + select(empty, 0.0, more);
+                };
+                return lang::carry(add(part_sum, 1, sum), add(part_rows, z.width, rows));
               });
           store(out, {t, h, 0},
-                finished({most, all[0], all[1]}, reshape(load(sink, {h}, {heads}), {heads, 1}),
+                finished({top, all[0], all[1]}, reshape(load(sink, {h}, {heads}), {heads, 1}),
                          z.dtype));
         });
   }
