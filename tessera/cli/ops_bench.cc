@@ -23,8 +23,7 @@ struct Use {
 void compile(const std::vector<Use>& uses, kernels::KernelLibrary& library) {
   std::vector<lang::Trace> traces = ops::ceiling_traces(library.device().info().capabilities);
   for (const Use& use : uses) {
-    const auto problem = ops::Problem::from_dims(*use.op->signature, use.test_case.dims,
-                                                 use.test_case.dtypes, use.test_case.attributes);
+    const auto problem = ops::problem_of(*use.op, use.test_case);
     if (!problem.ok()) continue;
     auto traced =
         ops::trace_plan(ops::make_plan(*use.op, *problem, library.device().info().capabilities));

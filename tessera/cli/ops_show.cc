@@ -64,8 +64,7 @@ Result<int> print_traces(const Arguments& arguments, const ops::Operator& op) {
   const std::string filter = arguments.text("case");
   for (const ops::Case& c : op.cases()) {
     if (ops::case_text(op, c).find(filter) == std::string::npos) continue;
-    TESSERA_ASSIGN(const auto problem,
-                   ops::Problem::from_dims(*op.signature, c.dims, c.dtypes, c.attributes));
+    TESSERA_ASSIGN(const auto problem, ops::problem_of(op, c));
     const ops::Plan plan = ops::make_plan(op, problem, device->info().capabilities);
     TESSERA_ASSIGN(const auto traces, ops::trace_plan(plan));
     fmt::print("# {} on {}: {} kernels, {} of workspace\n", ops::case_text(op, c),

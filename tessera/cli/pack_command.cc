@@ -68,7 +68,7 @@ class Builder {
 
  private:
   void add(const ops::Operator& op, const ops::Case& c, const ops::PlanOptions& options) {
-    const auto problem = ops::Problem::from_dims(*op.signature, c.dims, c.dtypes, c.attributes);
+    const auto problem = ops::problem_of(op, c);
     if (!problem.ok())
       return failures_.push_back({op.signature->name, problem.error().to_string()});
     auto traces =

@@ -233,8 +233,8 @@ TEST(Mistakes, Dot) {
   MISTAKE("dot: a f32[64], b f32[64], acc f32; they must be [M, K], [N, K], [M, N]",
           dot(t.f, t.f, 0));
   MISTAKE(
-      "dot_scaled: f8e5m2 x f4e2m1 into f32; a is bf16 or f8e4m3, b bf16, f8e4m3 or f4e2m1, acc "
-      "f32",
+      "dot_scaled: f8e5m2 x f4e2m1 into f32; a is f32, bf16 or f8e4m3, b bf16, f8e4m3 or f4e2m1, "
+      "acc f32",
       dot_scaled({k.zeros(DType::f8e5m2, {4, 64}), {}}, {k.zeros(DType::f4e2m1, {8, 64}), {}}, 0));
   MISTAKE(
       "dot_scaled: b scale f8e8m0[8, 128] for 8 rows and K = 64; it must be [1 or N / group, K / "

@@ -126,11 +126,12 @@ std::string check_dot_scaled(const NodeTypes& node) {
   if (node.operands.size() != static_cast<size_t>(3 + has_a + has_b))
     return "wrong number of scales";
   const TileType &a = node.operands[0], &b = node.operands[1], &acc = node.operands[2];
-  const bool a_ok = a.dtype == DType::bf16 || a.dtype == DType::f8e4m3;
+  const bool a_ok = a.dtype == DType::f32 || a.dtype == DType::bf16 || a.dtype == DType::f8e4m3;
   const bool b_ok = b.dtype == DType::bf16 || b.dtype == DType::f8e4m3 || b.dtype == DType::f4e2m1;
   if (!a_ok || !b_ok || acc.dtype != DType::f32)
-    return fmt::format("{} x {} into {}; a is bf16 or f8e4m3, b bf16, f8e4m3 or f4e2m1, acc f32",
-                       name(a.dtype), name(b.dtype), name(acc.dtype));
+    return fmt::format(
+        "{} x {} into {}; a is f32, bf16 or f8e4m3, b bf16, f8e4m3 or f4e2m1, acc f32",
+        name(a.dtype), name(b.dtype), name(acc.dtype));
   if (std::string text = check_dot_shapes(node, false); !text.empty()) return text;
   const int64_t k = a.shape[1];
   if (has_a)

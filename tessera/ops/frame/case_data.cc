@@ -13,7 +13,7 @@
 namespace tessera::ops {
 namespace {
 
-/// Larger tensors (benchmarks) repeat their first part: drawing each element would take seconds.
+/// Larger tensors (benchmarks) repeat so many elements: drawing each one would take seconds.
 constexpr int64_t kDrawn = int64_t{1} << 20;
 
 /// Standard deviation of the default values of a weight. Values of narrow formats are scaled by
@@ -29,14 +29,16 @@ double weight_deviation(const TensorDesc& desc) {
 template <class Draw>
 void fill_with(HostTensor& tensor, Draw draw) {
   const int64_t total = tensor.numel();
-  const bool repeat = total > 4 * kDrawn && tensor.desc().strides.empty();
-  const int64_t drawn = repeat ? kDrawn : total;
-  for (int64_t i = 0; i < drawn; ++i) tensor.set_flat(i, draw());
-  if (!repeat) return;
+  if (total <= 4 * kDrawn) {
+    for (int64_t i = 0; i < total; ++i) tensor.set_flat(i, draw());
+    return;
+  }
+  HostTensor drawn({tensor.dtype(), Shape{kDrawn}});
+  for (int64_t i = 0; i < kDrawn; ++i) drawn.set_flat(i, draw());
   std::vector<std::byte>& bytes = tensor.bytes();
-  const auto block = static_cast<size_t>(size_in_bytes(tensor.dtype(), drawn));
-  for (size_t done = block; done < bytes.size(); done += block)
-    std::memcpy(bytes.data() + done, bytes.data(), std::min(block, bytes.size() - done));
+  const size_t block = drawn.bytes().size();
+  for (size_t done = 0; done < bytes.size(); done += block)
+    std::memcpy(bytes.data() + done, drawn.bytes().data(), std::min(block, bytes.size() - done));
 }
 
 uint64_t seed_of(const Problem& problem, const Case& test_case) {
@@ -92,10 +94,13 @@ int64_t Inputs::integer(int64_t lo, int64_t hi) {
                               (range == 0 ? random_() : random_() % range));
 }
 
+Result<Problem> problem_of(const Operator& op, const Case& c) {
+  return Problem::from_dims(*op.signature, c.dims, c.dtypes, c.attributes, c.strides);
+}
+
 Result<CaseData> CaseData::make(const Operator& op, const Case& test_case, Content content) {
   CaseData data;
-  TESSERA_ASSIGN(Problem problem, Problem::from_dims(*op.signature, test_case.dims,
-                                                     test_case.dtypes, test_case.attributes));
+  TESSERA_ASSIGN(Problem problem, problem_of(op, test_case));
   data.problem_ = std::make_unique<Problem>(std::move(problem));
   Inputs inputs(*data.problem_, test_case);
   if (op.fill != nullptr) op.fill(inputs);
@@ -117,8 +122,7 @@ Result<CaseData> CaseData::make(const Operator& op, const Case& test_case, Conte
 }
 
 std::string case_text(const Operator& op, const Case& test_case) {
-  auto problem =
-      Problem::from_dims(*op.signature, test_case.dims, test_case.dtypes, test_case.attributes);
+  auto problem = problem_of(op, test_case);
   std::string text = problem.ok() ? problem->to_string() : std::string("invalid case");
   if (!test_case.note.empty()) text += ", " + test_case.note;
   return text;

@@ -37,8 +37,7 @@ const runtime::KnownFailure* known_failure(std::span<const runtime::KnownFailure
 }
 
 bool uses(const Operator& op, const Case& test_case, DType dtype) {
-  const auto problem =
-      Problem::from_dims(*op.signature, test_case.dims, test_case.dtypes, test_case.attributes);
+  const auto problem = problem_of(op, test_case);
   if (!problem.ok()) return true;  // reported when it runs
   return std::any_of(problem->tensors().begin(), problem->tensors().end(),
                      [&](const auto& desc) { return desc && desc->dtype == dtype; });
@@ -89,8 +88,7 @@ class Run {
   void compile() {
     std::vector<lang::Trace> traces;
     for (const Job& job : jobs_) {
-      const auto problem = Problem::from_dims(*job.report->op->signature, job.test_case.dims,
-                                              job.test_case.dtypes, job.test_case.attributes);
+      const auto problem = problem_of(*job.report->op, job.test_case);
       if (!problem.ok()) continue;
       auto traced = trace_plan(
           make_plan(*job.report->op, *problem, library_.device().info().capabilities, plan_),

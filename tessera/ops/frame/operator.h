@@ -47,6 +47,8 @@ struct Case {
   bool test = true;
   std::string note = {};  // what it is for: "zero row", "Flash wq_b"; fill() may branch on it
   uint64_t seed = 1;
+  /// Of tensors that are not contiguous, in elements, one a dimension. Elements may overlap.
+  std::map<std::string, std::vector<int64_t>> strides = {};
 };
 
 /// A benchmark case.
@@ -148,6 +150,9 @@ Operator make_operator() {
   if constexpr (requires(const Check& c) { Op::check(c); }) op.check = &Op::check;
   return op;
 }
+
+/// The problem a case states. An error names what the case gets wrong.
+Result<Problem> problem_of(const Operator& op, const Case& test_case);
 
 /// Every operator of this build, sorted by family and name; generated from the folder.
 std::span<const Operator> all_operators();

@@ -47,7 +47,7 @@ TEST(AllOperators, EveryCaseIsValidAndTraces) {
     for (const Case& c : op.cases()) {
       tests += c.test ? 1 : 0;
       EXPECT_TRUE(c.test || c.bench) << op.signature->name;
-      const auto problem = Problem::from_dims(*op.signature, c.dims, c.dtypes, c.attributes);
+      const auto problem = problem_of(op, c);
       ASSERT_TRUE(problem.ok()) << problem.error().to_string();
       for (const bool deterministic : {false, true}) {
         const PlanOptions options{.deterministic = deterministic};
@@ -79,8 +79,7 @@ TEST(AllOperators, PlansTraceUnderOtherCapabilities) {
   for (const Operator& op : all_operators())
     for (const Case& c : op.cases())
       for (const runtime::Capabilities& capabilities : {small, large}) {
-        const auto problem =
-            Problem::from_dims(*op.signature, c.dims, c.dtypes, c.attributes).value();
+        const auto problem = problem_of(op, c).value();
         const auto traces = trace_plan(make_plan(op, problem, capabilities));
         EXPECT_TRUE(traces.ok()) << op.signature->name << " " << case_text(op, c) << ": "
                                  << traces.error().to_string();

@@ -100,6 +100,15 @@ Arg Arg::with_access(Access to) const {
   return arg;
 }
 
+size_t NamedViews::find(std::string_view name) const {
+  return static_cast<size_t>(std::ranges::find(names_, name) - names_.begin());
+}
+
+const View& NamedViews::operator[](std::string_view name) const {
+  TESSERA_CHECK(has(name), "no view {}", name);
+  return views_[find(name)];
+}
+
 PlanBuilder::PlanBuilder(const Problem& problem, const runtime::Capabilities& capabilities,
                          PlanOptions options)
     : problem_(problem), capabilities_(capabilities), options_(options) {}
@@ -129,6 +138,13 @@ Arg PlanBuilder::tensor(std::string_view name) const {
   TESSERA_CHECK(extents.ok(), "checked when the problem was made");
   for (const Extent& extent : *extents) arg.dynamic.push_back(problem_.is_dynamic(extent.name));
   return arg;
+}
+
+std::vector<Arg> PlanBuilder::tensors(std::initializer_list<std::string_view> names) const {
+  std::vector<Arg> present;
+  for (std::string_view name : names)
+    if (has(name)) present.push_back(tensor(name));
+  return present;
 }
 
 Arg PlanBuilder::workspace(std::string name, DType dtype, Shape shape, std::vector<bool> dynamic) {

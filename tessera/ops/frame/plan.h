@@ -18,6 +18,7 @@
 
 #include <array>
 #include <functional>
+#include <initializer_list>
 #include <span>
 #include <string>
 #include <string_view>
@@ -82,6 +83,21 @@ struct PlanOptions {
       false;  // one M class up to 64 rows: a row's bits never depend on its neighbours
 };
 
+/// The views of a kernel by the names of its arguments, for operators with optional tensors: the
+/// argument list holds those that are present.
+class NamedViews {
+ public:
+  NamedViews(std::span<const std::string> names, std::span<const View> views)
+      : names_(names), views_(views) {}
+  bool has(std::string_view name) const { return find(name) < names_.size(); }
+  const View& operator[](std::string_view name) const;
+
+ private:
+  size_t find(std::string_view name) const;
+  std::span<const std::string> names_;
+  std::span<const View> views_;
+};
+
 class PlanBuilder {
  public:
   PlanBuilder(const Problem& problem, const runtime::Capabilities& capabilities,
@@ -117,6 +133,19 @@ class PlanBuilder {
           invoke(body, k, v, s);
         });
   }
+
+  /// The same with views by name: `body` takes (KernelBuilder&, const NamedViews&).
+  template <class Body>
+  void kernel_named(std::string name, std::vector<int64_t> grid, std::vector<Arg> args, Body body) {
+    std::vector<std::string> names;
+    for (const Arg& arg : args) names.push_back(arg.name);
+    add(std::move(name), std::move(grid), std::move(args), {},
+        [body, names](KernelBuilder& k, std::span<const View> v, std::span<const Tile>) {
+          body(k, NamedViews(names, v));
+        });
+  }
+  /// The tensors of these names that are present.
+  std::vector<Arg> tensors(std::initializer_list<std::string_view> names) const;
 
   Plan finish() &&;
 

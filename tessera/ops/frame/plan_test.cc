@@ -142,5 +142,19 @@ TEST(TraceCall, ATensorMayBePassedTwice) {
   EXPECT_EQ(trace->scalars[1].name, "count");
 }
 
+TEST(NamedViews, HoldTheTensorsThatArePresent) {
+  const Problem problem = sample_problem(4, 16);
+  PlanBuilder builder(problem, kCapabilities);
+  bool traced = false;
+  builder.kernel_named("named", {1}, builder.tensors({"x", "y", "no_such_tensor"}),
+                       [&](KernelBuilder&, const NamedViews& views) {
+                         EXPECT_EQ(views["y"].index(), 1u);
+                         EXPECT_FALSE(views.has("no_such_tensor"));
+                         traced = true;
+                       });
+  ASSERT_TRUE(trace_call(std::move(builder).finish().calls[0]).ok());
+  EXPECT_TRUE(traced);
+}
+
 }  // namespace
 }  // namespace tessera::ops

@@ -83,6 +83,24 @@ struct Checker {
   }
 };
 
+void check_strides(Checker& checker, const TensorSpec& spec, const TensorDesc& desc) {
+  if (desc.strides.empty()) return;
+  if (static_cast<int>(desc.strides.size()) != desc.shape.rank()) {
+    checker.mistakes.push_back(fmt::format("{} has {} strides for {} dimensions", spec.name,
+                                           desc.strides.size(), desc.shape.rank()));
+    return;
+  }
+  if (desc.strides.back() != 1)
+    checker.mistakes.push_back(
+        fmt::format("the last stride of {} is {}, it must be 1", spec.name, desc.strides.back()));
+  for (int i = 0; i + 1 < desc.shape.rank(); ++i) {
+    const int64_t stride = desc.strides[static_cast<size_t>(i)];
+    if (stride < 0 || (desc.dtype == DType::f4e2m1 && stride % 2 != 0))
+      checker.mistakes.push_back(fmt::format("stride {} of {} is {}{}", i, spec.name, stride,
+                                             stride < 0 ? "" : "; strides of f4e2m1 are even"));
+  }
+}
+
 }  // namespace
 
 int64_t TensorDesc::stride(int dim) const {
@@ -98,7 +116,8 @@ size_t TensorDesc::bytes() const {
 
 Result<Problem> Problem::from_dims(const Signature& signature, std::map<std::string, int64_t> dims,
                                    std::map<std::string, DType> dtypes,
-                                   std::map<std::string, double> attributes) {
+                                   std::map<std::string, double> attributes,
+                                   const std::map<std::string, std::vector<int64_t>>& strides) {
   Checker checker(signature);
   Problem problem;
   problem.signature_ = &signature;
@@ -111,10 +130,13 @@ Result<Problem> Problem::from_dims(const Signature& signature, std::map<std::str
     else
       problem.dims_[key] = value;
   }
-  for (const auto& [key, dtype] : dtypes)
+  const auto check_name = [&](const std::string& key) {
     if (std::none_of(signature.tensors.begin(), signature.tensors.end(),
                      [&](const TensorSpec& spec) { return spec.name == key; }))
       checker.mistakes.push_back(fmt::format("no tensor {}", key));
+  };
+  for (const auto& [key, dtype] : dtypes) check_name(key);
+  for (const auto& [key, given] : strides) check_name(key);
 
   for (size_t i = 0; i < signature.tensors.size(); ++i) {
     const TensorSpec& spec = signature.tensors[i];
@@ -145,6 +167,10 @@ Result<Problem> Problem::from_dims(const Signature& signature, std::map<std::str
       shape.push_back(extent.evaluate(extent.name.empty() ? 0 : bound->second));
     }
     desc.shape = Shape(std::span<const int64_t>(shape));
+    if (const auto given = strides.find(spec.name); given != strides.end()) {
+      desc.strides = given->second;
+      check_strides(checker, spec, desc);
+    }
     problem.tensors_.push_back(std::move(desc));
   }
   if (!checker.mistakes.empty()) return checker.error();
@@ -171,24 +197,6 @@ std::string expectation(const std::vector<Extent>& extents,
                         bound->second.value, bound->second.from);
   }
   return fmt::format("[{}]{}", fmt::join(texts, ", "), with);
-}
-
-void check_strides(Checker& checker, const TensorSpec& spec, const TensorDesc& desc) {
-  if (desc.strides.empty()) return;
-  if (static_cast<int>(desc.strides.size()) != desc.shape.rank()) {
-    checker.mistakes.push_back(fmt::format("{} has {} strides for {} dimensions", spec.name,
-                                           desc.strides.size(), desc.shape.rank()));
-    return;
-  }
-  if (desc.strides.back() != 1)
-    checker.mistakes.push_back(
-        fmt::format("the last stride of {} is {}, it must be 1", spec.name, desc.strides.back()));
-  for (int i = 0; i + 1 < desc.shape.rank(); ++i) {
-    const int64_t stride = desc.strides[static_cast<size_t>(i)];
-    if (stride < 0 || (desc.dtype == DType::f4e2m1 && stride % 2 != 0))
-      checker.mistakes.push_back(fmt::format("stride {} of {} is {}{}", i, spec.name, stride,
-                                             stride < 0 ? "" : "; strides of f4e2m1 are even"));
-  }
 }
 
 }  // namespace

@@ -29,10 +29,11 @@ class Problem {
  public:
   /// From dimension values and dtypes, as cases are written: dims {"T", 3}, dtypes {"x", bf16}. A
   /// tensor without an entry in `dtypes` has its only allowed dtype; an optional tensor is present
-  /// only if named.
+  /// only if named. Tensors without `strides` are contiguous.
   static Result<Problem> from_dims(const Signature& signature, std::map<std::string, int64_t> dims,
                                    std::map<std::string, DType> dtypes = {},
-                                   std::map<std::string, double> attributes = {});
+                                   std::map<std::string, double> attributes = {},
+                                   const std::map<std::string, std::vector<int64_t>>& strides = {});
   /// From actual tensors, in signature order; nullopt for an optional one left out. The error lists
   /// every mismatch: "rms_norm: w is f32[3], expected [D] with D = 4 (from x)".
   static Result<Problem> from_tensors(const Signature& signature,

@@ -72,6 +72,16 @@ TEST(ProblemFromDims, ListsEveryMistake) {
             "has no value");
 }
 
+TEST(ProblemFromDims, TakesAndChecksStrides) {
+  const auto make = [](std::map<std::string, std::vector<int64_t>> strides) {
+    return Problem::from_dims(linear(), {{"T", 3}, {"K", 256}, {"N", 128}}, {{"x", DType::f32}}, {},
+                              strides);
+  };
+  EXPECT_EQ(make({{"x", {8, 1}}})->tensor("x").bytes(), (2 * 8 + 256) * 4u) << "rows overlap";
+  EXPECT_EQ(error_of(make({{"x", {256, 2}}, {"q", {1}}})),
+            "linear: no tensor q; the last stride of x is 2, it must be 1");
+}
+
 TensorDesc desc(DType dtype, Shape shape, std::vector<int64_t> strides = {}) {
   return {dtype, shape, std::move(strides)};
 }

@@ -4,8 +4,7 @@
 
 #include <tuple>
 
-#include "tessera/ops/gemm/kernels/plain_product.h"
-#include "tessera/ops/gemm/kernels/weight_walk.h"
+#include "tessera/ops/gemm/kernels/product.h"
 
 namespace tessera::ops {
 
@@ -28,33 +27,18 @@ struct GemmF32 {
   }
 
   static void plan(PlanBuilder& b) {
-    const gemm::Blocking t = gemm::blocking(b.caps(), b.m_class("T"));
-    // Products of two bf16 numbers are exact in f32, so that pair needs no widening.
-    const bool widen = b.dtype("x") != DType::bf16 || b.dtype("w") != DType::bf16;
-    b.kernel("product", gemm::grid(t, b.dim("T"), b.dim("N")),
-             {b.tensor("x"), b.tensor("w"), b.tensor("y")},
-             [=](KernelBuilder& k, View x, View w, View y) {
-               const auto [m, first] = gemm::start(k, t);
-               gemm::walk_weights(
-                   k, t, first, w.extent(0), w.extent(1), DType::f32,
-                   [&](Tile n, Tile k0, Tile acc) {
-                     Tile left = load(x, {m, k0}, {t.m, t.k}), right = load(w, {n, k0}, {t.n, t.k});
-                     return widen ? dot(cast(left, DType::f32), cast(right, DType::f32), acc)
-                                  : dot(left, right, acc);
-                   },
-                   [&](Tile n, Tile sum) { store(y, {m, n}, sum); });
-             });
+    // bf16 weights are widened while they are multiplied; products of two bf16 numbers are exact.
+    const bool wide = b.dtype("w") == DType::f32;
+    gemm::plan_product(
+        b, b.tensors({"x", "w", "y"}), DType::f32,
+        [=](const NamedViews& v, const gemm::Blocking& t, Tile m, Tile n, Tile k0, Tile acc) {
+          const Tile x = load(v["x"], {m, k0}, {t.m, t.k}), w = load(v["w"], {n, k0}, {t.n, t.k});
+          return wide ? dot(cast(x, DType::f32), w, acc) : dot_scaled({x, {}}, {w, {}}, acc);
+        },
+        gemm::as_it_is);
   }
 
-  static void reference(const Reference& r) {
-    const int64_t T = r.dim("T"), N = r.dim("N"), K = r.dim("K");
-    const auto x = gemm::decoded(r.in("x")), w = gemm::decoded(r.in("w"));
-    for (int64_t t = 0; t < T; ++t)
-      for (int64_t n = 0; n < N; ++n) {
-        const auto sum = gemm::dot_sum(&x[t * K], &w[n * K], K);
-        r.out("y").set({t, n}, sum.value, sum.magnitude);
-      }
-  }
+  static void reference(const Reference& r) { gemm::plain_product(r, gemm::kBf16, "x"); }
 
   static std::vector<Case> cases() {
     std::vector<Case> list;
@@ -96,16 +80,12 @@ struct GemmF32 {
     return list;
   }
 
-  /// Inputs are wider than in bf16: every product rounds as well, which doubles the roundings.
+  /// A factor of either side may be wider than bf16.
   static Tolerance tolerance(const Problem& p) {
-    Tolerance tolerance = gemm::dot_tolerance(p.dim("K"));
-    tolerance.scaled *= 2;
-    return tolerance;
+    return gemm::dot_tolerance(p.dim("K"), DType::f32);
   }
 
-  static Cost cost(const Problem& p) {
-    return gemm::product_cost(p, {"x", "w"}, "y", 2.0 * p.dim("T") * p.dim("N") * p.dim("K"));
-  }
+  static Cost cost(const Problem& p) { return gemm::linear_cost(p, "x"); }
 };
 
 }  // namespace tessera::ops

@@ -1,11 +1,8 @@
 // SPDX-License-Identifier: Apache-2.0
-// FP8 linear layer: both operands e4m3 with power-of-two block scales.
+// FP8 linear layer: e4m3 weights as the checkpoint stores them.
 #pragma once
 
-#include <utility>
-
-#include "tessera/ops/gemm/kernels/plain_product.h"
-#include "tessera/ops/gemm/kernels/weight_walk.h"
+#include "tessera/ops/gemm/kernels/product.h"
 
 namespace tessera::ops {
 
@@ -15,47 +12,23 @@ struct GemmFp8 {
         .name = "gemm_fp8",
         .family = "gemm",
         .rows = "15",
-        .summary = "FP8 x FP8 matrix product with 1x128 and 128x128 block scales",
+        .summary = "matrix product with FP8 weights in blocks of 128x128",
         .formula =
-            "y[t,n] = sum_k a[t,k] a_scale[t,k/128] w[n,k] w_scale[n/128,k/128], products exact, "
-            "sum in "
-            "f32, one rounding to y. a e4m3 [T,K], w e4m3 [N,K], scales e8m0 (powers of two).",
+            "y[t,n] = sum_k a[t,k] a_scale[t,k/128] w[n,k] w_scale[n/128,k/128], sum in f32, one "
+            "rounding to y. a [T,K] e4m3, bf16 or f32, w e4m3 [N,K], scales e8m0 (powers of two; "
+            "a_scale left out: 1). Products with e4m3 or bf16 are exact.",
         .source = "kernel.py:204 fp8_gemm, model.py:113 linear",
-        .tensors = {in("a", "T,K", {DType::f8e4m3}), in("a_scale", "T,K/128", {DType::f8e8m0}),
-                    weight("w", "N,K", {DType::f8e4m3}),
-                    weight("w_scale", "N/128,K/128", {DType::f8e8m0}),
+        .tensors = {in("a", "T,K", gemm::activation_dtypes()),
+                    gemm::activation_scales("a_scale", "T,K/128"),
+                    weight("w", "N,K", {gemm::kFp8.dtype}),
+                    weight("w_scale", gemm::kFp8.scale_dims, {DType::f8e8m0}),
                     out("y", "T,N", {DType::bf16, DType::f32})},
     };
   }
 
-  static void plan(PlanBuilder& b) {
-    const gemm::Blocking t = gemm::blocking(b.caps(), b.m_class("T"));
-    const DType y_dtype = b.dtype("y");
-    b.kernel(
-        "product", gemm::grid(t, b.dim("T"), b.dim("N")),
-        {b.tensor("a"), b.tensor("a_scale"), b.tensor("w"), b.tensor("w_scale"), b.tensor("y")},
-        [=](KernelBuilder& k, View a, View a_scale, View w, View w_scale, View y) {
-          const auto [m, first] = gemm::start(k, t);
-          gemm::walk_weights(
-              k, t, first, w.extent(0), w.extent(1), DType::f32,
-              [&](Tile n, Tile k0, Tile acc) {
-                return dot_scaled(gemm::activations(a, a_scale, m, k0, t),
-                                  gemm::fp8_weights(w, w_scale, n, k0, t), acc);
-              },
-              [&](Tile n, Tile sum) { store(y, {m, n}, cast(sum, y_dtype)); });
-        });
-  }
+  static void plan(PlanBuilder& b) { gemm::plan_product(b, gemm::kFp8, "a"); }
 
-  static void reference(const Reference& r) {
-    const int64_t T = r.dim("T"), N = r.dim("N"), K = r.dim("K");
-    const auto a = gemm::decoded(r.in("a"), r.in("a_scale"), 1, 128);
-    const auto w = gemm::decoded(r.in("w"), r.in("w_scale"), 128, 128);
-    for (int64_t t = 0; t < T; ++t)
-      for (int64_t n = 0; n < N; ++n) {
-        const auto sum = gemm::dot_sum(&a[t * K], &w[n * K], K);
-        r.out("y").set({t, n}, sum.value, sum.magnitude);
-      }
-  }
+  static void reference(const Reference& r) { gemm::plain_product(r, gemm::kFp8, "a"); }
 
   static void fill(Inputs& in) {
     gemm::fill_scales(in, "a_scale");
@@ -63,37 +36,16 @@ struct GemmFp8 {
   }
 
   static std::vector<Case> cases() {
-    std::vector<Case> list;
-    // f32 results show the loss of a single product, which the rounding to bf16 could hide.
-    for (int64_t T : {0, 1, 2, 3, 8, 9, 65})
-      list.push_back({.dims = {{"T", T}, {"N", 256}, {"K", 256}}, .dtypes = {{"y", DType::f32}}});
-    for (int64_t T : {1, 5, 17})
-      list.push_back({.dims = {{"T", T}, {"N", 131}, {"K", 384}},
-                      .dtypes = {{"y", DType::f32}},
-                      .note = "N tail"});
-    list.push_back({.dims = {{"T", 1}, {"N", 24}, {"K", 1152}},
-                    .dtypes = {{"y", DType::bf16}},
-                    .note = "K tail"});
-    list.push_back({.dims = {{"T", 6}, {"N", 128}, {"K", 512}}, .dtypes = {{"y", DType::bf16}}});
-    for (int64_t T : {1, 2, 4, 8, 64, 512})
-      for (auto [N, K] : {std::pair<int64_t, int64_t>{1024, 4096},
-                          {32768, 1024},
-                          {512, 4096},
-                          {4096, 8192},
-                          {8192, 1024},
-                          {2048, 4096},
-                          {4096, 2048},
-                          {4096, 4096}})
-        list.push_back(bench_case({{"T", T}, {"N", N}, {"K", K}}, {{"y", DType::bf16}}));
+    std::vector<Case> list = gemm::scaled_cases(/*odd_k=*/384);
+    gemm::add_scaled_benches(list, gemm::kFlashLinears);
     return list;
   }
 
-  static Tolerance tolerance(const Problem& p) { return gemm::dot_tolerance(p.dim("K")); }
-
-  static Cost cost(const Problem& p) {
-    return gemm::product_cost(p, {"a", "a_scale", "w", "w_scale"}, "y",
-                              2.0 * p.dim("T") * p.dim("N") * p.dim("K"));
+  static Tolerance tolerance(const Problem& p) {
+    return gemm::dot_tolerance(p.dim("K"), p.dtype("a"));
   }
+
+  static Cost cost(const Problem& p) { return gemm::linear_cost(p, "a"); }
 };
 
 }  // namespace tessera::ops

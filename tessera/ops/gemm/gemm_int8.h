@@ -2,8 +2,7 @@
 // INT8 linear layer: per-token activation scales, per-channel weight scales.
 #pragma once
 
-#include "tessera/ops/gemm/kernels/plain_product.h"
-#include "tessera/ops/gemm/kernels/weight_walk.h"
+#include "tessera/ops/gemm/kernels/product.h"
 
 namespace tessera::ops {
 
@@ -26,33 +25,23 @@ struct GemmInt8 {
   }
 
   static void plan(PlanBuilder& b) {
-    const gemm::Blocking t = gemm::blocking(b.caps(), b.m_class("T"));
-    const DType y_dtype = b.dtype("y");
-    b.kernel(
-        "product", gemm::grid(t, b.dim("T"), b.dim("N")),
-        {b.tensor("a"), b.tensor("a_scale"), b.tensor("w"), b.tensor("w_scale"), b.tensor("y")},
-        [=](KernelBuilder& k, View a, View a_scale, View w, View w_scale, View y) {
-          const auto [m, first] = gemm::start(k, t);
-          const Tile row_scale = reshape(load(a_scale, {m}, {t.m}), {t.m, 1});
-          gemm::walk_weights(
-              k, t, first, w.extent(0), w.extent(1), DType::i32,
-              [&](Tile n, Tile k0, Tile acc) {
-                return dot(load(a, {m, k0}, {t.m, t.k}), load(w, {n, k0}, {t.n, t.k}), acc);
-              },
-              [&](Tile n, Tile sum) {
-                const Tile scaled = cast(sum, DType::f32) * row_scale * load(w_scale, {n}, {t.n});
-                store(y, {m, n}, cast(scaled, y_dtype));
-              });
+    using gemm::Blocking;
+    gemm::plan_product(
+        b, b.tensors({"a", "a_scale", "w", "w_scale", "y"}), DType::i32,
+        [](const NamedViews& v, const Blocking& t, Tile m, Tile n, Tile k0, Tile acc) {
+          return dot(load(v["a"], {m, k0}, {t.m, t.k}), load(v["w"], {n, k0}, {t.n, t.k}), acc);
+        },
+        [](const NamedViews& v, const Blocking& t, Tile m, Tile n, Tile sum) {
+          const Tile row_scale = reshape(load(v["a_scale"], {m}, {t.m}), {t.m, 1});
+          return cast(sum, DType::f32) * row_scale * load(v["w_scale"], {n}, {t.n});
         });
   }
 
   static void reference(const Reference& r) {
-    const int64_t T = r.dim("T"), N = r.dim("N"), K = r.dim("K");
-    const auto a = gemm::decoded(r.in("a")), w = gemm::decoded(r.in("w"));
-    for (int64_t t = 0; t < T; ++t)
-      for (int64_t n = 0; n < N; ++n)
-        r.out("y").set({t, n}, gemm::dot_sum(&a[t * K], &w[n * K], K).value *
-                                   r.in("a_scale").at({t}) * r.in("w_scale").at({n}));
+    gemm::plain_product(r, gemm::decoded(r.in("a")), gemm::decoded(r.in("w")),
+                        [&](int64_t t, int64_t n, double sum) {
+                          return sum * r.in("a_scale").at({t}) * r.in("w_scale").at({n});
+                        });
   }
 
   static void fill(Inputs& in) {
@@ -73,7 +62,7 @@ struct GemmInt8 {
                       .dtypes = {{"y", DType::f32}},
                       .note = "N, K tail"});
     list.push_back({.dims = {{"T", 6}, {"N", 64}, {"K", 512}}, .dtypes = {{"y", DType::bf16}}});
-    for (int64_t T : {1, 8, 64, 512})
+    for (int64_t T : gemm::kBenchTokens)
       list.push_back(bench_case({{"T", T}, {"N", 2048}, {"K", 4096}}, {{"y", DType::bf16}}));
     return list;
   }
@@ -81,10 +70,7 @@ struct GemmInt8 {
   /// The sum is exact; its conversion to f32 and two products round.
   static Tolerance tolerance(const Problem&) { return {.relative = 4 * 0x1p-24}; }
 
-  static Cost cost(const Problem& p) {
-    return gemm::product_cost(p, {"a", "a_scale", "w", "w_scale"}, "y",
-                              2.0 * p.dim("T") * p.dim("N") * p.dim("K"));
-  }
+  static Cost cost(const Problem& p) { return gemm::linear_cost(p, "a"); }
 };
 
 }  // namespace tessera::ops

@@ -3,66 +3,22 @@
 #pragma once
 
 #include "tessera/ops/moe/kernels/expert_product.h"
+#include "tessera/ops/moe/kernels/product_cases.h"
 
 namespace tessera::ops {
 
 struct MoeGemmFp4 {
   static Signature signature() {
-    return {
-        .name = "moe_gemm_fp4",
-        .family = "moe",
-        .rows = "57",
-        .summary = "each routed pair's row times its expert's FP4 matrix",
-        .formula =
-            "for every slot s of a used tile g = s / block with pair p = slots[s] >= 0, e = "
-            "tile_expert[g]: "
-            "y[p,n] = sum_k x[p/fan,k] x_scale[p/fan,k/128] w[e,n,k] w_scale[e,n,k/32], sum in "
-            "f32, "
-            "one rounding to y. x e4m3 [R,K] (fan = pairs a row: experts per token before w1 and "
-            "w3, 1 before "
-            "w2), w e2m1 [E,N,K], scales e8m0. Rows of y without a slot keep their value.",
-        .source = "model.py:605 Expert.w1, w3, w2 with fp4_gemm (kernel.py:442)",
-        .tensors = moe::product_tensors(
-            {in("x", "R,K", {DType::f8e4m3}), in("x_scale", "R,K/128", {DType::f8e8m0}),
-             weight("w", "E,N,K", {DType::f4e2m1}), weight("w_scale", "E,N,K/32", {DType::f8e8m0})},
-            {DType::bf16, DType::f32}),
-        .attributes = {{"block", 1}, {"fan", 1}},
-        .dynamic_dims = {"R", "P", "S", "G"},
-    };
+    return moe::product_signature("moe_gemm_fp4", gemm::kFp4, "FP4", " w_scale[e,n,k/32]",
+                                  "model.py:605 Expert.w1, w3, w2 with fp4_gemm (kernel.py:442)");
   }
-
-  static void plan(PlanBuilder& b) {
-    const moe::ProductSizes z = moe::product_sizes(b);
-    b.kernel(
-        "product", moe::product_grid(z, b),
-        {b.tensor("x"), b.tensor("x_scale"), b.tensor("w"), b.tensor("w_scale"), b.tensor("slots"),
-         b.tensor("tile_expert"), b.tensor("tile_count"), b.tensor("y")},
-        [=](KernelBuilder& k, View x, View x_scale, View w, View w_scale, View slots,
-            View tile_expert, View tile_count, View y) {
-          moe::expert_product(
-              k, z, w, slots, tile_expert, tile_count, y,
-              [&](Tile rows, Tile k0) { return moe::scaled_rows(x, x_scale, rows, k0, z.tile); },
-              [&](Tile e, Tile n, Tile k0) {
-                return gemm::fp4_weights(w, w_scale, e, n, k0, z.tile);
-              });
-        });
+  static void plan(PlanBuilder& b) { moe::plan_expert_product(b, gemm::kFp4); }
+  static void reference(const Reference& r) { moe::plain_product(r, gemm::kFp4); }
+  static void fill(Inputs& in) { moe::fill_product(in); }
+  static std::vector<Case> cases() { return moe::product_cases(gemm::kFp4); }
+  static Tolerance tolerance(const Problem& p) {
+    return gemm::dot_tolerance(p.dim("K"), p.dtype("x"));
   }
-
-  static void reference(const Reference& r) {
-    moe::plain_product(r, gemm::decoded(r.in("x"), r.in("x_scale"), 1, 128),
-                       gemm::decoded(r.in("w"), r.in("w_scale"), 1, 32));
-  }
-
-  static void fill(Inputs& in) {
-    moe::fill_alignment(in);
-    gemm::fill_scales(in, "x_scale");
-    gemm::fill_scales(in, "w_scale");
-  }
-
-  static std::vector<Case> cases() { return moe::product_cases({}, 128); }
-
-  static Tolerance tolerance(const Problem& p) { return gemm::dot_tolerance(p.dim("K")); }
-
   static Cost cost(const Problem& p) { return moe::expert_cost(p); }
 };
 

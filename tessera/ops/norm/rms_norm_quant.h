@@ -2,7 +2,9 @@
 // RMS norm whose result goes straight into FP8 products: norm and act_quant in one pass.
 #pragma once
 
+#include <algorithm>
 #include <cmath>
+#include <optional>
 #include <string>
 #include <vector>
 
@@ -35,12 +37,20 @@ struct RmsNormQuant {
   }
 
   static void plan(PlanBuilder& b) {
-    const int64_t width = b.dim("D");
+    std::optional<Arg> kept;
+    if (b.has("z")) kept = streamed_if_large(b, "z", "T", b.dim("D"));
+    plan_rows(b, b.dim("D"), b.tensor("x"), b.tensor("w"),
+              streamed_if_large(b, "q", "T", b.dim("D")), b.tensor("s"), kept);
+  }
+
+  /// The kernel from x [T, width] and weight w to codes q and scales s, and to z if it is kept.
+  static void plan_rows(PlanBuilder& b, int64_t width, const Arg& x, const Arg& w, const Arg& q,
+                        const Arg& s, const std::optional<Arg>& z) {
     RowTiling t = row_tiling(b, "T", width);
     t.rows = 1;
     const int64_t blocks = ActQuant::tiling(b, width, kBlock).blocks, tile = blocks * kBlock;
     const double eps = b.attribute("eps");
-    const bool keep = b.has("z");
+    const bool keep = z.has_value();
     const auto body = [=](KernelBuilder& k, View x, View w, View q, View s, View z) {
       t.for_rows(k, x, [&](Tile row) {
         const Tile scale = reshape(RmsNorm::inverse_rms(k, x, row, t, eps), {1});
@@ -56,40 +66,56 @@ struct RmsNormQuant {
       });
     };
     const std::vector<int64_t> grid = {t.programs(b.dim("T"))};
-    const Arg x = b.tensor("x"), w = b.tensor("w"), q = streamed_if_large(b, "q", "T", width),
-              s = b.tensor("s");
     if (keep)
-      b.kernel("rows_kept", grid, {x, w, q, s, streamed_if_large(b, "z", "T", width)}, body);
+      b.kernel("rows_kept", grid, {x, w, q, s, *z}, body);
     else
       b.kernel(
           "rows", grid, {x, w, q, s},
           [body](KernelBuilder& k, View x, View w, View q, View s) { body(k, x, w, q, s, {}); });
   }
 
-  static void reference(const Reference& r) {
-    const int64_t rows = r.dim("T"), width = r.dim("D");
+  /// A row of bf16 values after quantisation, and the exponents of its blocks.
+  static std::vector<int> quantise(std::vector<double>& z) {
+    std::vector<int> exponents;
+    for (size_t first = 0; first < z.size(); first += kBlock) {
+      const size_t end = std::min(z.size(), first + kBlock);
+      double amax = 1e-4;
+      for (size_t d = first; d < end; ++d) amax = std::max(amax, std::abs(z[d]));
+      int exponent = -40;
+      while (std::ldexp(448, exponent) < amax) ++exponent;
+      for (size_t d = first; d < end; ++d)
+        z[d] = std::ldexp(decode_e4m3(encode_e4m3(std::ldexp(z[d], -exponent))), exponent);
+      exponents.push_back(exponent);
+    }
+    return exponents;
+  }
+
+  /// The norm of row t in double.
+  static std::vector<double> norm(const HostTensor& x, const HostTensor& w, int64_t t, double eps) {
+    const int64_t width = x.extent(1);
+    double squares = 0;
+    for (int64_t d = 0; d < width; ++d) squares += x.at({t, d}) * x.at({t, d});
+    const double scale = 1 / std::sqrt(squares / static_cast<double>(width) + eps);
     std::vector<double> z(static_cast<size_t>(width));
-    for (int64_t t = 0; t < rows; ++t) {
-      double squares = 0;
-      for (int64_t d = 0; d < width; ++d) squares += r.in("x").at({t, d}) * r.in("x").at({t, d});
-      const double scale = 1 / std::sqrt(squares / static_cast<double>(width) + r.attribute("eps"));
-      for (int64_t d = 0; d < width; ++d) {
-        const double exact = r.in("x").at({t, d}) * scale * r.in("w").at({d});
-        z[static_cast<size_t>(d)] = decode_bf16(encode_bf16(exact));
-        if (r.has("z")) r.out("z").set({t, d}, exact);
+    for (int64_t d = 0; d < width; ++d)
+      z[static_cast<size_t>(d)] = x.at({t, d}) * scale * w.at({d});
+    return z;
+  }
+
+  static void reference(const Reference& r) {
+    for (int64_t t = 0; t < r.dim("T"); ++t) {
+      std::vector<double> z = norm(r.in("x"), r.in("w"), t, r.attribute("eps"));
+      for (int64_t d = 0; d < r.dim("D"); ++d) {
+        double& value = z[static_cast<size_t>(d)];
+        if (r.has("z")) r.out("z").set({t, d}, value);
+        value = decode_bf16(encode_bf16(value));
       }
-      for (int64_t first = 0; first < width; first += 128) {
-        const int64_t end = std::min(width, first + 128);
-        double amax = 1e-4;
-        for (int64_t d = first; d < end; ++d)
-          amax = std::max(amax, std::abs(z[static_cast<size_t>(d)]));
-        int exponent = -40;
-        while (std::ldexp(448, exponent) < amax) ++exponent;
-        r.out("s").set({t, first / 128}, std::ldexp(1.0, exponent));
-        for (int64_t d = first; d < end; ++d)
-          r.out("q").set(
-              {t, d}, decode_e4m3(encode_e4m3(std::ldexp(z[static_cast<size_t>(d)], -exponent))));
-      }
+      const std::vector<int> exponents = quantise(z);
+      for (int64_t d = 0; d < r.dim("D"); ++d)
+        r.out("q").set({t, d}, std::ldexp(z[static_cast<size_t>(d)],
+                                          -exponents[static_cast<size_t>(d / kBlock)]));
+      for (size_t i = 0; i < exponents.size(); ++i)
+        r.out("s").set({t, static_cast<int64_t>(i)}, std::ldexp(1.0, exponents[i]));
     }
   }
 

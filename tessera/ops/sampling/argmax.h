@@ -63,11 +63,13 @@ struct Argmax {
 
   struct Parts {
     Arg values, indices;  // [T, parts]
-    int64_t cols = 1, elements = 1, count = 1;
+    int64_t rows = 0, cols = 1, elements = 1, count = 1;
   };
-  static Parts parts_of(PlanBuilder& b) {
-    const int64_t width = b.dim("V"), rows = b.dim("T");
+  /// Parts of `rows` rows of V elements.
+  static Parts parts_of(PlanBuilder& b, int64_t rows) {
+    const int64_t width = b.dim("V");
     Parts p;
+    p.rows = rows;
     p.cols = std::min(b.caps().vector_tile, pow2_ceil(width));
     p.elements = std::max(round_up(b.caps().program_grain, p.cols), p.cols);
     p.count = std::max<int64_t>(programs_for(width, p.elements), 1);
@@ -79,7 +81,7 @@ struct Argmax {
   static void plan_choice(PlanBuilder& b, const Parts& p, const Arg& index) {
     const int64_t cols = std::min(b.caps().vector_tile, pow2_ceil(p.count));
     const DType to = index.dtype;
-    b.kernel("choose", {b.dim("T")},
+    b.kernel("choose", {p.rows},
              {p.values.with_access(Access::kRead), p.indices.with_access(Access::kRead), index},
              [cols, to](KernelBuilder& k, View values, View indices, View index) {
                const Tile row = k.program_id(0);
@@ -93,7 +95,7 @@ struct Argmax {
   }
 
   static void plan(PlanBuilder& b) {
-    const Parts p = parts_of(b);
+    const Parts p = parts_of(b, b.dim("T"));
     b.kernel("parts", {p.count, b.dim("T")},
              {b.tensor("x"), p.values.with_access(Access::kWrite),
               p.indices.with_access(Access::kWrite)},

@@ -39,7 +39,7 @@ struct SampleExponentialRace {
   }
 
   static void plan(PlanBuilder& b) {
-    const Argmax::Parts p = Argmax::parts_of(b);
+    const Argmax::Parts p = Argmax::parts_of(b, b.dim("T"));
     const bool has_temperature = b.has("temperature");
     const auto body = [cols = p.cols, elements = p.elements, has_temperature](
                           KernelBuilder& k, View p, View seed, View step, View values, View indices,

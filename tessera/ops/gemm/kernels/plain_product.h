@@ -34,6 +34,13 @@ inline std::vector<double> decoded(const HostTensor& x, const HostTensor& s, int
   return values;
 }
 
+/// The tensor of this name, times its scales ("a_scale" of "a") if it has them.
+inline std::vector<double> decoded(const Reference& r, const std::string& name, int64_t row_group,
+                                   int64_t k_group) {
+  if (!r.has(name + "_scale")) return decoded(r.in(name));
+  return decoded(r.in(name), r.in(name + "_scale"), row_group, k_group);
+}
+
 /// sum over k of a[k] w[k], and of |a[k] w[k]|.
 struct DotSum {
   double value = 0, magnitude = 0;
@@ -49,13 +56,16 @@ inline DotSum dot_sum(const double* a, const double* w, int64_t k) {
 }
 
 /// f32 accumulation of exact products: K / 16 sequential roundings in each lane, and a tree over
-/// the lanes.
-inline Tolerance dot_tolerance(int64_t k) {
-  return {.scaled = (static_cast<double>(k) / 16 + 16) * 0x1p-24};
+/// the lanes. With f32 activations every product rounds as well.
+inline Tolerance dot_tolerance(int64_t k, DType activations = DType::bf16) {
+  const double roundings = activations == DType::f32 ? 2 : 1;
+  return {.scaled = roundings * (static_cast<double>(k) / 16 + 16) * 0x1p-24};
 }
 
-/// Scales near each other, so that no block is lost beside the others.
+/// Scales near each other, so that no block is lost beside the others; nothing where a tensor is
+/// absent.
 inline void fill_scales(Inputs& in, std::string_view name) {
+  if (!in.problem().has(name)) return;
   HostTensor& s = in.tensor(name);
   for (int64_t i = 0; i < s.numel(); ++i)
     s.set_flat(i, std::ldexp(1.0, static_cast<int>(in.integer(-3, 1))));

@@ -56,43 +56,4 @@ void walk_weights(KernelBuilder& k, const Blocking& t, Tile first, Operand n_ext
   }
 }
 
-/// Extent of a tile of scales, one per `group` elements; a tile smaller than a group has one.
-constexpr int64_t scales(int64_t elements, int64_t group) {
-  return std::max<int64_t>(1, elements / group);
-}
-
-// ---- tiles of scaled operands; scales outside their view read 1, elements 0 ----
-
-/// a e4m3 [M, K] with a scale for every 128 of K.
-inline lang::ScaledOperand activations(const View& a, const View& s, Tile m, Tile k0,
-                                       const Blocking& t) {
-  return {load(a, {m, k0}, {t.m, t.k}), load(s, {m, k0 / 128}, {t.m, scales(t.k, 128)}, 1)};
-}
-
-/// w e4m3 [N, K] with a scale for every 128 x 128 block.
-inline lang::ScaledOperand fp8_weights(const View& w, const View& s, Tile n, Tile k0,
-                                       const Blocking& t) {
-  return {load(w, {n, k0}, {t.n, t.k}),
-          load(s, {n / 128, k0 / 128}, {scales(t.n, 128), scales(t.k, 128)}, 1)};
-}
-
-/// The same of one matrix of a stack [E, N, K].
-inline lang::ScaledOperand fp8_weights(const View& w, const View& s, Tile e, Tile n, Tile k0,
-                                       const Blocking& t) {
-  return {load(w, {e, n, k0}, {t.n, t.k}),
-          load(s, {e, n / 128, k0 / 128}, {scales(t.n, 128), scales(t.k, 128)}, 1)};
-}
-
-/// w e2m1 [N, K] with a scale for every 32 of K.
-inline lang::ScaledOperand fp4_weights(const View& w, const View& s, Tile n, Tile k0,
-                                       const Blocking& t) {
-  return {load(w, {n, k0}, {t.n, t.k}), load(s, {n, k0 / 32}, {t.n, scales(t.k, 32)}, 1)};
-}
-
-/// The same of one matrix of a stack [E, N, K].
-inline lang::ScaledOperand fp4_weights(const View& w, const View& s, Tile e, Tile n, Tile k0,
-                                       const Blocking& t) {
-  return {load(w, {e, n, k0}, {t.n, t.k}), load(s, {e, n, k0 / 32}, {t.n, scales(t.k, 32)}, 1)};
-}
-
 }  // namespace tessera::ops::gemm

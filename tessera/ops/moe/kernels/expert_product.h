@@ -4,11 +4,10 @@
 // once.
 #pragma once
 
-#include <array>
 #include <utility>
 
+#include "tessera/ops/gemm/kernels/operands.h"
 #include "tessera/ops/gemm/kernels/plain_product.h"
-#include "tessera/ops/gemm/kernels/weight_walk.h"
 #include "tessera/ops/moe/kernels/alignment.h"
 
 namespace tessera::ops::moe {
@@ -31,159 +30,151 @@ inline std::vector<int64_t> product_grid(const ProductSizes& z, const PlanBuilde
   return {(b.dim("N") + z.tile.rows - 1) / z.tile.rows, b.dim("G")};
 }
 
-/// A tile's rows of a matrix [R, K]. One row is a plain load, which stays linear.
-inline Tile rows_of(const View& x, Tile rows, Tile column, int64_t columns, double fill = 0) {
-  if (rows.shape()[0] > 1) return gather(x, {0, column}, rows, columns, fill);
-  return load(x, {reshape(rows, {}), column}, {1, columns}, fill);
-}
-
-/// The body of every such kernel: `left(rows, k0)` gives the activations of the rows of x,
-/// `right(expert, n, k0)` the weights.
-template <class Left, class Right>
-void expert_product(KernelBuilder& k, const ProductSizes& z, const View& w, const View& slots,
-                    const View& tile_expert, const View& tile_count, const View& y, Left left,
-                    Right right) {
-  const gemm::Blocking& t = z.tile;
-  const Tile first = k.program_id(0) * t.rows, g = k.program_id(1);
-  k.if_(g < cast(load_scalar(tile_count, {0}), DType::i64), [&] {
-    const Tile expert = cast(load_scalar(tile_expert, {g}), DType::i64);
-    const Tile pairs = load(slots, {g * t.m}, {t.m}, -1);
-    const Tile rows = z.fan == 1 ? pairs : select(pairs < 0, -1, pairs / z.fan);
-    gemm::walk_weights(
-        k, t, first, w.extent(1), w.extent(2), DType::f32,
-        [&](Tile n, Tile k0, Tile acc) {
-          return dot_scaled(left(rows, k0), right(expert, n, k0), acc);
-        },
-        [&](Tile n, Tile sum) {
-          const Tile out = cast(sum, z.y_dtype);
-          if (t.m > 1) {
-            scatter(y, {0, n}, pairs, out);
-          } else {
-            store(y, {reshape(pairs, {}), n}, out);
-          }
-        });
-  });
-}
-
-/// Rows of x e4m3 [R, K] with a scale for every 128 of K.
-inline lang::ScaledOperand scaled_rows(const View& x, const View& s, Tile rows, Tile k0,
+/// Rows of activations x [R, K], with their scales where the kernel has them.
+inline lang::ScaledOperand expert_rows(const NamedViews& v, Tile rows, Tile k0,
                                        const gemm::Blocking& t) {
-  return {rows_of(x, rows, k0, t.k), rows_of(s, rows, k0 / 128, gemm::scales(t.k, 128), 1)};
+  lang::ScaledOperand tile = {gemm::rows_of(v["x"], rows, k0, t.k), {}};
+  if (v.has("x_scale"))
+    tile.scale = gemm::rows_of(v["x_scale"], rows, k0 / 128, gemm::scales(t.k, 128), 1);
+  return tile;
+}
+
+/// Where a stack holds an expert's matrix: its number, or what the table says.
+inline Tile place_of(const NamedViews& v, std::string_view table, Tile expert) {
+  return v.has(table) ? load_scalar(v[table], {expert}) : expert;
+}
+
+/// The kernel of every such product, weights in format `f`.
+inline void plan_expert_product(PlanBuilder& b, const gemm::WeightFormat& f) {
+  const ProductSizes z = product_sizes(b);
+  b.kernel_named("product", product_grid(z, b),
+                 b.tensors({"x", "x_scale", "w", "w_scale", "offsets", "scale_offsets", "slots",
+                            "tile_expert", "tile_count", "y"}),
+                 [=](KernelBuilder& k, const NamedViews& v) {
+                   const gemm::Blocking& t = z.tile;
+                   const View &w = v["w"], &y = v["y"];
+                   const Tile first = k.program_id(0) * t.rows, g = k.program_id(1);
+                   k.if_(g < cast(load_scalar(v["tile_count"], {0}), DType::i64), [&] {
+                     const Tile expert = cast(load_scalar(v["tile_expert"], {g}), DType::i64);
+                     const Tile place = place_of(v, "offsets", expert),
+                                scale_place = place_of(v, "scale_offsets", expert);
+                     const Tile pairs = load(v["slots"], {g * t.m}, {t.m}, -1);
+                     const Tile rows = z.fan == 1 ? pairs : select(pairs < 0, -1, pairs / z.fan);
+                     gemm::walk_weights(
+                         k, t, first, w.extent(1), w.extent(2), DType::f32,
+                         [&](Tile n, Tile k0, Tile acc) {
+                           return dot_scaled(expert_rows(v, rows, k0, t),
+                                             gemm::weights(f, v, "w", place, scale_place, n, k0, t),
+                                             acc);
+                         },
+                         [&](Tile n, Tile sum) {
+                           const Tile out = cast(sum, z.y_dtype);
+                           if (t.m > 1) {
+                             scatter(y, {0, n}, pairs, out);
+                           } else {
+                             store(y, {reshape(pairs, {}), n}, out);
+                           }
+                         });
+                   });
+                 });
 }
 
 // ---- what the three operators share besides ----
 
-inline std::vector<TensorSpec> product_tensors(std::vector<TensorSpec> operands,
-                                               std::vector<DType> y) {
-  operands.push_back(in("slots", "S", {DType::i32}));
-  operands.push_back(in("tile_expert", "G", {DType::i32}));
-  operands.push_back(in("tile_count", "1", {DType::i32}));
-  operands.push_back(inout("y", "P,N", std::move(y)));
-  return operands;
+/// The signature, with what differs: the name, the words for the weights, and their scales in the
+/// formula.
+inline Signature product_signature(const char* name, const gemm::WeightFormat& f,
+                                   const std::string& kind, const std::string& scales,
+                                   const char* source) {
+  const bool scaled = f.scale_k != 0;
+  std::vector<TensorSpec> tensors = {
+      in("x", "R,K",
+         scaled ? gemm::activation_dtypes() : std::vector<DType>{DType::bf16, DType::f32})};
+  if (scaled) tensors.push_back(gemm::activation_scales("x_scale", "R,K/128"));
+  tensors.push_back(weight("w", "U,N,K", {f.dtype}));
+  if (scaled)
+    tensors.push_back(weight("w_scale", std::string("V,") + f.scale_dims, {DType::f8e8m0}));
+  tensors.push_back(optional(weight("offsets", "E", {DType::i64})));
+  if (scaled) tensors.push_back(optional(weight("scale_offsets", "E", {DType::i64})));
+  for (TensorSpec& spec : std::vector<TensorSpec>{
+           in("slots", "S", {DType::i32}), in("tile_expert", "G", {DType::i32}),
+           in("tile_count", "1", {DType::i32}), inout("y", "P,N", {DType::bf16, DType::f32})})
+    tensors.push_back(spec);
+  return {
+      .name = name,
+      .family = "moe",
+      .rows = "57",
+      .summary = "each routed pair's row times its expert's " + kind + " matrix",
+      .formula =
+          "for every slot s of a used tile g = s / block with pair p = slots[s] >= 0, e = "
+          "tile_expert[g]: y[p,n] = sum_k x[p/fan,k] " +
+          std::string(scaled ? "x_scale[p/fan,k/128] " : "") + "w[e,n,k]" + scales +
+          ", sum in f32, one rounding to y. x [R,K] " +
+          (scaled ? "e4m3, bf16 or f32 (x_scale left out: 1)" : "bf16 or f32") +
+          ", fan = pairs a row: experts per token before w1 and w3, 1 before w2. Rows of y "
+          "without a slot keep their value. With `offsets`, expert e is w[offsets[e]]: "
+          "matrices at any addresses are one stack whose first stride is a byte" +
+          (scaled ? ", likewise w_scale[scale_offsets[e]]." : " or two."),
+      .source = source,
+      .tensors = std::move(tensors),
+      .attributes = {{"block", 1}, {"fan", 1}},
+      .dynamic_dims = {"R", "P", "S", "G", "U", "V"},
+  };
 }
 
-/// y[p] for the pairs in the slots of used tiles; x and w decoded, [R, K] and [E, N, K].
-inline void plain_product(const Reference& r, const std::vector<double>& x,
-                          const std::vector<double>& w) {
+/// Expert e's matrix [N, K], decoded.
+inline std::vector<double> expert_matrix(const Reference& r, const gemm::WeightFormat& f,
+                                         int64_t e) {
+  const int64_t N = r.dim("N"), K = r.dim("K");
+  const auto place = [&](const char* table) {
+    return r.has(table) ? static_cast<int64_t>(r.in(table).at({e})) : e;
+  };
+  const int64_t w = place("offsets"), s = place("scale_offsets");
+  std::vector<double> matrix(static_cast<size_t>(N * K));
+  for (int64_t n = 0; n < N; ++n)
+    for (int64_t k = 0; k < K; ++k) {
+      double& value = matrix[static_cast<size_t>(n * K + k)];
+      value = r.in("w").at({w, n, k});
+      if (f.scale_k != 0) value *= r.in("w_scale").at({s, n / f.scale_rows, k / f.scale_k});
+    }
+  return matrix;
+}
+
+/// y[p] for the pairs in the slots of used tiles.
+inline void plain_product(const Reference& r, const gemm::WeightFormat& f) {
   const int64_t N = r.dim("N"), K = r.dim("K");
   const auto block = static_cast<int64_t>(r.attribute("block")),
              fan = static_cast<int64_t>(r.attribute("fan"));
   const auto tiles = static_cast<int64_t>(r.in("tile_count").at({0}));
-  for (int64_t s = 0; s < tiles * block; ++s) {
-    const auto pair = static_cast<int64_t>(r.in("slots").at({s}));
-    if (pair < 0) continue;
-    const auto expert = static_cast<int64_t>(r.in("tile_expert").at({s / block}));
-    for (int64_t n = 0; n < N; ++n) {
-      const auto sum = gemm::dot_sum(&x[pair / fan * K], &w[(expert * N + n) * K], K);
-      r.out("y").set({pair, n}, sum.value, sum.magnitude);
+  const std::vector<double> x = gemm::decoded(r, "x", 1, 128);
+  for (int64_t g = 0; g < tiles; ++g) {
+    const auto expert = static_cast<int64_t>(r.in("tile_expert").at({g}));
+    const std::vector<double> w = expert_matrix(r, f, expert);
+    for (int64_t s = g * block; s < (g + 1) * block; ++s) {
+      const auto pair = static_cast<int64_t>(r.in("slots").at({s}));
+      if (pair < 0) continue;
+      for (int64_t n = 0; n < N; ++n) {
+        const auto sum = gemm::dot_sum(&x[pair / fan * K], &w[n * K], K);
+        r.out("y").set({pair, n}, sum.value, sum.magnitude);
+      }
     }
   }
 }
 
-/// slots, tile_expert and tile_count for a random routing of P pairs. Unused tiles name a wrong
-/// expert, so that a program that does not leave is seen.
-inline void fill_alignment(Inputs& in) {
-  const Problem& p = in.problem();
-  const auto block = static_cast<int64_t>(p.attribute("block"));
-  const int64_t experts = p.dim("E"), per_token = std::min<int64_t>(6, experts);
-  HostTensor ids({DType::i32, Shape{(p.dim("P") + per_token - 1) / per_token, per_token}});
-  fill_routing(in, ids, experts);
-  for (int64_t i = p.dim("P"); i < ids.numel(); ++i) ids.set_flat(i, -1);
-  const Alignment a = align(ids, experts, block);
-  HostTensor &slots = in.tensor("slots"), &tile_expert = in.tensor("tile_expert");
-  TESSERA_CHECK(std::ssize(a.slots) <= slots.numel(), "{} slots in a case of {}", a.slots.size(),
-                slots.numel());
-  for (int64_t s = 0; s < slots.numel(); ++s)
-    slots.set({s},
-              s < std::ssize(a.slots) ? static_cast<double>(a.slots[static_cast<size_t>(s)]) : 0);
-  for (int64_t g = 0; g < tile_expert.numel(); ++g)
-    tile_expert.set({g}, g < std::ssize(a.tile_expert)
-                             ? static_cast<double>(a.tile_expert[static_cast<size_t>(g)])
-                             : 0);
-  in.tensor("tile_count").set({0}, static_cast<double>(a.tile_expert.size()));
-}
-
-/// A case of T tokens with 6 experts each; `fan` 6: x has a row a token (w1, w3), 1: a row a pair
-/// (w2).
-inline Case product_case(int64_t T, int64_t experts, int64_t block, int64_t N, int64_t K,
-                         int64_t fan, std::map<std::string, DType> dtypes, std::string note = {}) {
-  const int64_t pairs = 6 * T, tiles = max_tiles(pairs, experts, block);
-  return {.dims = {{"R", fan == 6 ? T : pairs},
-                   {"P", pairs},
-                   {"E", experts},
-                   {"N", N},
-                   {"K", K},
-                   {"G", tiles},
-                   {"S", tiles * block}},
-          .dtypes = std::move(dtypes),
-          .attributes = {{"block", static_cast<double>(block)}, {"fan", static_cast<double>(fan)}},
-          .note = std::move(note)};
-}
-
-/// The cases of all three: every block size, empty experts, one expert for all, tails, and V4 Flash
-/// to time.
-inline std::vector<Case> product_cases(const std::map<std::string, DType>& dtypes, int64_t k_step) {
-  auto with = [&](DType y) {
-    auto all = dtypes;
-    all["y"] = y;
-    return all;
-  };
-  const auto exact = with(DType::f32), rounded = with(DType::bf16);
-  const int64_t K = 2 * k_step, odd_k = K + k_step / 4;
-  std::vector<Case> list = {
-      product_case(1, 8, 1, 64, K, 6, exact),
-      product_case(1, 8, 1, 33, odd_k, 1, exact, "N, K tail"),
-      product_case(3, 8, 1, 64, K, 6, exact),
-      product_case(4, 12, 8, 64, K, 6, exact),
-      product_case(4, 12, 8, 33, odd_k, 1, exact, "N, K tail"),
-      product_case(5, 18, 4, 32, K, 6, exact, "empty experts"),
-      product_case(6, 8, 8, 32, K, 6, exact, "one expert"),
-      product_case(12, 7, 32, 70, K, 6, exact),
-      product_case(12, 7, 64, 33, odd_k, 1, exact, "one expert"),
-      product_case(2, 8, 2, 32, K, 1, rounded),
-      product_case(0, 8, 8, 32, K, 6, rounded, "empty"),
-  };
-  for (auto [T, block] :
-       {std::pair<int64_t, int64_t>{1, 1}, {2, 1}, {4, 1}, {8, 2}, {64, 8}, {512, 32}})
-    for (auto [N, K, fan] : {std::array<int64_t, 3>{2048, 4096, 6}, {4096, 2048, 1}}) {
-      Case c = product_case(T, 16, block, N, K, fan, rounded, fan == 6 ? "w1" : "w2");
-      c.bench = true;
-      c.test = false;
-      list.push_back(c);
-    }
-  return list;
-}
-
 /// Each expert that is used is read once.
 inline Cost expert_cost(const Problem& p) {
-  const double pairs = static_cast<double>(p.dim("P"));
-  const double used =
-      std::min(pairs, static_cast<double>(p.dim("E"))) / static_cast<double>(p.dim("E"));
-  Cost cost{.flops = 2 * pairs * static_cast<double>(p.dim("N")) * static_cast<double>(p.dim("K"))};
+  const auto N = static_cast<double>(p.dim("N")), K = static_cast<double>(p.dim("K")),
+             pairs = static_cast<double>(p.dim("P"));
+  const double experts = static_cast<double>(p.dim(p.has("offsets") ? "E" : "U"));
+  const double used = std::min(pairs, experts);
+  Cost cost{.flops = 2 * pairs * N * K};
   for (const char* name : {"x", "x_scale"})
     if (p.has(name)) cost.bytes_read += static_cast<double>(p.tensor(name).bytes());
-  for (const char* name : {"w", "w_scale"})
-    if (p.has(name)) cost.bytes_read += used * static_cast<double>(p.tensor(name).bytes());
+  cost.bytes_read += used * N * K * bits(p.dtype("w")) / 8;
+  if (p.has("w_scale")) {
+    const Shape& s = p.tensor("w_scale").shape;
+    cost.bytes_read += used * static_cast<double>(s[1] * s[2]);
+  }
   cost.bytes_written = static_cast<double>(p.tensor("y").bytes());
   return cost;
 }
