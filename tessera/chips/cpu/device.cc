@@ -143,7 +143,7 @@ Result<std::unique_ptr<Stream>> CpuDevice::create_stream() {
 }
 
 Result<std::unique_ptr<Event>> CpuDevice::create_event() {
-  return std::unique_ptr<Event>(std::make_unique<CpuEvent>(*this));
+  return std::unique_ptr<Event>(std::make_unique<runtime::HostEvent>(*this));
 }
 
 Result<std::shared_ptr<Executable>> CpuDevice::do_load(const KernelImage& image) {

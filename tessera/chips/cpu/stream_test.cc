@@ -10,6 +10,7 @@
 #include <vector>
 
 #include "tessera/chips/cpu/device.h"
+#include "tessera/chips/cpu/executable.h"
 #include "tessera/runtime/step_state.h"
 
 namespace tessera::chips::cpu {

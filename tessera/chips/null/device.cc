@@ -143,7 +143,7 @@ Result<std::unique_ptr<Stream>> NullDevice::create_stream() {
 }
 
 Result<std::unique_ptr<Event>> NullDevice::create_event() {
-  return std::unique_ptr<Event>(std::make_unique<NullEvent>(*this));
+  return std::unique_ptr<Event>(std::make_unique<runtime::HostEvent>(*this));
 }
 
 Result<std::shared_ptr<Executable>> NullDevice::do_load(const KernelImage& image) {
