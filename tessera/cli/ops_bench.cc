@@ -20,13 +20,14 @@ struct Use {
 };
 
 /// Fetches all kernels in parallel; a mistake comes up again when its case is timed.
-void compile(const std::vector<Use>& uses, kernels::KernelLibrary& library) {
+void compile(const std::vector<Use>& uses, kernels::KernelLibrary& library,
+             const ops::PlanOptions& plan) {
   std::vector<lang::Trace> traces = ops::ceiling_traces(library.device().info().capabilities);
   for (const Use& use : uses) {
     const auto problem = ops::problem_of(*use.op, use.test_case);
     if (!problem.ok()) continue;
-    auto traced =
-        ops::trace_plan(ops::make_plan(*use.op, *problem, library.device().info().capabilities));
+    auto traced = ops::trace_plan(
+        ops::make_plan(*use.op, *problem, library.device().info().capabilities, plan), plan);
     if (traced.ok()) std::move(traced->begin(), traced->end(), std::back_inserter(traces));
   }
   (void)library.get_all(traces);
@@ -78,7 +79,8 @@ Result<int> run(const Arguments& arguments, const Program& program) {
   TESSERA_ASSIGN(const Session session, open_session(arguments, program));
   const runtime::DeviceInfo& device = session.device->info();
   ops::print_notes_on_crash();
-  compile(uses, *session.library);
+  const bool deterministic = arguments.flag("deterministic");
+  compile(uses, *session.library, {.deterministic = deterministic});
   TESSERA_ASSIGN(const ops::Ceilings ceilings, ops::measure_ceilings(*session.library));
   if (arguments.json())
     fmt::print("{}\n", to_json(ceilings, device).dump());
@@ -87,7 +89,8 @@ Result<int> run(const Arguments& arguments, const Program& program) {
         "{} ({}): read {:.1f} GB/s, copy {:.1f} GB/s, f32 {:.3f}, bf16 {:.3f}, i8 {:.3f} TFLOP/s\n",
         device.arch, device.name, ceilings.read_rate / 1e9, ceilings.copy_rate / 1e9,
         ceilings.f32_rate / 1e12, ceilings.bf16_rate / 1e12, ceilings.i8_rate / 1e12);
-  const ops::BenchOptions options{.min_seconds = arguments.number("min-time", 0.3)};
+  const ops::BenchOptions options{.min_seconds = arguments.number("min-time", 0.3),
+                                  .deterministic = deterministic};
   ProgressBar bar;
   int failed = 0;
   for (size_t i = 0; i < uses.size(); ++i) {
@@ -126,6 +129,7 @@ CommandSpec ops_bench_command() {
                   {"--case", Kind::kText, "TEXT", "Only cases whose description contains this"},
                   kThreadsOption,
                   kPackOption,
+                  {"--deterministic", Kind::kFlag, "", "Plan with one class for up to 64 rows"},
                   {"--min-time", Kind::kNumber, "S", "Seconds of timed runs a case (default 0.3)"}},
       .run = run};
 }

@@ -5,11 +5,13 @@
 #include <chrono>
 #include <nlohmann/json.hpp>
 
+#include "tessera/base/cpu_topology.h"
 #include "tessera/cli/commands.h"
 #include "tessera/cli/progress_bar.h"
 #include "tessera/cli/session.h"
 #include "tessera/ops/frame/conformance.h"
 #include "tessera/ops/frame/crash_note.h"
+#include "tessera/ops/frame/same_bits.h"
 
 namespace tessera::cli {
 namespace {
@@ -30,11 +32,12 @@ std::string_view status_text(Status status) {
   return "";
 }
 
-void print_text(const ops::OperatorReport& report, bool verbose) {
+void print_text(const ops::OperatorReport& report, bool verbose, bool bits) {
   const ops::Signature& s = *report.op->signature;
-  fmt::print("{:<8} {:<40} {:>3} cases, worst error {:.2f} of what is allowed{}\n",
-             status_text(report.status), s.family + "/" + s.name, report.cases.size(),
-             report.worst(), report.reason.empty() ? "" : "; " + report.reason);
+  fmt::print("{:<8} {:<40} {:>3} cases{}{}\n", status_text(report.status), s.family + "/" + s.name,
+             report.cases.size(),
+             bits ? "" : fmt::format(", worst error {:.2f} of what is allowed", report.worst()),
+             report.reason.empty() ? "" : "; " + report.reason);
   if (report.status == Status::kStale)
     fmt::print("         all cases pass: remove Op.{} from known_failures.inc\n", s.name);
   for (const ops::CaseReport& c : report.cases)
@@ -83,6 +86,16 @@ Error no_case(const std::vector<const ops::Operator*>& operators, const Argument
                   arguments.text("op", "*"), arguments.text("dtype"), list));
 }
 
+Result<std::vector<ops::OperatorReport>> test(const Arguments& arguments, const Program& program,
+                                              const Session& session,
+                                              std::span<const ops::Operator* const> operators,
+                                              const ops::ConformanceOptions& options) {
+  if (!arguments.flag("bits")) return ops::run_conformance(*session.library, operators, options);
+  TESSERA_ASSIGN(const Session alone,
+                 open_session(arguments, program, {.threads = 1, .guard_end = true}));
+  return ops::check_same_bits(*alone.library, *session.library, operators, options);
+}
+
 Result<int> run(const Arguments& arguments, const Program& program) {
   const std::string chip = arguments.text("chip", kDefaultChip);
   TESSERA_ASSIGN(const auto operators, chosen_operators(arguments));
@@ -92,7 +105,10 @@ Result<int> run(const Arguments& arguments, const Program& program) {
   options.threads = arguments.integer("threads", 0);
   options.deterministic = arguments.flag("deterministic");
   options.known_failures = known_failures(chip);
-  auto session = open_session(arguments, program, {.guard_end = true});
+  // Bits are compared with at least two threads, even on a machine with one core.
+  const int several = std::max(2, arguments.integer("threads", CpuTopology::get().usable_cores()));
+  auto session = open_session(arguments, program,
+                              {.threads = arguments.flag("bits") ? several : 0, .guard_end = true});
   if (!session.ok()) {
     if (!arguments.flag("skip-missing") || arguments.has("pack")) return std::move(session).error();
     fmt::print("skipped: {}\n", session.error().message);
@@ -104,7 +120,7 @@ Result<int> run(const Arguments& arguments, const Program& program) {
   };
   ops::print_notes_on_crash();
   const auto start = std::chrono::steady_clock::now();
-  const auto reports = ops::run_conformance(*session->library, operators, options);
+  TESSERA_ASSIGN(const auto reports, test(arguments, program, *session, operators, options));
   const std::chrono::duration<double> elapsed = std::chrono::steady_clock::now() - start;
   bar.clear();
 
@@ -123,7 +139,8 @@ Result<int> run(const Arguments& arguments, const Program& program) {
   for (const ops::OperatorReport& report : reports) {
     if (report.status == Status::kNoCases && (options.dtype || !options.case_filter.empty()))
       continue;
-    arguments.json() ? print_json(report, chip) : print_text(report, arguments.flag("verbose"));
+    arguments.json() ? print_json(report, chip)
+                     : print_text(report, arguments.flag("verbose"), arguments.flag("bits"));
   }
   if (!arguments.json()) {
     const kernels::LibraryStats& stats = session->library->stats();
@@ -140,23 +157,26 @@ Result<int> run(const Arguments& arguments, const Program& program) {
 
 CommandSpec ops_test_command() {
   using Kind = OptionSpec::Kind;
-  return {
-      .path = "ops test",
-      .summary = "Compare operators on a chip with their references",
-      .details =
-          "Example: tessera ops test --chip cpu:avx2 --op 'norm/*'\n"
-          "Exit code 1 when an operator fails or a known failure is stale.",
-      .positionals = {},
-      .options = {kChipOption,
-                  kOpOption,
-                  {"--dtype", Kind::kText, "DTYPE", "Only cases with a tensor of this type"},
-                  {"--case", Kind::kText, "TEXT", "Only cases whose description contains this"},
-                  kPackOption,
-                  kThreadsOption,
-                  {"--deterministic", Kind::kFlag, "", "Plan with one class for up to 64 rows"},
-                  {"-v,--verbose", Kind::kFlag, "", "Print every case"},
-                  {"--skip-missing", Kind::kFlag, "", "Exit with 77 when the device is not here"}},
-      .run = run};
+  return {.path = "ops test",
+          .summary = "Compare operators on a chip with their references",
+          .details =
+              "Example: tessera ops test --chip cpu:avx2 --op 'norm/*'\n"
+              "Exit code 1 when an operator fails or a known failure is stale.",
+          .positionals = {},
+          .options =
+              {kChipOption,
+               kOpOption,
+               {"--dtype", Kind::kText, "DTYPE", "Only cases with a tensor of this type"},
+               {"--case", Kind::kText, "TEXT", "Only cases whose description contains this"},
+               kPackOption,
+               kThreadsOption,
+               {"--deterministic", Kind::kFlag, "", "Plan with one class for up to 64 rows"},
+               {"--bits", Kind::kFlag, "",
+                "Compare bits instead: one thread with several; with --deterministic plans a row "
+                "alone with 64"},
+               {"-v,--verbose", Kind::kFlag, "", "Print every case"},
+               {"--skip-missing", Kind::kFlag, "", "Exit with 77 when the device is not here"}},
+          .run = run};
 }
 
 }  // namespace tessera::cli

@@ -30,7 +30,7 @@ Result<std::vector<std::shared_ptr<const kernels::Pack>>> open_packs(const Argum
 
 Result<Session> open_session(const Arguments& arguments, const Program& program,
                              runtime::ChipOptions options) {
-  options.threads = arguments.integer("threads", options.threads);
+  if (options.threads == 0) options.threads = arguments.integer("threads", 0);
   Session session;
   TESSERA_ASSIGN(session.device, as_usage(runtime::open_device(arguments.text("chip", kDefaultChip),
                                                                std::move(options))));

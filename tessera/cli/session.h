@@ -34,6 +34,7 @@ struct Session {
 };
 
 /// Opens the device of --chip and a library with --pack, the disk cache and the program's compiler.
+/// --threads counts unless `options` has a number of threads.
 Result<Session> open_session(const Arguments& arguments, const Program& program,
                              runtime::ChipOptions options = {});
 

@@ -3,11 +3,10 @@
 
 #include <fmt/format.h>
 
-#include <algorithm>
 #include <cstring>
 
 #include "tessera/ops/frame/case_data.h"
-#include "tessera/runtime/device.h"
+#include "tessera/ops/frame/device_run.h"
 
 namespace tessera::ops {
 namespace {
@@ -17,28 +16,22 @@ constexpr uint8_t kPoison[2] = {0xff, 0xa5};
 
 class CaseRun {
  public:
-  CaseRun(kernels::KernelLibrary& library, const Operator& op, const CaseData& data)
-      : device_(library.device()), op_(op), data_(data) {}
+  CaseRun(const Operator& op, const CaseData& data) : op_(op), data_(data) {}
 
-  Result<Comparison> run(const PreparedOp& prepared) {
-    TESSERA_TRY(allocate(prepared));
-    TESSERA_TRY(reset(kPoison[0]));
-    TESSERA_TRY(prepared.run(*stream_, addresses_, workspace_address()));
-    TESSERA_TRY(download(first_));
+  Result<Comparison> run(DeviceRun& device) {
+    TESSERA_TRY(device.reset(data_.inputs(), kPoison[0]));
+    TESSERA_TRY(device.launch());
+    TESSERA_ASSIGN(first_, device.download());
     Comparison result =
         compare_outputs(op_, data_.problem(), data_.inputs(), data_.expected(), first_);
-    append(result.wrong, changed_inputs(first_));
+    append(result.wrong, changed_inputs());
     if (!result.wrong.empty()) return result;
 
     // An operator with its own check may leave parts of its outputs undefined: same garbage, same
     // bits.
-    TESSERA_TRY(reset(kPoison[op_.check == nullptr ? 1 : 0]));
-    TESSERA_TRY(stream_->begin_capture());
-    const auto captured = prepared.run(*stream_, addresses_, workspace_address());
-    TESSERA_ASSIGN(const auto graph, stream_->end_capture());
-    if (!captured.ok()) return Error(captured.error());
-    TESSERA_TRY(stream_->replay(*graph));
-    TESSERA_TRY(download(second_));
+    TESSERA_TRY(device.reset(data_.inputs(), kPoison[op_.check == nullptr ? 1 : 0]));
+    TESSERA_TRY(device.replay());
+    TESSERA_ASSIGN(second_, device.download());
     append(result.wrong, difference());
     return result;
   }
@@ -46,48 +39,16 @@ class CaseRun {
  private:
   const std::vector<TensorSpec>& specs() const { return op_.signature->tensors; }
   bool present(size_t i) const { return data_.problem().tensors()[i].has_value(); }
-  uint64_t workspace_address() const { return workspace_ ? workspace_->address() : 0; }
 
   static void append(std::string& text, const std::string& more) {
     if (!text.empty() && !more.empty()) text += "; ";
     text += more;
   }
 
-  Result<void> allocate(const PreparedOp& prepared) {
-    TESSERA_ASSIGN(stream_, device_.create_stream());
-    for (size_t i = 0; i < specs().size(); ++i) {
-      buffers_.emplace_back();
-      if (present(i)) {
-        TESSERA_ASSIGN(buffers_.back(), device_.allocate(data_.inputs()[i].bytes().size()));
-      }
-      addresses_.push_back(buffers_.back() ? buffers_.back()->address() : 0);
-    }
-    TESSERA_ASSIGN(workspace_, device_.allocate(static_cast<size_t>(prepared.workspace_bytes())));
-    first_ = second_ = data_.inputs();
-    return {};
-  }
-
-  Result<void> reset(uint8_t poison) {
-    for (size_t i = 0; i < specs().size(); ++i) {
-      if (!present(i)) continue;
-      if (specs()[i].access == Access::kWrite)
-        TESSERA_TRY(stream_->fill(*buffers_[i], 0, buffers_[i]->size(), poison));
-      else
-        TESSERA_TRY(stream_->copy_to_device(*buffers_[i], 0, data_.inputs()[i].bytes()));
-    }
-    return stream_->fill(*workspace_, 0, workspace_->size(), poison);
-  }
-
-  Result<void> download(std::vector<HostTensor>& to) {
-    for (size_t i = 0; i < specs().size(); ++i)
-      if (present(i)) TESSERA_TRY(stream_->copy_to_host(to[i].bytes(), *buffers_[i], 0));
-    return stream_->synchronize();
-  }
-
-  std::string changed_inputs(const std::vector<HostTensor>& after) const {
+  std::string changed_inputs() const {
     for (size_t i = 0; i < specs().size(); ++i)
       if (present(i) && specs()[i].access == Access::kRead &&
-          after[i].bytes() != data_.inputs()[i].bytes())
+          first_[i].bytes() != data_.inputs()[i].bytes())
         return fmt::format("input {} was overwritten", specs()[i].name);
     return {};
   }
@@ -111,13 +72,8 @@ class CaseRun {
     return {};
   }
 
-  runtime::Device& device_;
   const Operator& op_;
   const CaseData& data_;
-  std::unique_ptr<runtime::Stream> stream_;
-  std::vector<std::unique_ptr<runtime::Buffer>> buffers_;  // by tensor
-  std::unique_ptr<runtime::Buffer> workspace_;
-  std::vector<uint64_t> addresses_;
   std::vector<HostTensor> first_, second_;  // all tensors after the launch and after the replay
 };
 
@@ -126,9 +82,8 @@ class CaseRun {
 Result<Comparison> run_case(kernels::KernelLibrary& library, const Operator& op,
                             const Case& test_case, const PlanOptions& options) {
   TESSERA_ASSIGN(const CaseData data, CaseData::make(op, test_case));
-  TESSERA_ASSIGN(const PreparedOp prepared,
-                 PreparedOp::prepare(library, op, data.problem(), options));
-  return CaseRun(library, op, data).run(prepared);
+  TESSERA_ASSIGN(DeviceRun device, DeviceRun::create(library, op, data.problem(), options));
+  return CaseRun(op, data).run(device);
 }
 
 }  // namespace tessera::ops

@@ -1,5 +1,5 @@
 // SPDX-License-Identifier: Apache-2.0
-// One case on a device: buffers, poison, launch, replay, comparison. Private to conformance.cc.
+// One case on a device: launch, replay, comparison. Private to conformance.cc.
 #pragma once
 
 #include "tessera/ops/frame/compare.h"
