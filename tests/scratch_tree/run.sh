@@ -1,0 +1,91 @@
+#!/usr/bin/env bash
+# SPDX-License-Identifier: Apache-2.0
+# Adds one operator, or one chip, to a copy of the source tree and tests it there: nothing but the new
+# header, or the new folder, may be needed. The copy is kept, so that a second run builds little.
+# Usage: run.sh operator|chip SOURCE_TREE COPY
+set -euo pipefail
+what=$1 source=$2 tree=$3
+files=$(cd "$(dirname "${BASH_SOURCE[0]}")" && pwd)
+
+if ! git -C "$source" rev-parse --verify -q HEAD >/dev/null; then
+  echo "skipped: $source is no git work tree"
+  exit 77
+fi
+
+# HEAD of the source tree with all that is not committed yet, as one commit.
+copy_source() {
+  if [[ ! -d $tree/.git ]]; then
+    rm -rf "$tree"
+    git clone -q --shared --no-checkout "$source" "$tree"
+  fi
+  git -C "$tree" fetch -q "$source" HEAD
+  git -C "$tree" checkout -qf --detach FETCH_HEAD
+  git -C "$tree" clean -fdq  # keeps what git ignores: the build folder
+  (cd "$source" && git diff --binary HEAD) | git -C "$tree" apply --whitespace=nowarn --allow-empty
+  (cd "$source" && git ls-files -z --others --exclude-standard) |
+    tar -C "$source" --null -T - -cf - | tar -C "$tree" -xf -
+  git -C "$tree" add -A
+  git -C "$tree" -c user.name=test -c user.email=test@localhost commit -q --allow-empty -m base
+  [[ -z $(git -C "$tree" status --porcelain) ]]
+}
+
+build() {  # targets
+  local operators='^tessera/ops/(norm/rms_norm|quant/act_quant|quant/hadamard|rope/rope|activation/.*)[.]h$'
+  cmake --preset release -DTESSERA_OPERATORS="$operators" >configure.log 2>&1 || { cat configure.log; return 1; }
+  rm configure.log
+  cmake --build --preset release --target "$@"
+}
+
+# Fails unless the output of a command contains a text.
+expect() {  # text, command...
+  local text=$1 output
+  shift
+  output=$("$@" 2>&1) || { printf '%s\n' "$output"; echo "failed: $*"; return 1; }
+  printf '%s\n' "$output" | tail -n 20
+  [[ $output == *"$text"* ]] || { echo "no \"$text\" in the output of: $*"; return 1; }
+}
+
+only_change() {
+  local status
+  status=$(git status --porcelain)
+  [[ $status == "$1" ]] || { printf 'expected only "%s", git status says:\n%s\n' "$1" "$status"; return 1; }
+  echo "git status: $status"
+}
+
+add_operator() {
+  cp "$files/softsign.h" tessera/ops/activation/
+  build tessera
+  expect "y = x / (1 + |x|)" $bin/tessera ops show softsign
+  for chip in null cpu; do
+    expect "1 operators, 4 cases, 0 bad" $bin/tessera ops test --op softsign --chip $chip
+  done
+  only_change "?? tessera/ops/activation/softsign.h"
+}
+
+# The null chip under another name, unable to use memory of the host in place.
+add_chip() {
+  cp -r tessera/chips/null tessera/chips/bare
+  sed -i 's/chips::null/chips::bare/g; s/chip_null/chip_bare/g; s#chips/null/#chips/bare/#g
+          s/"null/"bare/g; s/\bchip null\b/chip bare/g; s/\bNull/Bare/g' tessera/chips/bare/*
+  sed -i '/::import_host(/,/^}/d; /^class ImportedBuffer/,/^};/d' tessera/chips/bare/device.cc
+  sed -i '/import_host(/d' tessera/chips/bare/device.h
+  ! grep -rn 'import_host\|\bnull:' tessera/chips/bare/*.cc tessera/chips/bare/*.h
+  build tessera tessera_cts
+  expect "bare:trace" $bin/tessera chips
+  expect "[  PASSED  ]" $bin/test/tessera_cts --device=bare
+  local names=rms_norm,act_quant,hadamard,rope,swiglu_clamp
+  for operator in ${names//,/ }; do
+    expect "0 bad" $bin/tessera ops test --op "$operator" --chip bare
+  done
+  only_change "?? tessera/chips/bare/"
+}
+
+copy_source
+cd "$tree"
+bin=build/release/bin
+export TESSERA_CACHE_DIR=$tree/build/kernel-cache
+case $what in
+  operator) add_operator ;;
+  chip) add_chip ;;
+  *) echo "run.sh: $what is neither operator nor chip"; exit 2 ;;
+esac
