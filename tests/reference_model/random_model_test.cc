@@ -75,13 +75,15 @@ TEST_P(RandomModel, TakesAPromptInPiecesOfAnySize) {
   const Rows whole = all_logits(model);
   EXPECT_GT(deviation(whole), 0.5);
   EXPECT_LT(deviation(whole), 2);
-  for (const size_t piece : {1, 50}) {
+  // A prompt, then steps across the end of a window of 128 tokens; and pieces of both.
+  for (const auto& [first, piece] : {std::pair<size_t, size_t>{118, 1}, {50, 50}}) {
     const auto ids = some_ids();
     Sequence sequence = model.new_sequence();
     Rows logits;
-    for (size_t begin = 0; begin < ids.size(); begin += piece) {
-      const auto part = std::span(ids).subspan(begin, std::min(piece, ids.size() - begin));
-      logits.append(model.logits(model.forward(part, sequence)));
+    for (size_t begin = 0; begin < ids.size();) {
+      const size_t count = std::min(begin == 0 ? first : piece, ids.size() - begin);
+      logits.append(model.logits(model.forward(std::span(ids).subspan(begin, count), sequence)));
+      begin += count;
     }
     EXPECT_LE(max_difference(logits, whole), 1e-12) << "pieces of " << piece;
   }
@@ -127,7 +129,9 @@ INSTANTIATE_TEST_SUITE_P(
     [](const auto& info) { return info.param.name; });
 
 TEST(RandomCheckpoint, EveryFieldMatters) {
-  const Checkpoint checkpoint(small_config());
+  const nlohmann::json three_layers = {{"num_hidden_layers", 3},
+                                       {"compress_ratios", {0, 4, 128, 0}}};
+  const Checkpoint checkpoint(changed(three_layers));
   const Rows logits = all_logits(checkpoint.open(Mode::exact));
   const nlohmann::json longer_yarn = {{"factor", 16},
                                       {"beta_fast", 32},
@@ -143,9 +147,11 @@ TEST(RandomCheckpoint, EveryFieldMatters) {
                                     {{"hc_sinkhorn_iters", 1}},
                                     {{"hc_eps", 1e-3}},
                                     {{"rms_norm_eps", 1e-2}}};
-  for (const auto& change : changes)
-    EXPECT_GT(max_difference(all_logits(checkpoint.open_with(changed(change))), logits), 1e-3)
-        << change;
+  for (const auto& change : changes) {
+    nlohmann::json config = changed(three_layers);
+    config.update(change);
+    EXPECT_GT(max_difference(all_logits(checkpoint.open_with(config)), logits), 1e-3) << change;
+  }
 }
 
 TEST(RandomCheckpoint, WeightsHaveTheSizesAskedFor) {
