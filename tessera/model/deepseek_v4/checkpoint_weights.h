@@ -1,0 +1,33 @@
+// SPDX-License-Identifier: Apache-2.0
+// The weights of a mapped checkpoint, in place where the device reads host memory, else one copy of
+// each of its files.
+#pragma once
+
+#include <memory>
+#include <vector>
+
+#include "tessera/checkpoint/checkpoint.h"
+#include "tessera/model/deepseek_v4/weight_source.h"
+
+namespace tessera::model::deepseek_v4 {
+
+class CheckpointWeights final : public WeightSource {
+ public:
+  CheckpointWeights(std::shared_ptr<const checkpoint::Checkpoint> checkpoint,
+                    runtime::Device& device);
+
+  /// `not_found` where the checkpoint has no tensor of that name.
+  Result<DeviceTensor> tensor(std::string_view name) override;
+  Result<DeviceTensor> table(std::span<const int64_t> numbers) override;
+
+ private:
+  /// Bytes of a file on the device; brought there when the first tensor is asked for.
+  Result<const runtime::Buffer*> file(int shard);
+
+  std::shared_ptr<const checkpoint::Checkpoint> checkpoint_;
+  runtime::Device& device_;
+  std::vector<std::unique_ptr<runtime::Buffer>> files_;  // by shard
+  std::vector<std::unique_ptr<runtime::Buffer>> tables_;
+};
+
+}  // namespace tessera::model::deepseek_v4

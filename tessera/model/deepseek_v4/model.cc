@@ -1,0 +1,439 @@
+// SPDX-License-Identifier: Apache-2.0
+#include "tessera/model/deepseek_v4/model.h"
+
+#include <fmt/format.h>
+
+#include <algorithm>
+#include <bit>
+
+#include "tessera/model/deepseek_v4/checkpoint_weights.h"
+#include "tessera/model/deepseek_v4/made_weights.h"
+#include "tessera/model/deepseek_v4/rescaled_experts.h"
+
+namespace tessera::model::deepseek_v4 {
+namespace {
+
+constexpr int64_t kSmallestBucket = 1024;  // positions
+constexpr int64_t kGraphRows = 64;         // steps of so many rows are captured
+constexpr size_t kPrograms = 48;           // kept; the one not used for longest goes first
+
+/// Rows of a program for `rows` tokens: few distinct ones for long steps.
+int64_t padded_rows(int64_t rows) {
+  const int64_t step = rows <= 16 ? 1 : rows <= 64 ? 8 : 64;
+  return (rows + step - 1) / step * step;
+}
+
+int64_t rows_of(std::span<const Span> spans) {
+  int64_t rows = 0;
+  for (const Span& span : spans) rows += std::ssize(span.tokens);
+  return rows;
+}
+
+int64_t logits_of(std::span<const Span> spans) {
+  int64_t rows = 0;
+  for (const Span& span : spans) rows += span.all_logits ? std::ssize(span.tokens) : 1;
+  return rows;
+}
+
+std::vector<int64_t> trunk_ratios(const Config& config) {
+  std::vector<int64_t> ratios;
+  for (const Config::Layer& layer : config.layers) ratios.push_back(layer.ratio);
+  return ratios;
+}
+
+CacheLayout caches_of(const Config& config, const ModelOptions& options, const Numerics& numerics) {
+  std::vector<int64_t> ratios = trunk_ratios(config);
+  if (options.mtp) ratios.push_back(0);
+  return plan_caches(
+      ratios, {.context = options.context,
+               .sequences = options.sequences,
+               .largest_step = options.largest_step,
+               .window = config.window,
+               .head_dim = config.head_dim,
+               .index_head_dim = config.index_head_dim,
+               .row_bytes = size_in_bytes(numerics.activation, config.head_dim),
+               .index_row_bytes = size_in_bytes(numerics.activation, config.index_head_dim)});
+}
+
+Result<void> check_options(const Config& config, const ModelOptions& options) {
+  for (const auto& [name, value] : {std::pair{"context", options.context},
+                                    {"sequences", options.sequences},
+                                    {"largest_step", options.largest_step}})
+    if (value < 1) return invalid_argument(fmt::format("{} is {}, at least 1", name, value));
+  if (options.context > config.max_positions)
+    return invalid_argument(fmt::format("a context of {} positions: the model goes to {}",
+                                        options.context, config.max_positions));
+  if (options.mtp && config.draft_layers < 1)
+    return invalid_argument("this model has no block for multi-token prediction");
+  return {};
+}
+
+StepShape largest_shape(const ModelOptions& options) {
+  return {padded_rows(options.largest_step), std::min(options.sequences, options.largest_step),
+          std::min(options.sequences, options.largest_step)};
+}
+
+/// Of the largest step, with the logits of every row.
+int64_t table_words(const ModelOptions& options, const std::vector<int64_t>& ratios) {
+  StepShape shape = largest_shape(options);
+  shape.logits = shape.rows;
+  return plan_step_tables(shape, ratios).words;
+}
+
+}  // namespace
+
+Model::Model(const Config& config, kernels::KernelLibrary& library, const ModelOptions& options)
+    : config_(config),
+      options_(options),
+      numerics_(Numerics::of(options.precision, options.deterministic)),
+      library_(library),
+      operators_(library, {.deterministic = options.deterministic}),
+      caches_(caches_of(config, options, numerics_)),
+      ratios_(trunk_ratios(config)),
+      lengths_(static_cast<size_t>(options.sequences)) {}
+
+Model::~Model() = default;
+
+Result<std::unique_ptr<Model>> Model::load(std::shared_ptr<const checkpoint::Checkpoint> checkpoint,
+                                           const Config& config, kernels::KernelLibrary& library,
+                                           const ModelOptions& options) {
+  TESSERA_TRY(check_options(config, options));
+  std::shared_ptr<WeightSource> source =
+      std::make_shared<CheckpointWeights>(checkpoint, library.device());
+  if (options.precision == Precision::fp8 && config.expert_dtype == DType::f4e2m1)
+    source = std::make_shared<RescaledExperts>(std::move(checkpoint), std::move(source),
+                                               library.device());
+  return create(std::move(source), config, library, options);
+}
+
+Result<std::unique_ptr<Model>> Model::create(std::shared_ptr<WeightSource> source,
+                                             const Config& config, kernels::KernelLibrary& library,
+                                             const ModelOptions& options) {
+  TESSERA_TRY(check_options(config, options));
+  std::unique_ptr<Model> model(new Model(config, library, options));
+  TESSERA_ASSIGN(model->weights_, assemble_weights(config, *source, options.mtp));
+  model->source_ = std::move(source);
+  TESSERA_TRY(model->take_memory().context("memory of the model"));
+  return model;
+}
+
+Result<WorkingMemory> Model::plan(const Config& config, kernels::KernelLibrary& library,
+                                  const ModelOptions& options) {
+  TESSERA_TRY(check_options(config, options));
+  Model model(config, library, options);
+  WeightShapes source(config, options.precision);
+  TESSERA_ASSIGN(model.weights_, assemble_weights(config, source, options.mtp));
+  const StepShape shape = largest_shape(options);
+  WorkingMemory memory;
+  memory.caches = model.caches_.bytes;
+  memory.tables = table_words(options, model.ratios_) * 4;
+  memory.logits = shape.logits * config.vocab_size * 4 * 2;  // on the device and on the host
+  const int64_t stream =
+      shape.rows * size_in_bytes(model.numerics_.activation, Config::kStreams * config.hidden_size);
+  ProgramBuilder builder(model.operators_);
+  model.write(builder, {Kind::kStep, shape, options.context}, StepMemory{});
+  TESSERA_ASSIGN(const int64_t arena, builder.arena_bytes());
+  memory.activations = arena + stream * (options.mtp ? 2 : 1);
+  return memory;
+}
+
+Result<void> Model::take_memory() {
+  runtime::Device& device = library_.device();
+  const StepShape shape = largest_shape(options_);
+  TESSERA_ASSIGN(stream_, device.create_stream());
+  const auto allocate = [&](std::unique_ptr<runtime::Buffer>& buffer,
+                            int64_t bytes) -> Result<void> {
+    TESSERA_ASSIGN(buffer, device.allocate(static_cast<size_t>(bytes)));
+    return {};
+  };
+  words_.resize(static_cast<size_t>(table_words(options_, ratios_)));
+  TESSERA_TRY(allocate(cache_memory_, caches_.bytes).context("caches"));
+  TESSERA_TRY(allocate(tables_, std::ssize(words_) * 4));
+  const int64_t stream =
+      shape.rows * size_in_bytes(numerics_.activation, Config::kStreams * config_.hidden_size);
+  TESSERA_TRY(allocate(hidden_, stream));
+  TESSERA_TRY(allocate(drafted_, options_.mtp ? stream : 0));
+  TESSERA_TRY(grow_logits(shape.logits));
+  ProgramBuilder builder(operators_);
+  write(builder, {Kind::kStep, shape, options_.context}, memory());
+  TESSERA_ASSIGN(const int64_t arena, builder.arena_bytes());
+  return grow_arena(arena);
+}
+
+StepMemory Model::memory() const {
+  return {.tables = tables_->address(),
+          .caches = cache_memory_->address(),
+          .hidden = hidden_->address(),
+          .drafted = drafted_->address(),
+          .logits = logits_->address()};
+}
+
+Result<void> Model::grow_arena(int64_t bytes) {
+  if (arena_ && static_cast<int64_t>(arena_->size()) >= bytes) return {};
+  arena_.reset();
+  for (auto& [key, entry] : programs_) entry.graph.reset();
+  TESSERA_ASSIGN(arena_, library_.device().allocate(static_cast<size_t>(bytes)));
+  for (auto& [key, entry] : programs_) TESSERA_TRY(entry.program.bind(*arena_));
+  return {};
+}
+
+Result<void> Model::grow_logits(int64_t rows) {
+  const auto bytes = static_cast<size_t>(rows * config_.vocab_size * 4);
+  if (logits_ && logits_->size() >= bytes) return {};
+  last_entry_ = nullptr;
+  programs_.clear();  // they hold the address
+  TESSERA_ASSIGN(logits_, library_.device().allocate(bytes));
+  host_logits_.resize(bytes / 4);
+  return {};
+}
+
+// ---- programs ----
+
+Model::Key Model::key_of(Kind kind, std::span<const Span> spans) const {
+  int64_t end = 1;
+  for (const Span& span : spans) end = std::max(end, span.position + std::ssize(span.tokens));
+  Key key;
+  key.kind = kind;
+  key.shape = {padded_rows(rows_of(spans)), std::ssize(spans), logits_of(spans)};
+  const int64_t doubled =
+      std::max(kSmallestBucket, static_cast<int64_t>(std::bit_ceil(static_cast<uint64_t>(end))));
+  key.bucket = kind == Kind::kDraft ? 0 : std::min(doubled, options_.context);
+  return key;
+}
+
+void Model::write(ProgramBuilder& builder, const Key& key, const StepMemory& memory) const {
+  const StepPlan plan{key.shape, key.bucket, &caches_, ratios_, numerics_};
+  switch (key.kind) {
+    case Kind::kStep: return write_step(builder, config_, weights_, plan, memory);
+    case Kind::kLayers:
+      return write_layers(builder, config_, weights_, plan, memory, key.first, key.last);
+    case Kind::kDraft:
+      return write_draft(builder, config_, weights_, plan, memory, largest_shape(options_).rows);
+  }
+}
+
+Result<Model::Entry*> Model::entry(const Key& key) {
+  TESSERA_TRY(grow_logits(key.kind == Kind::kLayers ? 0 : key.shape.logits));
+  auto found = programs_.find(key);
+  if (found == programs_.end()) {
+    ProgramBuilder builder(operators_);
+    write(builder, key, memory());
+    TESSERA_ASSIGN(Program program, std::move(builder).build());
+    TESSERA_TRY(grow_arena(program.arena_bytes()));
+    TESSERA_TRY(program.bind(*arena_));
+    if (programs_.size() >= kPrograms)
+      programs_.erase(std::ranges::min_element(
+          programs_, {}, [](const auto& entry) { return entry.second.last_use; }));
+    const std::vector<int64_t> ratios =
+        key.kind == Kind::kDraft ? std::vector<int64_t>{0} : ratios_;
+    found = programs_
+                .emplace(key, Entry{std::move(program), plan_step_tables(key.shape, ratios), {}, 0})
+                .first;
+  }
+  Entry& entry = found->second;
+  entry.last_use = ++clock_;
+  last_entry_ = &entry;
+  if (!entry.graph && key.kind != Kind::kLayers && key.shape.rows <= kGraphRows) {
+    TESSERA_ASSIGN(entry.graph, entry.program.capture(*stream_));
+  }
+  return &entry;
+}
+
+size_t Model::last_kernel_count() const {
+  return last_entry_ ? last_entry_->program.kernel_count() : 0;
+}
+
+// ---- running ----
+
+Result<void> Model::check(std::span<const Span> spans, bool continues) const {
+  if (spans.empty()) return invalid_argument("a step without spans");
+  const int64_t rows = rows_of(spans);
+  if (rows > options_.largest_step)
+    return invalid_argument(fmt::format("a step of {} tokens: the model was loaded for {} a step",
+                                        rows, options_.largest_step));
+  std::vector<bool> seen(lengths_.size());
+  for (const Span& span : spans) {
+    if (span.sequence < 0 || span.sequence >= options_.sequences)
+      return invalid_argument(fmt::format("sequence {}: the model was loaded for {}", span.sequence,
+                                          options_.sequences));
+    if (seen[static_cast<size_t>(span.sequence)])
+      return invalid_argument(fmt::format("sequence {} twice in a step", span.sequence));
+    seen[static_cast<size_t>(span.sequence)] = true;
+    if (span.tokens.empty())
+      return invalid_argument(fmt::format("no token for sequence {}", span.sequence));
+    for (const int32_t token : span.tokens)
+      if (token < 0 || token >= config_.vocab_size)
+        return invalid_argument(
+            fmt::format("token {} of a vocabulary of {}", token, config_.vocab_size));
+    if (!continues) continue;
+    const int64_t end = span.position + std::ssize(span.tokens);
+    if (end > options_.context)
+      return invalid_argument(fmt::format("positions {} to {} in a context of {}", span.position,
+                                          end - 1, options_.context));
+    const Length& length = lengths_[static_cast<size_t>(span.sequence)];
+    if (span.position < 0 || span.position > length.held)
+      return invalid_argument(fmt::format("sequence {} holds {} positions: it cannot go on at {}",
+                                          span.sequence, length.held, span.position));
+    const int64_t earliest = length.highest - CacheLayout::kRollback;
+    if (span.position != 0 && span.position < earliest)
+      return invalid_argument(
+          fmt::format("sequence {} was written up to position {}: it can go back to {} or to 0, "
+                      "not to {}",
+                      span.sequence, length.highest - 1, earliest, span.position));
+  }
+  return {};
+}
+
+Result<void> Model::send_tables(const Entry& entry, std::span<const Span> spans,
+                                std::span<const int32_t> source_rows) {
+  const auto words = static_cast<size_t>(entry.tables.words);
+  if (words > words_.size())
+    return internal_error(fmt::format("step tables of {} words, {} planned", words, words_.size()));
+  const std::span<int32_t> all = std::span(words_).first(words);
+  fill_step_tables(entry.tables, caches_, spans, all);
+  const auto sources = all.subspan(static_cast<size_t>(entry.tables.source_rows.offset),
+                                   static_cast<size_t>(entry.tables.source_rows.length));
+  std::ranges::fill(sources, -1);
+  std::ranges::copy(source_rows, sources.begin());
+  return stream_->copy_to_device(*tables_, 0, std::as_bytes(all));
+}
+
+Result<void> Model::run(Entry& entry) {
+  return entry.graph ? stream_->replay(*entry.graph) : entry.program.run(*stream_);
+}
+
+Result<std::span<const float>> Model::read_logits(int64_t rows) {
+  const std::span<float> values =
+      std::span(host_logits_).first(static_cast<size_t>(rows * config_.vocab_size));
+  TESSERA_TRY(stream_->copy_to_host(std::as_writable_bytes(values), *logits_, 0));
+  TESSERA_TRY(stream_->synchronize());
+  return std::span<const float>(values);
+}
+
+Result<std::span<const float>> Model::step(std::span<const Span> spans) {
+  TESSERA_TRY(check(spans, true));
+  const Key key = key_of(Kind::kStep, spans);
+  TESSERA_ASSIGN(Entry* const program, entry(key));
+  TESSERA_TRY(send_tables(*program, spans));
+  TESSERA_TRY(run(*program));
+  TESSERA_ASSIGN(const std::span<const float> logits, read_logits(key.shape.logits));
+  last_rows_.clear();
+  int64_t row = 0;
+  for (const Span& span : spans) {
+    Length& length = lengths_[static_cast<size_t>(span.sequence)];
+    const int64_t end = span.position + std::ssize(span.tokens);
+    length.highest = span.position == 0 ? end : std::max(length.highest, end);
+    length.held = end;
+    last_rows_.push_back({span.sequence, span.position, end, row});
+    row += std::ssize(span.tokens);
+  }
+  return logits;
+}
+
+Result<std::vector<int32_t>> Model::source_rows(std::span<const Span> spans) const {
+  std::vector<int32_t> rows;
+  for (const Span& span : spans) {
+    const auto found = std::ranges::find_if(
+        last_rows_, [&](const StepRow& row) { return row.sequence == span.sequence; });
+    const int64_t end = span.position + std::ssize(span.tokens);
+    if (found == last_rows_.end() || span.position < found->first || end > found->last)
+      return invalid_argument(
+          fmt::format("a draft for positions {} to {} of sequence {}, which the last step did not "
+                      "compute",
+                      span.position, end - 1, span.sequence));
+    for (int64_t p = span.position; p < end; ++p)
+      rows.push_back(static_cast<int32_t>(found->row + p - found->first));
+  }
+  return rows;
+}
+
+Result<std::span<const float>> Model::draft(std::span<const Span> spans) {
+  if (!weights_.draft) return invalid_argument("the model was loaded without its draft block");
+  TESSERA_TRY(check(spans, false));
+  TESSERA_ASSIGN(const std::vector<int32_t> sources, source_rows(spans));
+  const Key key = key_of(Kind::kDraft, spans);
+  TESSERA_ASSIGN(Entry* const program, entry(key));
+  TESSERA_TRY(send_tables(*program, spans, sources));
+  TESSERA_TRY(run(*program));
+  return read_logits(key.shape.logits);
+}
+
+Result<std::vector<std::byte>> Model::stream(int64_t rows) const {
+  const int64_t row = size_in_bytes(numerics_.activation, Config::kStreams * config_.hidden_size);
+  std::vector<std::byte> bytes(static_cast<size_t>(rows * row));
+  TESSERA_TRY(stream_->copy_to_host(bytes, *hidden_, 0));
+  TESSERA_TRY(stream_->synchronize());
+  return bytes;
+}
+
+Result<std::vector<std::byte>> Model::run_layers(size_t first, size_t last,
+                                                 std::span<const Span> spans,
+                                                 std::span<const std::byte> stream) {
+  if (first >= last || last > weights_.layers.size())
+    return invalid_argument(
+        fmt::format("layers {} to {} of {}", first, last, weights_.layers.size()));
+  TESSERA_TRY(check(spans, false));
+  const int64_t rows = rows_of(spans);
+  const int64_t row = size_in_bytes(numerics_.activation, Config::kStreams * config_.hidden_size);
+  if (std::ssize(stream) != rows * row)
+    return invalid_argument(
+        fmt::format("a residual stream of {} bytes for {} rows of {}", stream.size(), rows, row));
+  Key key = key_of(Kind::kLayers, spans);
+  key.first = first;
+  key.last = last;
+  TESSERA_ASSIGN(Entry* const program, entry(key));
+  TESSERA_TRY(send_tables(*program, spans));
+  TESSERA_TRY(stream_->copy_to_device(*hidden_, 0, stream));
+  TESSERA_TRY(run(*program));
+  return this->stream(rows);
+}
+
+// ---- measuring ----
+
+Result<std::vector<SectionTime>> Model::profile(std::span<const Span> spans, int repeats) {
+  TESSERA_TRY(check(spans, true));
+  TESSERA_ASSIGN(Entry* const program, entry(key_of(Kind::kStep, spans)));
+  TESSERA_TRY(send_tables(*program, spans));
+  const auto sections = program->program.sections();
+  std::vector<std::unique_ptr<runtime::Event>> marks(sections.size() + 1);
+  for (auto& mark : marks) {
+    TESSERA_ASSIGN(mark, library_.device().create_event());
+  }
+  std::vector<SectionTime> times;
+  const auto named = [&](const std::string& name) -> SectionTime& {
+    const auto found =
+        std::ranges::find_if(times, [&](const SectionTime& time) { return time.name == name; });
+    return found != times.end() ? *found : times.emplace_back(SectionTime{name, 0, {}});
+  };
+  for (int repeat = 0; repeat < repeats; ++repeat) {
+    TESSERA_TRY(stream_->record(*marks[0]));
+    for (size_t i = 0; i < sections.size(); ++i) {
+      TESSERA_TRY(program->program.run(*stream_, sections[i].first, sections[i].last));
+      TESSERA_TRY(stream_->record(*marks[i + 1]));
+    }
+    TESSERA_TRY(stream_->synchronize());
+    for (size_t i = 0; i < sections.size(); ++i) {
+      SectionTime& time = named(sections[i].name);
+      TESSERA_ASSIGN(const double milliseconds, marks[i + 1]->elapsed_ms_since(*marks[i]));
+      time.milliseconds += milliseconds / repeats;
+      if (repeat > 0) continue;
+      time.cost.bytes_read += sections[i].cost.bytes_read;
+      time.cost.bytes_written += sections[i].cost.bytes_written;
+      time.cost.flops += sections[i].cost.flops;
+    }
+  }
+  return times;
+}
+
+Result<void> Model::pretend(int64_t positions) {
+  if (positions < 0 || positions > options_.context)
+    return invalid_argument(
+        fmt::format("{} positions held in a context of {}", positions, options_.context));
+  // 0x3c3c3c3c is a small number in f32 and in bf16 alike.
+  TESSERA_TRY(stream_->fill(*cache_memory_, 0, cache_memory_->size(), 0x3c));
+  TESSERA_TRY(stream_->synchronize());
+  std::ranges::fill(lengths_, Length{positions, positions});
+  return {};
+}
+
+}  // namespace tessera::model::deepseek_v4

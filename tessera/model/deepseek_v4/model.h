@@ -1,0 +1,159 @@
+// SPDX-License-Identifier: Apache-2.0
+// A model ready to run: weights in place, caches for some sequences, and programs for the shapes of
+// steps seen so far. One thread at a time.
+#pragma once
+
+#include <map>
+#include <memory>
+#include <optional>
+#include <span>
+#include <string>
+#include <vector>
+
+#include "tessera/checkpoint/checkpoint.h"
+#include "tessera/kernels/kernel_library.h"
+#include "tessera/model/deepseek_v4/cache_layout.h"
+#include "tessera/model/deepseek_v4/config.h"
+#include "tessera/model/deepseek_v4/forward.h"
+#include "tessera/model/deepseek_v4/precision.h"
+#include "tessera/model/deepseek_v4/step_tables.h"
+#include "tessera/model/deepseek_v4/weights.h"
+
+namespace tessera::model::deepseek_v4 {
+
+struct ModelOptions {
+  Precision precision = Precision::native;
+  int64_t context = 4096;      // positions of a sequence
+  int64_t sequences = 1;       // at once
+  int64_t largest_step = 512;  // rows of all spans of a step together
+  bool deterministic = false;  // a row's bits never depend on its neighbours or the chunking
+  bool mtp = false;            // load the draft block (multi-token prediction)
+};
+
+/// Anonymous memory of a model besides its weights, in bytes.
+struct WorkingMemory {
+  int64_t caches = 0, activations = 0, logits = 0, tables = 0;
+  int64_t total() const { return caches + activations + logits + tables; }
+};
+
+/// Time and least work of the parts of a step, by name.
+struct SectionTime {
+  std::string name;
+  double milliseconds = 0;
+  ops::Cost cost;
+};
+
+class Model {
+ public:
+  /// The device of `library` must outlive the model. Errors: a configuration the checkpoint does
+  /// not fit, memory, a kernel that cannot be had.
+  static Result<std::unique_ptr<Model>> load(
+      std::shared_ptr<const checkpoint::Checkpoint> checkpoint, const Config& config,
+      kernels::KernelLibrary& library, const ModelOptions& options);
+  /// The same from any source of weights.
+  static Result<std::unique_ptr<Model>> create(std::shared_ptr<WeightSource> source,
+                                               const Config& config,
+                                               kernels::KernelLibrary& library,
+                                               const ModelOptions& options);
+  /// What create() takes for itself at these options; loads and compiles nothing.
+  static Result<WorkingMemory> plan(const Config& config, kernels::KernelLibrary& library,
+                                    const ModelOptions& options);
+  ~Model();
+
+  const Config& config() const { return config_; }
+  const ModelOptions& options() const { return options_; }
+  int64_t context() const { return options_.context; }
+  /// Positions a sequence holds: a step may begin there, or before.
+  int64_t length(int32_t sequence) const { return lengths_[static_cast<size_t>(sequence)].held; }
+
+  /// Runs the tokens of all spans, each sequence at most once, and keeps their keys. A span may
+  /// begin at position 0 (the sequence starts anew), where its sequence ends, or up to
+  /// CacheLayout::kRollback positions before. Logits f32 [rows asked for, vocabulary] in the order
+  /// of the spans; valid until the next call.
+  Result<std::span<const float>> step(std::span<const Span> spans);
+
+  /// Runs the draft block over rows of the last step: a span names positions of that step, its
+  /// tokens are those that follow them. Logits as step(): of the token after.
+  Result<std::span<const float>> draft(std::span<const Span> spans);
+
+  /// Layers [first, last) alone, over a residual stream given in the activation type
+  /// [rows, hc_mult, D]; the stream after them. Keys are kept as step() does; lengths are not
+  /// counted. `first` = `last` - 1 is how a layer is compared with another implementation's.
+  Result<std::vector<std::byte>> run_layers(size_t first, size_t last, std::span<const Span> spans,
+                                            std::span<const std::byte> stream);
+  /// The residual stream after the last step or run_layers().
+  Result<std::vector<std::byte>> stream(int64_t rows) const;
+  DType activation() const { return numerics_.activation; }
+
+  /// As step(), without logits: the time of each part, in the order of first use, summed over
+  /// layers and averaged over `repeats` runs of the same step.
+  Result<std::vector<SectionTime>> profile(std::span<const Span> spans, int repeats);
+  /// For measurements at positions nobody computed: every sequence holds `positions`, caches are
+  /// filled with small numbers.
+  Result<void> pretend(int64_t positions);
+
+  /// Launches of the program that served the last call.
+  size_t last_kernel_count() const;
+
+ private:
+  enum class Kind : uint8_t { kStep, kLayers, kDraft };
+  struct Key {
+    Kind kind;
+    StepShape shape;
+    int64_t bucket = 0;
+    size_t first = 0, last = 0;  // of kLayers
+    friend auto operator<=>(const Key&, const Key&) = default;
+  };
+  struct Entry {
+    Program program;
+    StepTables tables;
+    std::unique_ptr<runtime::Graph> graph;
+    int64_t last_use = 0;
+  };
+  struct Length {
+    int64_t held = 0;     // positions before this are computed
+    int64_t highest = 0;  // one past the last position written since the sequence began
+  };
+
+  Model(const Config& config, kernels::KernelLibrary& library, const ModelOptions& options);
+  Result<void> take_memory();
+  Result<void> check(std::span<const Span> spans, bool continues) const;
+  Key key_of(Kind kind, std::span<const Span> spans) const;
+  Result<Entry*> entry(const Key& key);
+  Result<void> run(Entry& entry);
+  Result<void> send_tables(const Entry& entry, std::span<const Span> spans,
+                           std::span<const int32_t> source_rows = {});
+  Result<std::span<const float>> read_logits(int64_t rows);
+  Result<std::vector<int32_t>> source_rows(std::span<const Span> spans) const;
+  Result<void> grow_arena(int64_t bytes);
+  Result<void> grow_logits(int64_t rows);
+  void write(ProgramBuilder& builder, const Key& key, const StepMemory& memory) const;
+  StepMemory memory() const;
+
+  const Config config_;
+  const ModelOptions options_;
+  const Numerics numerics_;
+  kernels::KernelLibrary& library_;
+  OperatorStore operators_;
+  CacheLayout caches_;
+  std::vector<int64_t> ratios_;  // of the trunk's layers
+  std::shared_ptr<WeightSource> source_;
+  Weights weights_;
+
+  std::unique_ptr<runtime::Stream> stream_;
+  std::unique_ptr<runtime::Buffer> cache_memory_, tables_, hidden_, drafted_, logits_, arena_;
+  std::vector<int32_t> words_;  // of the tables
+  std::vector<float> host_logits_;
+  std::vector<Length> lengths_;  // by sequence
+  struct StepRow {
+    int32_t sequence;
+    int64_t first, last, row;  // positions [first, last) lie in rows from `row` on
+  };
+  std::vector<StepRow> last_rows_;  // of the last step
+
+  std::map<Key, Entry> programs_;
+  const Entry* last_entry_ = nullptr;
+  int64_t clock_ = 0;
+};
+
+}  // namespace tessera::model::deepseek_v4

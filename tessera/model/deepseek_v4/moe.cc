@@ -1,0 +1,146 @@
+// SPDX-License-Identifier: Apache-2.0
+#include "tessera/model/deepseek_v4/moe.h"
+
+#include <algorithm>
+#include <bit>
+
+namespace tessera::model::deepseek_v4 {
+namespace {
+
+struct Route {
+  Value ids, weights;  // [T, J], i32 and f32
+};
+
+/// Pairs sorted by expert in tiles of `block`.
+struct Tiles {
+  Value slots, expert, count;
+  double block;
+};
+
+Route route(Pass& p, const MoeWeights& w, Value x, Value tokens) {
+  const int64_t rows = p.b.shape(x)[0], chosen = p.config.experts_per_token;
+  const Value logits = linear_f32(p, x, w.gate);
+  const Value scores = p.b.temporary(DType::f32, p.b.shape(logits));
+  p.b.call("sqrt_softplus", {{"x", logits}, {"y", scores}});
+  const Route route{p.b.temporary(DType::i32, {rows, chosen}),
+                    p.b.temporary(DType::f32, {rows, chosen})};
+  const double scale = p.config.route_scale;
+  if (w.tid2eid)
+    p.b.call("hash_route",
+             {{"tokens", tokens},
+              {"table", p.weight(w.tid2eid)},
+              {"scores", scores},
+              {"ids", route.ids},
+              {"weights", route.weights}},
+             {{"scale", scale}});
+  else
+    p.b.call("gate_topk",
+             {{"scores", scores},
+              {"bias", p.weight(w.bias)},
+              {"ids", route.ids},
+              {"weights", route.weights}},
+             {{"scale", scale}});
+  return route;
+}
+
+Tiles align(Pass& p, Value ids) {
+  const int64_t pairs = p.b.shape(ids).numel(), experts = p.config.experts;
+  const int64_t block = expert_block(pairs, experts, p.numerics.deterministic);
+  const int64_t tiles = block == 1 ? pairs : (pairs + block - 1) / block + std::min(experts, pairs);
+  const Tiles t{p.b.temporary(DType::i32, {tiles * block}), p.b.temporary(DType::i32, {tiles}),
+                p.b.temporary(DType::i32, {1}), static_cast<double>(block)};
+  p.b.call("moe_align",
+           {{"ids", ids}, {"slots", t.slots}, {"tile_expert", t.expert}, {"tile_count", t.count}},
+           {{"experts", static_cast<double>(experts)}, {"block", t.block}});
+  return t;
+}
+
+/// Each pair's row times its expert's matrix [pairs, N]; `fan` pairs share a row of x.
+Value expert_linear(Pass& p, const Activation& x, const ExpertStack& w, const Tiles& tiles,
+                    int64_t pairs, int64_t fan) {
+  const Value y = p.value({pairs, w.w.desc.shape[1]});
+  const bool codes = p.numerics.official;
+  p.b.call(w.w.desc.dtype == DType::f4e2m1 ? "moe_gemm_fp4" : "moe_gemm_fp8",
+           {{"x", codes ? x.codes : x.plain},
+            {"x_scale", codes ? x.scales : Value{}},
+            {"w", p.weight(w.w)},
+            {"w_scale", p.weight(w.scale)},
+            {"offsets", p.weight(w.offsets)},
+            {"scale_offsets", p.weight(w.scale_offsets)},
+            {"slots", tiles.slots},
+            {"tile_expert", tiles.expert},
+            {"tile_count", tiles.count},
+            {"y", y}},
+           {{"block", tiles.block}, {"fan", static_cast<double>(fan)}});
+  return y;
+}
+
+/// silu(gate) up, clamped, times the pair's routing weight; rounded before w2 as officially.
+Activation gated(Pass& p, Value gate, Value up, Value weights) {
+  const Shape shape = p.b.shape(gate);
+  const double limit = p.config.swiglu_limit;
+  Activation y;
+  if (!p.numerics.official) {
+    y.plain = p.value(shape);
+    p.b.call("swiglu_clamp", {{"gate", gate}, {"up", up}, {"y", y.plain}, {"weight", weights}},
+             {{"limit", limit}});
+    return y;
+  }
+  y.codes = p.b.temporary(DType::f8e4m3, shape);
+  y.scales = p.b.temporary(DType::f8e8m0, {shape[0], (shape[1] + 127) / 128});
+  p.b.call("swiglu_clamp_quant",
+           {{"gate", gate}, {"up", up}, {"q", y.codes}, {"s", y.scales}, {"weight", weights}},
+           {{"limit", limit}});
+  return y;
+}
+
+Value shared(Pass& p, const MoeWeights& w, const Activation& x) {
+  const bool codes = p.numerics.official;
+  const Value in = codes ? x.codes : x.plain;
+  const Value y = p.value(p.b.shape(in));
+  p.b.call("shared_expert",
+           {{"x", in},
+            {"x_scale", codes ? x.scales : Value{}},
+            {"w1", p.weight(w.shared_w1.w)},
+            {"w1_scale", p.weight(w.shared_w1.scale)},
+            {"w3", p.weight(w.shared_w3.w)},
+            {"w3_scale", p.weight(w.shared_w3.scale)},
+            {"w2", p.weight(w.shared_w2.w)},
+            {"w2_scale", p.weight(w.shared_w2.scale)},
+            {"y", y}},
+           {{"limit", p.config.swiglu_limit}});
+  return y;
+}
+
+}  // namespace
+
+int64_t expert_block(int64_t pairs, int64_t experts, bool deterministic) {
+  // One block for all sizes of a step: the order of a row's sum follows from it.
+  if (deterministic) return 64;
+  const int64_t twice_the_mean = (2 * pairs + experts - 1) / experts;
+  if (twice_the_mean <= 1) return 1;
+  return std::min<int64_t>(
+      64, static_cast<int64_t>(std::bit_ceil(static_cast<uint64_t>(twice_the_mean))));
+}
+
+Value moe(Pass& p, const MoeWeights& w, const Activation& x, Value tokens) {
+  const int64_t rows = p.b.shape(x.plain)[0], width = p.b.shape(x.plain)[1];
+  const int64_t chosen = p.config.experts_per_token, pairs = rows * chosen;
+  p.b.section("router");
+  const Route r = route(p, w, x.plain, tokens);
+  const Tiles tiles = align(p, r.ids);
+  p.b.section("experts");
+  const Value gate = expert_linear(p, x, w.w1, tiles, pairs, chosen);
+  const Value up = expert_linear(p, x, w.w3, tiles, pairs, chosen);
+  const Activation hidden = gated(p, gate, up, p.b.reshaped(r.weights, {pairs}));
+  const Value routed = expert_linear(p, hidden, w.w2, tiles, pairs, 1);
+  p.b.section("shared expert");
+  const Value y = p.value({rows, width});
+  p.b.call("moe_reduce", {{"y", p.b.reshaped(routed, {rows, chosen, width})},
+                          {"ids", r.ids},
+                          {"shared", shared(p, w, x)},
+                          {"out", y}});
+  return y;
+}
+
+}  // namespace tessera::model::deepseek_v4

@@ -1,0 +1,76 @@
+// SPDX-License-Identifier: Apache-2.0
+#include "tessera/model/deepseek_v4/pass.h"
+
+#include <algorithm>
+
+#include "tessera/base/check.h"
+
+namespace tessera::model::deepseek_v4 {
+
+Numerics Numerics::of(Precision precision, bool deterministic) {
+  return {.activation = precision == Precision::fp32 ? DType::f32 : DType::bf16,
+          .official = precision == Precision::native || precision == Precision::fp8,
+          .deterministic = deterministic};
+}
+
+const RatioStep& StepValues::of_ratio(int64_t ratio) const {
+  const auto found =
+      std::ranges::find_if(ratios, [&](const RatioStep& step) { return step.ratio == ratio; });
+  TESSERA_CHECK(found != ratios.end(), "no layer has ratio {}", ratio);
+  return *found;
+}
+
+Value Pass::weight(const DeviceTensor& tensor) const {
+  return tensor ? b.bound(tensor.desc, tensor.address) : Value{};
+}
+
+Value Pass::cached(DType dtype, Shape shape, int64_t offset) const {
+  return b.bound({dtype, shape}, cache_address + static_cast<uint64_t>(offset));
+}
+
+Activation normalised(Pass& p, Value x, const DeviceTensor& weight, Keep keep) {
+  const Shape shape = p.b.shape(x);
+  const double eps = p.config.norm_eps;
+  Activation y;
+  if (!p.numerics.official || keep == Keep::kPlainToo) y.plain = p.value(shape);
+  if (!p.numerics.official) {
+    p.b.call("rms_norm", {{"x", x}, {"w", p.weight(weight)}, {"y", y.plain}}, {{"eps", eps}});
+    return y;
+  }
+  y.codes = p.b.temporary(DType::f8e4m3, shape);
+  y.scales = p.b.temporary(DType::f8e8m0, {shape[0], (shape[1] + 127) / 128});
+  p.b.call("rms_norm_quant",
+           {{"x", x}, {"w", p.weight(weight)}, {"q", y.codes}, {"s", y.scales}, {"z", y.plain}},
+           {{"eps", eps}});
+  return y;
+}
+
+Activation activation(Pass& p, Value x) {
+  Activation y;
+  y.plain = x;
+  if (!p.numerics.official) return y;
+  const Shape shape = p.b.shape(x);
+  y.codes = p.b.temporary(DType::f8e4m3, shape);
+  y.scales = p.b.temporary(DType::f8e8m0, {shape[0], (shape[1] + 127) / 128});
+  p.b.call("act_quant", {{"x", x}, {"y", y.codes}, {"s", y.scales}});
+  return y;
+}
+
+Value linear(Pass& p, const Activation& x, const LinearWeights& w) {
+  const Value a = p.numerics.official ? x.codes : x.plain;
+  const Value y = p.value({p.b.shape(a)[0], w.w.desc.shape[0]});
+  p.b.call("gemm_fp8", {{"a", a},
+                        {"a_scale", p.numerics.official ? x.scales : Value{}},
+                        {"w", p.weight(w.w)},
+                        {"w_scale", p.weight(w.scale)},
+                        {"y", y}});
+  return y;
+}
+
+Value linear_f32(Pass& p, Value x, const DeviceTensor& w) {
+  const Value y = p.b.temporary(DType::f32, {p.b.shape(x)[0], w.desc.shape[0]});
+  p.b.call("gemm_f32", {{"x", x}, {"w", p.weight(w)}, {"y", y}});
+  return y;
+}
+
+}  // namespace tessera::model::deepseek_v4

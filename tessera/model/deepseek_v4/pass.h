@@ -1,0 +1,80 @@
+// SPDX-License-Identifier: Apache-2.0
+// What every part of the forward pass works with while one program is written, and the two things
+// all of them do: norms and linears in the precision at hand.
+#pragma once
+
+#include <vector>
+
+#include "tessera/model/deepseek_v4/cache_layout.h"
+#include "tessera/model/deepseek_v4/config.h"
+#include "tessera/model/deepseek_v4/precision.h"
+#include "tessera/model/deepseek_v4/step_tables.h"
+#include "tessera/model/deepseek_v4/weights.h"
+#include "tessera/model/program/program_builder.h"
+
+namespace tessera::model::deepseek_v4 {
+
+/// How a precision differs from another in what surrounds the products (docs/model.md).
+struct Numerics {
+  DType activation = DType::bf16;  // between operators
+  bool official = true;  // e4m3 activations, KV and indexer simulations, the bf16 chain of q norms
+  bool deterministic = false;
+
+  static Numerics of(Precision precision, bool deterministic);
+};
+
+/// cos and sin of some positions, [positions, 32] each.
+struct RopeTable {
+  Value cos, sin;
+};
+
+/// Tables of a step for the layers of one ratio.
+struct RatioStep {
+  int64_t ratio = 0;
+  int64_t entries = 0;  // a sequence may see, by the program's bucket
+  Value window_slots, state_slots;
+  Value entry_sequence, entry_index, entry_first_row, entry_first_position;
+  Value entry_slots, index_slots;
+  RopeTable row_rope, entry_rope;
+  Value indices;  // what every row attends to; absent where an indexer selects
+};
+
+struct StepValues {
+  int64_t rows = 0;
+  Value tokens, positions, sequence, source_rows, logit_rows;
+  std::vector<RatioStep> ratios;
+  const RatioStep& of_ratio(int64_t ratio) const;
+};
+
+struct Pass {
+  ProgramBuilder& b;
+  const Config& config;
+  const Numerics numerics;
+  const CacheLayout& caches;
+  uint64_t cache_address;
+  StepValues step;
+
+  Value value(Shape shape) const { return b.temporary(numerics.activation, shape); }
+  Value weight(const DeviceTensor& tensor) const;  // absent for an absent one
+  /// Memory of the caches.
+  Value cached(DType dtype, Shape shape, int64_t offset) const;
+};
+
+/// A tensor that linears read [T, K]: with official numerics its e4m3 codes and the scales of
+/// 128 columns, otherwise itself. `plain` may be absent where only linears read it.
+struct Activation {
+  Value plain, codes, scales;
+};
+
+enum class Keep : uint8_t { kForLinears, kPlainToo };
+
+/// RMS norm over the last dimension of x [T, K] (paper: RMSNorm before every sublayer).
+Activation normalised(Pass& p, Value x, const DeviceTensor& weight, Keep keep);
+/// x [T, K] as it is.
+Activation activation(Pass& p, Value x);
+/// x w^T [T, N].
+Value linear(Pass& p, const Activation& x, const LinearWeights& w);
+/// x w^T in f32 with a bf16 or f32 matrix, whatever the precision [T, N] (official: x.float()).
+Value linear_f32(Pass& p, Value x, const DeviceTensor& w);
+
+}  // namespace tessera::model::deepseek_v4

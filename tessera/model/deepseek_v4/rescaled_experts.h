@@ -1,0 +1,48 @@
+// SPDX-License-Identifier: Apache-2.0
+// FP4 experts made anew as e4m3 with scales of 128 x 128, without loss: within a block a scale
+// moves into the codes, which hold exponents 2^-9 to 2^8 (official convert.py).
+#pragma once
+
+#include <map>
+#include <memory>
+#include <span>
+#include <string>
+#include <vector>
+
+#include "tessera/checkpoint/checkpoint.h"
+#include "tessera/model/deepseek_v4/weight_source.h"
+
+namespace tessera::model::deepseek_v4 {
+
+struct Rescaled {
+  std::vector<uint8_t> codes;   // e4m3 [rows, columns]
+  std::vector<uint8_t> scales;  // e8m0 [ceil(rows / 128), ceil(columns / 128)]
+};
+
+/// `codes`: e2m1 [rows, columns], two a byte, low nibble first; `scales`: e8m0 [rows, columns /
+/// 32]. Error: unsupported, with the block and its scales, where they lie too far apart for e4m3.
+Result<Rescaled> rescale_fp4(std::span<const std::byte> codes, std::span<const std::byte> scales,
+                             int64_t rows, int64_t columns);
+
+/// Another source whose FP4 experts are re-scaled, all at once when the first is asked for.
+class RescaledExperts final : public WeightSource {
+ public:
+  RescaledExperts(std::shared_ptr<const checkpoint::Checkpoint> checkpoint,
+                  std::shared_ptr<WeightSource> rest, runtime::Device& device);
+
+  Result<DeviceTensor> tensor(std::string_view name) override;
+  Result<DeviceTensor> table(std::span<const int64_t> numbers) override;
+
+ private:
+  Result<void> rescale_all();
+  Result<DeviceTensor> on_device(DType dtype, Shape shape, std::span<const uint8_t> bytes);
+
+  std::shared_ptr<const checkpoint::Checkpoint> checkpoint_;
+  std::shared_ptr<WeightSource> rest_;
+  runtime::Device& device_;
+  std::unique_ptr<runtime::Stream> stream_;
+  std::vector<std::unique_ptr<runtime::Buffer>> buffers_;
+  std::map<std::string, DeviceTensor, std::less<>> made_;
+};
+
+}  // namespace tessera::model::deepseek_v4
