@@ -14,6 +14,8 @@
 #include <string>
 #include <thread>
 
+#include "tessera/base/cgroup.h"
+
 namespace tessera {
 namespace {
 
@@ -37,29 +39,9 @@ double quota_of_v1(const std::string& folder) {
 /// The smallest limit on the way from this process's cgroup to the root.
 int cgroup_quota() {
   double smallest = 0;
-  const auto consider = [&](double quota) {
+  for (const CgroupFolder& folder : cgroup_folders("cpu")) {
+    const double quota = folder.v2 ? quota_of_v2(folder.path) : quota_of_v1(folder.path);
     if (quota > 0 && (smallest == 0 || quota < smallest)) smallest = quota;
-  };
-  std::ifstream groups("/proc/self/cgroup");
-  for (std::string line; std::getline(groups, line);) {
-    const size_t first = line.find(':');
-    const size_t second = first == std::string::npos ? first : line.find(':', first + 1);
-    if (second == std::string::npos) continue;
-    const std::string controllers = line.substr(first + 1, second - first - 1);
-    const bool v2 = controllers.empty();
-    if (!v2 && ("," + controllers + ",").find(",cpu,") == std::string::npos) continue;
-    std::string path = line.substr(second + 1);
-    for (;;) {
-      if (path == "/") path.clear();
-      if (v2) {
-        consider(quota_of_v2("/sys/fs/cgroup" + path));
-      } else {
-        consider(quota_of_v1("/sys/fs/cgroup/cpu" + path));
-        consider(quota_of_v1("/sys/fs/cgroup/cpu,cpuacct" + path));
-      }
-      if (path.empty()) break;
-      path.resize(path.rfind('/') == std::string::npos ? 0 : path.rfind('/'));
-    }
   }
   return smallest > 0 ? std::max(1, static_cast<int>(smallest + 0.999)) : 0;
 }

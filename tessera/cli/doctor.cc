@@ -10,6 +10,7 @@
 #include <sstream>
 
 #include "tessera/base/cpu_topology.h"
+#include "tessera/base/memory_limit.h"
 #include "tessera/cli/commands.h"
 #include "tessera/cli/session.h"
 #include "tessera/kernels/disk_cache.h"
@@ -30,12 +31,6 @@ std::string read_text(const char* path) {
   std::stringstream text;
   text << file.rdbuf();
   return text.str();
-}
-
-/// The number after "Name:" in a file like /proc/meminfo, or -1.
-int64_t number_after(const std::string& text, std::string_view label) {
-  const size_t at = text.find(label);
-  return at == text.npos ? -1 : std::strtoll(text.c_str() + at + label.size(), nullptr, 10);
 }
 
 void check_compiler(const Program& program, Findings& findings) {
@@ -100,16 +95,13 @@ void check_cpu(Findings& findings) {
 }
 
 void check_memory(Findings& findings) {
-  const std::string memory = read_text("/proc/meminfo");
-  const double total = 1024.0 * static_cast<double>(number_after(memory, "MemTotal:"));
-  const double free = 1024.0 * static_cast<double>(number_after(memory, "MemAvailable:"));
-  findings.push_back({Level::kGood, "memory",
-                      fmt::format("{} available of {}", size_text(free), size_text(total)), ""});
-  const std::string limit = read_text("/sys/fs/cgroup/memory.max");
-  if (!limit.empty() && limit[0] != 'm')
-    findings.push_back(
-        {Level::kNote, "cgroup memory",
-         fmt::format("limited to {}", size_text(std::strtod(limit.c_str(), nullptr))), ""});
+  const MemoryLimit memory = MemoryLimit::read();
+  findings.push_back(
+      {Level::kGood, "memory",
+       fmt::format("{} available of {}{}", size_text(static_cast<double>(memory.available)),
+                   size_text(static_cast<double>(memory.total)),
+                   memory.is_cgroup ? ", the limit of the cgroup" : ""),
+       ""});
   const std::string huge = read_text("/sys/kernel/mm/transparent_hugepage/enabled");
   if (huge.empty())
     findings.push_back({Level::kNote, "huge pages", "not known on this kernel", ""});

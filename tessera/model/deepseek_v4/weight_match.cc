@@ -76,8 +76,8 @@ WeightMatch match_weights(const Checkpoint& checkpoint, const Config& config) {
       continue;
     }
     expected[static_cast<size_t>(tensor - all.data())] = true;
-    if (!spec.accepts(tensor->dtype) || tensor->shape != spec.shape) {
-      report(spec.accepts(tensor->dtype) ? Fault::misshapen : Fault::wrong_dtype,
+    if (tensor->dtype != spec.dtype || tensor->shape != spec.shape) {
+      report(tensor->dtype == spec.dtype ? Fault::misshapen : Fault::wrong_dtype,
              fmt::format("{}, expected {}", form(tensor->dtype, tensor->shape),
                          form(spec.dtype, spec.shape)));
       continue;

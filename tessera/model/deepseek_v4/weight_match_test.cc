@@ -67,7 +67,6 @@ TEST_F(WeightMatchTest, WhatIsWrongIsListed) {
   remove("mtp.0.enorm");
   tensor("layers.1.ffn.gate.bias").shape = {7};
   tensor("norm.weight").dtype = DType::f32;
-  tensor("layers.0.ffn.experts.0.w1.weight").dtype = DType::u8;  // the same bytes
   tensors_.push_back({"layers.4.extra", DType::i8, {1}});
   const WeightMatch damaged = match();
   ASSERT_EQ(damaged.problems.size(), 6u);

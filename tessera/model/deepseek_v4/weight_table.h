@@ -56,10 +56,6 @@ struct WeightSpec {
   int block = -1;         // layer, or draft layer; -1: of the whole model
   int expert = -1;
 
-  /// The stored dtype, or u8 for packed FP4: the same bytes.
-  bool accepts(DType stored) const {
-    return stored == dtype || (dtype == DType::i8 && stored == DType::u8);
-  }
   uint64_t bytes() const { return static_cast<uint64_t>(size_in_bytes(dtype, shape.numel())); }
 };
 

@@ -1,0 +1,169 @@
+// SPDX-License-Identifier: Apache-2.0
+// `inspect` on the reference's small checkpoint, on damaged ones, and on one of full size.
+#include <gtest/gtest.h>
+#include <sys/resource.h>
+
+#include <nlohmann/json.hpp>
+
+#include "tessera/base/testing/reference_data.h"
+#include "tessera/model/deepseek_v4/testing/sample_config.h"
+#include "tessera/model/deepseek_v4/testing/sparse_checkpoint.h"
+#include "tessera/model/deepseek_v4/weight_table.h"
+#include "tools/program_run.h"
+
+namespace tessera {
+namespace {
+
+using namespace model::deepseek_v4;
+using nlohmann::json;
+
+/// What child processes used so far.
+struct Usage {
+  double seconds;       // of all, on the processor
+  uint64_t peak_bytes;  // of the largest
+};
+Usage children() {
+  rusage usage{};
+  ::getrusage(RUSAGE_CHILDREN, &usage);
+  const auto seconds = [](const timeval& t) {
+    return static_cast<double>(t.tv_sec) + 1e-6 * static_cast<double>(t.tv_usec);
+  };
+  return {seconds(usage.ru_utime) + seconds(usage.ru_stime),
+          static_cast<uint64_t>(usage.ru_maxrss) * 1024};
+}
+
+class CheckpointCommandsTest : public ProgramTest {
+ protected:
+  /// The sample model with some tensors changed.
+  template <class Change>
+  static std::string sample(const std::string& name, Change change) {
+    std::map<std::string, ListedTensor> tensors;
+    for (const WeightSpec& weight : expand_weights(parse_config(sample_config().dump()).value(), 1))
+      tensors[weight.name] = {std::string(checkpoint::safetensors_name(weight.dtype)),
+                              weight.shape};
+    change(tensors);
+    fs::create_directories(folder_ / name);
+    write_sparse_checkpoint(folder_ / name, sample_config().dump(), tensors);
+    return path(name);
+  }
+  using Tensors = std::map<std::string, ListedTensor>;
+};
+
+TEST_F(CheckpointCommandsTest, InspectsAWholeCheckpoint) {
+  const std::string whole = sample("whole", [](Tensors&) {});
+  const Output output = tessera("inspect " + whole);
+  EXPECT_EQ(output.exit_code, 0) << output.text;
+  EXPECT_TRUE(contains(output,
+                       "DeepSeek-V4: 4 layers (window only 1, ratio 4 2, ratio 128 1; 1 "
+                       "hash-routed)\n"))
+      << output.text;
+  EXPECT_TRUE(contains(output, "draft head: mtp.0 (MTP)\n"));
+  EXPECT_TRUE(contains(output, "  routed experts             144"));
+  EXPECT_TRUE(contains(output, "complete: every tensor is there as the config asks\n"));
+  const Output checked = tessera("inspect --check " + whole);
+  EXPECT_EQ(checked.exit_code, 0);
+  EXPECT_TRUE(contains(checked, " 0 with NaN\n")) << checked.text;
+}
+
+TEST_F(CheckpointCommandsTest, InspectListsWhatIsWrong) {
+  const std::string damaged = sample("damaged", [](Tensors& tensors) {
+    tensors.erase("layers.2.attn.wkv.weight");
+    tensors.erase("mtp.0.enorm.weight");
+    tensors["layers.1.ffn.gate.bias"].shape = {7};
+    tensors["norm.weight"].dtype = "F32";
+    tensors["layers.9.extra"] = {"I8", {3}};
+  });
+  const Output output = tessera("inspect " + damaged);
+  EXPECT_EQ(output.exit_code, 1);
+  for (const char* text :
+       {"2 tensors missing:\n  layers.2.attn.wkv.weight (F8_E4M3 [32, 64])\n  "
+        "mtp.0.enorm.weight (BF16 [64]), of the draft head\n",
+        "1 tensor misshapen:\n  layers.1.ffn.gate.bias (F32 [7], expected F32 "
+        "[6])\n",
+        "1 tensor wrong dtype:\n  norm.weight (F32 [64], expected BF16 [64])\n",
+        "1 tensor surplus:\n  layers.9.extra (I8 [3])\n", "not usable: the trunk is incomplete\n"})
+    EXPECT_TRUE(contains(output, text)) << text << output.text;
+  const json listed = json::parse(tessera("inspect --json " + damaged).text);
+  EXPECT_EQ(listed.at("sound"), false);
+  EXPECT_EQ(listed.at("missing").size(), 2u);
+  EXPECT_EQ(listed.at("surplus").at(0).at("name"), "layers.9.extra");
+}
+
+TEST_F(CheckpointCommandsTest, InspectFindsNanScales) {
+  const std::string spoiled = sample("spoiled", [](Tensors&) {});
+  const fs::path file = fs::path(spoiled) / "layers.0.safetensors";
+  const std::string bytes = read_file(file);
+  const auto header = checkpoint::SafetensorsHeader::read(std::as_bytes(std::span(bytes))).value();
+  for (const auto& tensor : header.tensors)
+    if (tensor.name == "layers.0.ffn.experts.1.w2.scale") {
+      std::string changed = bytes;
+      changed[header.data_offset + tensor.begin + 5] = '\xff';  // of [64, 3]
+      write_file(file, changed);
+    }
+  EXPECT_EQ(tessera("inspect " + spoiled).exit_code, 0);
+  const Output output = tessera("inspect --check " + spoiled);
+  EXPECT_EQ(output.exit_code, 1);
+  EXPECT_TRUE(contains(output,
+                       " 1 with NaN\n  layers.0.ffn.experts.1.w2.scale: 1 NaN, the first "
+                       "at row 1, column 2\n"))
+      << output.text;
+}
+
+TEST_F(CheckpointCommandsTest, InspectReportsBrokenFiles) {
+  expect_error("inspect " + path("nowhere"), 1,
+               "tessera: open " + path("nowhere") + ": No such file or directory");
+  const std::string cut = sample("cut", [](Tensors&) {});
+  fs::resize_file(fs::path(cut) / "layers.3.safetensors", 9000);
+  const Output output = tessera("inspect " + cut);
+  EXPECT_EQ(output.exit_code, 1);
+  EXPECT_TRUE(contains(output, "tessera: " + cut + "/layers.3.safetensors: truncated: the header "))
+      << output.text;
+  fs::remove(fs::path(cut) / "layers.3.safetensors");
+  EXPECT_TRUE(contains(tessera("inspect " + cut), ": 1 of 6 shards are missing, with "));
+  write("cut/config.json", R"({"model_type": "llama"})");
+  expect_error("inspect " + cut, 1,
+               "tessera: " + cut +
+                   "/config.json: model_type is \"llama\"; this program runs "
+                   "deepseek_v4");
+}
+
+TEST_F(CheckpointCommandsTest, InspectsTheNanoCheckpoint) {
+  TESSERA_SKIP_WITHOUT_REFERENCE("goldens/flash-nano");
+  const Output output =
+      tessera("inspect --check --json " + (reference_folder() / "goldens/flash-nano").string());
+  EXPECT_EQ(output.exit_code, 0) << output.text;
+  const json nano = json::parse(output.text);
+  EXPECT_EQ(nano.at("bytes"), 12'341'676);
+  EXPECT_EQ(nano.at("declared_bytes"), 12'341'676);
+  EXPECT_EQ(nano.at("sound"), true);
+}
+
+/// 160 GB apparent. Reading headers only must be quick and small.
+TEST_F(CheckpointCommandsTest, AFullSizeCheckpointIsInspectedQuickly) {
+  TESSERA_SKIP_WITHOUT_REFERENCE("checkpoint");
+  const fs::path reference = reference_folder() / "checkpoint";
+  const std::string config = read_reference("checkpoint/configs/DeepSeek-V4-Flash.config.json");
+  fs::create_directories(folder_ / "flash");
+  const Config parsed = parse_config(config).value();
+  write_sparse_checkpoint(folder_ / "flash", config,
+                          TensorList(parsed).read(reference / "tensors-DeepSeek-V4-Flash.tsv"));
+  const Usage before = children();
+  const Output output = tessera("inspect --json " + path("flash"));
+  const Usage after = children();
+  EXPECT_EQ(output.exit_code, 0);
+  const json flash = json::parse(output.text);
+  EXPECT_EQ(flash.at("tensors"), 69'187);
+  EXPECT_EQ(flash.at("bytes"), 159'609'485'896);
+  EXPECT_EQ(flash.at("sound"), true);
+  EXPECT_EQ(flash.at("files"), 45);
+  int64_t bytes = flash.at("draft").at("bytes").get<int64_t>();
+  for (const json& kind : flash.at("kinds")) bytes += kind.at("bytes").get<int64_t>();
+  EXPECT_EQ(bytes, 159'609'485'896);
+  EXPECT_LT(after.seconds - before.seconds, 3);
+  EXPECT_LT(after.peak_bytes, 300'000'000u);
+  RecordProperty("seconds", std::to_string(after.seconds - before.seconds));
+  RecordProperty("peak_bytes", std::to_string(after.peak_bytes));
+}
+
+}  // namespace
+}  // namespace tessera
