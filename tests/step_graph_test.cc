@@ -6,8 +6,10 @@
 // Usage: step_graph_test --device=cpu:avx2 [gtest options]; 77: there is no such device here.
 #include <gtest/gtest.h>
 
+#include <algorithm>
 #include <cmath>
 #include <cstring>
+#include <functional>
 #include <memory>
 #include <random>
 #include <string>
@@ -206,6 +208,17 @@ class StepGraphs {
     return values;
   }
 
+  /// Whether anything was stored in an entry's row of the cache, which began as NaN.
+  bool has_entry(int64_t entry) {
+    std::vector<uint16_t> codes(kWidth);
+    stream_
+        ->copy_to_host(std::as_writable_bytes(std::span(codes)), *cache_,
+                       static_cast<size_t>((kWindow + entry) * kWidth) * sizeof(uint16_t))
+        .value();
+    stream_->synchronize().value();
+    return std::any_of(codes.begin(), codes.end(), [](uint16_t code) { return code != 0xffff; });
+  }
+
   size_t nodes() const { return graphs_[0]->node_count(); }
 
  private:
@@ -335,6 +348,7 @@ TEST(StepGraph, ReplaysAcrossEntriesRingsAndBuckets) {
       ASSERT_NEAR(got[i], want.value[i],
                   0x1p-9 * std::abs(want.value[i]) + 0x1p-8 * want.magnitude[i])
           << "position " << position << ", element " << i;
+    ASSERT_EQ(graphs.has_entry(position / kRatio), (position + 1) % kRatio == 0) << position;
   }
 }
 

@@ -79,6 +79,12 @@ TEST_F(DiskCacheTest, NoticesEveryChangedByte) {
     write_file(cache_.path_of(key_), changed);
     EXPECT_FALSE(cache_.find(key_).has_value()) << "byte " << i;
   }
+  set_log_level(log_level_);
+  std::string changed = whole;
+  changed.back() = static_cast<char>(changed.back() ^ 0x10);
+  write_file(cache_.path_of(key_), changed);
+  const std::string text = complaint();
+  EXPECT_NE(text.find("the checksum does not match"), text.npos) << text;
 }
 
 TEST_F(DiskCacheTest, RefusesForeignFiles) {

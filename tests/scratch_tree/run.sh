@@ -7,22 +7,22 @@ set -euo pipefail
 what=$1 source=$2 tree=$3
 files=$(cd "$(dirname "${BASH_SOURCE[0]}")" && pwd)
 
-if ! git -C "$source" rev-parse --verify -q HEAD >/dev/null; then
+if ! git -C "$source" rev-parse --is-inside-work-tree >/dev/null 2>&1; then
   echo "skipped: $source is no git work tree"
   exit 77
 fi
 
-# HEAD of the source tree with all that is not committed yet, as one commit.
+# The files of the source tree, committed or not, as one commit. Times are kept: what did not change is
+# not built again.
 copy_source() {
-  if [[ ! -d $tree/.git ]]; then
+  if [[ -d $tree/.git ]]; then
+    git -C "$tree" ls-files -z --cached --others --exclude-standard | (cd "$tree" && xargs -0 rm -f)
+  else
     rm -rf "$tree"
-    git clone -q --shared --no-checkout "$source" "$tree"
+    git init -q "$tree"
   fi
-  git -C "$tree" fetch -q "$source" HEAD
-  git -C "$tree" checkout -qf --detach FETCH_HEAD
-  git -C "$tree" clean -fdq  # keeps what git ignores: the build folder
-  (cd "$source" && git diff --binary HEAD) | git -C "$tree" apply --whitespace=nowarn --allow-empty
-  (cd "$source" && git ls-files -z --others --exclude-standard) |
+  git -C "$source" ls-files -z --cached --others --exclude-standard |
+    (cd "$source" && while IFS= read -r -d '' file; do [[ ! -f $file ]] || printf '%s\0' "$file"; done) |
     tar -C "$source" --null -T - -cf - | tar -C "$tree" -xf -
   git -C "$tree" add -A
   git -C "$tree" -c user.name=test -c user.email=test@localhost commit -q --allow-empty -m base
