@@ -79,6 +79,43 @@ TEST_F(SameBitsTest, FindsARowThatDependsOnAnother) {
       << report.cases[1].wrong;
 }
 
+/// y[t, d] = x[t, d] + positions[t], or t where they are left out.
+struct NumberedOp {
+  static Signature signature() {
+    Signature s = SampleOp::signature();
+    s.tensors = {in("x", "T,D", {DType::f32}), optional(in("positions", "T", {DType::i32})),
+                 out("y", "T,D", {DType::f32})};
+    return s;
+  }
+  static void plan(PlanBuilder& b) {
+    const bool placed = b.has("positions");
+    b.kernel("add", {b.dim("T")},
+             {b.tensor("x"), b.tensor(placed ? "positions" : "x"), b.tensor("y")},
+             [placed](KernelBuilder& k, View x, View positions, View y) {
+               const Tile t = k.program_id(0);
+               const Tile place = placed ? load_scalar(positions, {t}) : cast(t, DType::i32);
+               k.for_range(0, x.extent(1), 16, [&](Tile c) {
+                 store(y, {t, c}, load(x, {t, c}, {16}) + cast(place, DType::f32));
+               });
+             });
+  }
+  static void reference(const Reference&) {}
+  static std::vector<Case> cases() {
+    return {{{{"T", 4}, {"D", 8}}}, {{{"T", 4}, {"D", 8}}, {{"positions", DType::i32}}}};
+  }
+  static Tolerance tolerance(const Problem&) { return {}; }
+  static Cost cost(const Problem&) { return {}; }
+};
+
+TEST_F(SameBitsTest, LeavesOutRowsWhoseNumberCounts) {
+  const OperatorReport report = run(make_operator<NumberedOp>());
+  EXPECT_EQ(report.status, Status::kPassed);
+  std::vector<std::string> texts;
+  for (const CaseReport& c : report.cases) texts.push_back(c.text);
+  EXPECT_EQ(texts, (std::vector<std::string>{"threads: D=8 T=4", "threads: D=8 T=4 positions=i32",
+                                             "row: D=8 T=64 positions=i32"}));
+}
+
 TEST_F(SameBitsTest, FindsResultsThatDependOnTheThreads) {
   const Operator op = make_operator<WrongOp<Mistake::kReference>>();
   const Operator off = make_operator<WrongOp<Mistake::kWrongValue>>();
