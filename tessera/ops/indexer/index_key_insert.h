@@ -87,12 +87,7 @@ struct IndexKeyInsert {
       }
       indexer::round_all(x, dtype);
       indexer::turn(x, r, e);
-      if (r.attribute("simulate") != 0) {
-        indexer::round_all(x, dtype);
-        indexer::rotate(x);
-        indexer::round_all(x, dtype);
-        indexer::simulate_fp4(x);
-      }
+      if (r.attribute("simulate") != 0) indexer::transform(x, dtype);
       for (int64_t d = 0; d < 128; ++d)
         r.out("keys").set({slot, d}, x[static_cast<size_t>(d)], magnitude);
     }
@@ -116,6 +111,7 @@ struct IndexKeyInsert {
   }
 
   static void fill(Inputs& in) {
+    Rope::fill_rotation(in);
     HostTensor &w = in.tensor("w"), &slots = in.tensor("slots"), &x = in.tensor("x");
     for (int64_t d = 0; d < w.numel(); ++d) w.set({d}, in.uniform(0.5, 1.5));
     std::vector<int64_t> free(static_cast<size_t>(in.problem().dim("R")));
@@ -124,11 +120,6 @@ struct IndexKeyInsert {
     for (int64_t e = 0; e < slots.numel(); ++e) {
       const bool skip = in.test_case().note == "some slots -1" && e % 4 == 2;
       slots.set({e}, skip ? -1 : static_cast<double>(free[static_cast<size_t>(e)]));
-      for (int64_t i = 0; i < Rope::kPairs; ++i) {
-        const double angle = in.uniform(-4, 4);
-        in.tensor("cos").set({e, i}, std::cos(angle));
-        in.tensor("sin").set({e, i}, std::sin(angle));
-      }
     }
     if (in.test_case().note == "zero row")
       for (int64_t d = 0; d < x.extent(1); ++d) x.set({3, d}, 0);

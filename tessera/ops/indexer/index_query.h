@@ -65,12 +65,7 @@ struct IndexQuery {
         double magnitude = 0;
         for (double value : x) magnitude = std::max(magnitude, std::abs(value));
         indexer::turn(x, r, t);
-        if (r.attribute("simulate") != 0) {
-          indexer::round_all(x, dtype);
-          indexer::rotate(x);
-          indexer::round_all(x, dtype);
-          indexer::simulate_fp4(x);
-        }
+        if (r.attribute("simulate") != 0) indexer::transform(x, dtype);
         for (int64_t d = 0; d < 128; ++d)
           r.out("q").set({t, h, d}, x[static_cast<size_t>(d)], magnitude);
       }
@@ -93,13 +88,7 @@ struct IndexQuery {
   }
 
   static void fill(Inputs& in) {
-    const int64_t T = in.problem().dim("T");
-    for (int64_t t = 0; t < T; ++t)
-      for (int64_t i = 0; i < Rope::kPairs; ++i) {
-        const double angle = in.uniform(-4, 4);
-        in.tensor("cos").set({t, i}, std::cos(angle));
-        in.tensor("sin").set({t, i}, std::sin(angle));
-      }
+    Rope::fill_rotation(in);
     if (in.test_case().note == "zero head")
       for (int64_t d = 0; d < 128; ++d) in.tensor("q").set({1, 1, d}, 0);
   }

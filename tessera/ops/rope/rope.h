@@ -171,7 +171,7 @@ struct Rope {
   static std::vector<Case> cases() { return rotation_cases(); }
 
   static void fill_rotation(Inputs& in) {
-    const int64_t table = in.problem().dim("P");
+    const int64_t table = in.tensor("cos").extent(0);
     for (int64_t p = 0; p < table; ++p)
       for (int64_t i = 0; i < kPairs; ++i) {
         const double angle = in.uniform(-4, 4);

@@ -77,6 +77,13 @@ inline void simulate_fp4(std::span<double> x) {
   }
 }
 
+inline void transform(std::span<double> x, DType rounding) {
+  round_all(x, rounding);
+  rotate(x);
+  round_all(x, rounding);
+  simulate_fp4(x);
+}
+
 /// Results are equal but for what a rounding that went the other way does: a few elements may have
 /// a neighbouring code, or the codes of a neighbouring scale. Without simulation bf16 and f32
 /// errors.
