@@ -69,7 +69,8 @@ add_chip() {
           s/"null/"bare/g; s/\bchip null\b/chip bare/g; s/\bNull/Bare/g' tessera/chips/bare/*
   sed -i '/::import_host(/,/^}/d; /^class ImportedBuffer/,/^};/d' tessera/chips/bare/device.cc
   sed -i '/import_host(/d' tessera/chips/bare/device.h
-  ! grep -rn 'import_host\|\bnull:' tessera/chips/bare/*.cc tessera/chips/bare/*.h
+  sed -i '/^TEST(Memory, ImportedMemoryIsReadOnly)/,/^}/d' tessera/chips/bare/memory_test.cc
+  if grep -n 'import_host\|\bnull:' tessera/chips/bare/*.cc tessera/chips/bare/*.h; then return 1; fi
   build tessera tessera_cts
   expect "bare:trace" $bin/tessera chips
   expect "[  PASSED  ]" $bin/test/tessera_cts --device=bare
