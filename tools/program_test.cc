@@ -11,8 +11,9 @@ TEST_F(ProgramTest, HelpNamesEveryCommand) {
   for (const char* arguments : {"", "--help"}) {
     const Output output = tessera(arguments);
     EXPECT_EQ(output.exit_code, 0);
-    for (const char* command : {"chips", "ops list", "ops show", "ops test", "ops bench", "pack",
-                                "tokenize", "prompt render", "prompt parse", "doctor", "tour"})
+    for (const char* command :
+         {"run", "chat", "chips", "ops list", "ops show", "ops test", "ops bench", "pack",
+          "tokenize", "prompt render", "prompt parse", "doctor", "tour"})
       EXPECT_TRUE(contains(output, std::string("  ") + command)) << command << "\n" << output.text;
   }
   const Output help = tessera("ops test --help");

@@ -53,7 +53,7 @@ TEST_F(TextCommandsTest, WrongInputOfTokenizeIsNamed) {
                "tessera: \"x\" is not a token id; ids are numbers such as 5,6,7");
   expect_usage(tokenize + "--decode 5,264", "tessera: no token 264; this tokenizer has 0 to 263");
   expect_usage(tokenize + "--decode 99999999999999",
-               "tessera: no token 99999999999999; this tokenizer has 0 to 263");
+               "tessera: \"99999999999999\" is not a token id; ids are numbers such as 5,6,7");
   expect_usage(tokenize + "$(printf 'a\\377')",
                "tessera: TEXT is not UTF-8: no character begins at byte 1 (0xFF)");
   const std::string cut = write("cut.txt", "ab\xE4\xB8");
@@ -63,12 +63,15 @@ TEST_F(TextCommandsTest, WrongInputOfTokenizeIsNamed) {
                "tessera: no file \"" + path("none.txt") + "\"");
   expect_error(tokenize + "--file " + model(), 1,
                "tessera: \"" + model() + "\" is a folder, a file is needed");
-  expect_error("tokenize " + path("none") + " a", 1,
-               "tessera: no folder \"" + path("none") + "\"; give the folder of a checkpoint");
+  expect_error(
+      "tokenize " + path("none") + " a", 1,
+      "tessera: no model \"" + path("none") + "\"; give the folder of a checkpoint, or tiny");
   write("empty/readme", "");
-  expect_error("tokenize " + path("empty") + " a", 1,
-               "tessera: \"" + path("empty") +
-                   "\" has no tokenizer.json; copy the one of the model's repository there");
+  expect_error(
+      "tokenize " + path("empty") + " a", 1,
+      "tessera: \"" + path("empty") +
+          "\" has no tokenizer.json and so takes no text; copy the one of the model's repository "
+          "there, or give `run` token ids with --ids");
   const std::string broken = write("broken/tokenizer.json", "{\"model\":");
   const Output output = tessera("tokenize " + path("broken") + " a");
   EXPECT_EQ(output.exit_code, 1);
@@ -124,8 +127,9 @@ TEST_F(TextCommandsTest, WrongInputOfRenderIsNamed) {
   expect_usage(render("--effort all") + file,
                "tessera: no effort \"all\"; there are: low, high, max");
   expect_usage(render("--encoding v5") + file, "tessera: no encoding \"v5\"; there are: v4, 0731");
-  expect_error("prompt render " + path("none") + " --file " + file, 1,
-               "tessera: no folder \"" + path("none") + "\"; give the folder of a checkpoint");
+  expect_error(
+      "prompt render " + path("none") + " --file " + file, 1,
+      "tessera: no model \"" + path("none") + "\"; give the folder of a checkpoint, or tiny");
 }
 
 TEST_F(TextCommandsTest, TakesCompletionsApart) {

@@ -10,16 +10,29 @@ namespace tessera::cli {
 
 namespace fs = std::filesystem;
 
+Result<fs::path> model_folder(const std::string& model) {
+  std::error_code failure;
+  if (model == "tiny") {
+    const fs::path program = fs::read_symlink("/proc/self/exe", failure);
+    const fs::path folder = program.parent_path().parent_path() / "share/tessera/models" / model;
+    if (fs::is_directory(folder, failure)) return folder;
+    return not_found(fmt::format(
+        "the model \"tiny\" is not there: no folder \"{}\"; build or install the program with its "
+        "models",
+        folder.string()));
+  }
+  if (fs::is_directory(model, failure)) return fs::path(model);
+  return not_found(fmt::format("no model \"{}\"; give the folder of a checkpoint, or tiny", model));
+}
+
 Result<fs::path> tokenizer_file(const fs::path& folder) {
   std::error_code failure;
-  if (!fs::is_directory(folder, failure))
-    return not_found(
-        fmt::format("no folder \"{}\"; give the folder of a checkpoint", folder.string()));
   const fs::path file = folder / "tokenizer.json";
   if (!fs::exists(file, failure))
-    return not_found(
-        fmt::format("\"{}\" has no tokenizer.json; copy the one of the model's repository there",
-                    folder.string()));
+    return not_found(fmt::format(
+        "\"{}\" has no tokenizer.json and so takes no text; copy the one of the model's "
+        "repository there, or give `run` token ids with --ids",
+        folder.string()));
   return file;
 }
 
@@ -48,7 +61,8 @@ Result<text::ChatVersion> chat_version(const Arguments& arguments, const fs::pat
 Result<text::ChatOptions> chat_options(const Arguments& arguments, const fs::path& folder) {
   text::ChatOptions options;
   TESSERA_ASSIGN(options.version, chat_version(arguments, folder));
-  const std::string mode = arguments.text("thinking-mode", "chat");
+  const std::string mode =
+      arguments.text("thinking-mode", arguments.flag("thinking") ? "thinking" : "chat");
   const auto known_mode = text::find_thinking_mode(mode);
   if (!known_mode)
     return invalid_argument(

@@ -1,5 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0
-// What a checkpoint's folder says about text: its tokenizer and the version of its chat encoding.
+// The folder of a checkpoint, and what it says about text: its tokenizer and the version of its
+// chat encoding.
 #pragma once
 
 #include <filesystem>
@@ -21,6 +22,10 @@ inline constexpr OptionSpec kEncodingOption{
     "--encoding", OptionSpec::Kind::kText, "VERSION",
     "Chat encoding: v4 or 0731 (default: what config.json of the folder is for)"};
 
+/// The folder that MODEL (or DIR) names: "tiny" is ../share/tessera/models/tiny from the program's
+/// folder. Errors: not_found.
+Result<std::filesystem::path> model_folder(const std::string& model);
+
 /// tokenizer.json of `folder`. Errors: not_found.
 Result<std::filesystem::path> tokenizer_file(const std::filesystem::path& folder);
 Result<text::Tokenizer> load_tokenizer(const std::filesystem::path& folder);
@@ -29,7 +34,7 @@ Result<text::Tokenizer> load_tokenizer(const std::filesystem::path& folder);
 Result<text::ChatVersion> chat_version(const Arguments& arguments,
                                        const std::filesystem::path& folder);
 
-/// Version, --thinking-mode and --effort. Wrong use: a name that is none of these.
+/// Version, --thinking-mode or --thinking, and --effort. Wrong use: a name that is none of these.
 Result<text::ChatOptions> chat_options(const Arguments& arguments,
                                        const std::filesystem::path& folder);
 

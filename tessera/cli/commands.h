@@ -6,6 +6,8 @@
 
 namespace tessera::cli {
 
+CommandSpec run_command();
+CommandSpec chat_command();
 CommandSpec chips_command();
 CommandSpec ops_list_command();
 CommandSpec ops_show_command();

@@ -23,7 +23,8 @@ Result<std::string> completion_text(const std::string& json) {
 }
 
 Result<int> run(const Arguments& arguments, const Program&) {
-  const std::string folder = arguments.text("DIR"), file = arguments.text("file", "-");
+  TESSERA_ASSIGN(const auto folder, model_folder(arguments.text("DIR")));
+  const std::string file = arguments.text("file", "-");
   TESSERA_ASSIGN(const text::ChatOptions chat, chat_options(arguments, folder));
   TESSERA_TRY(tokenizer_file(folder));
   TESSERA_ASSIGN(const std::string json, read_text_file(file));

@@ -12,7 +12,8 @@ namespace tessera::cli {
 namespace {
 
 Result<int> run(const Arguments& arguments, const Program&) {
-  const std::string folder = arguments.text("DIR"), file = arguments.text("file", "-");
+  TESSERA_ASSIGN(const auto folder, model_folder(arguments.text("DIR")));
+  const std::string file = arguments.text("file", "-");
   TESSERA_ASSIGN(text::ChatOptions options, chat_options(arguments, folder));
   options.control_tokens_in_content = arguments.flag("control-tokens");
   TESSERA_TRY(tokenizer_file(folder));

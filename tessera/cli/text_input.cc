@@ -3,6 +3,8 @@
 
 #include <fmt/format.h>
 
+#include <algorithm>
+#include <charconv>
 #include <filesystem>
 #include <fstream>
 #include <iostream>
@@ -43,6 +45,26 @@ Result<std::string> checked_utf8(std::string text, std::string_view what) {
     at += step.length;
   }
   return text;
+}
+
+Result<std::vector<text::TokenId>> parse_token_ids(std::string_view text) {
+  const size_t list = text.find('[');
+  if (list != text.npos) text = text.substr(list + 1, text.rfind(']') - list - 1);
+  std::vector<text::TokenId> ids;
+  constexpr std::string_view kBetween = ", \t\r\n";
+  for (size_t at = text.find_first_not_of(kBetween); at != text.npos;
+       at = text.find_first_not_of(kBetween, at)) {
+    const size_t end = std::min(text.find_first_of(kBetween, at), text.size());
+    const std::string_view word = text.substr(at, end - at);
+    text::TokenId id = 0;
+    const auto [stop, failure] = std::from_chars(word.data(), word.data() + word.size(), id);
+    if (failure != std::errc() || stop != word.data() + word.size())
+      return invalid_argument(
+          fmt::format("\"{}\" is not a token id; ids are numbers such as 5,6,7", word));
+    ids.push_back(id);
+    at = end;
+  }
+  return ids;
 }
 
 }  // namespace tessera::cli

@@ -1,9 +1,9 @@
 // SPDX-License-Identifier: Apache-2.0
 #include <fmt/format.h>
 
-#include <charconv>
 #include <cstdio>
 #include <nlohmann/json.hpp>
+#include <span>
 
 #include "tessera/cli/chat_folder.h"
 #include "tessera/cli/commands.h"
@@ -20,35 +20,20 @@ Result<std::string> input(const Arguments& arguments) {
   return invalid_argument("no text; give TEXT, or --file FILE (- is standard input)");
 }
 
-/// {"ids": [5, 6]} as this command prints it, or numbers between commas and white space.
-Result<std::vector<text::TokenId>> parse_ids(std::string_view text, text::TokenId size) {
-  const size_t list = text.find('[');
-  if (list != text.npos) text = text.substr(list + 1, text.rfind(']') - list - 1);
-  std::vector<text::TokenId> ids;
-  constexpr std::string_view kBetween = ", \t\r\n";
-  for (size_t at = text.find_first_not_of(kBetween); at != text.npos;
-       at = text.find_first_not_of(kBetween, at)) {
-    const size_t end = std::min(text.find_first_of(kBetween, at), text.size());
-    const std::string_view word = text.substr(at, end - at);
-    text::TokenId id = -1;
-    const auto [stop, failure] = std::from_chars(word.data(), word.data() + word.size(), id);
-    if (failure == std::errc::invalid_argument || stop != word.data() + word.size())
-      return invalid_argument(
-          fmt::format("\"{}\" is not a token id; ids are numbers such as 5,6,7", word));
-    if (failure != std::errc() || id < 0 || id >= size)
-      return invalid_argument(
-          fmt::format("no token {}; this tokenizer has 0 to {}", word, size - 1));
-    ids.push_back(id);
-    at = end;
-  }
-  return ids;
+Result<> check_range(std::span<const text::TokenId> ids, text::TokenId size) {
+  for (const text::TokenId id : ids)
+    if (id < 0 || id >= size)
+      return invalid_argument(fmt::format("no token {}; this tokenizer has 0 to {}", id, size - 1));
+  return {};
 }
 
 Result<int> run(const Arguments& arguments, const Program&) {
   TESSERA_ASSIGN(const std::string text, input(arguments));
-  TESSERA_ASSIGN(const text::Tokenizer tokenizer, load_tokenizer(arguments.text("DIR")));
+  TESSERA_ASSIGN(const auto folder, model_folder(arguments.text("DIR")));
+  TESSERA_ASSIGN(const text::Tokenizer tokenizer, load_tokenizer(folder));
   if (arguments.flag("decode")) {
-    TESSERA_ASSIGN(const auto ids, parse_ids(text, tokenizer.size()));
+    TESSERA_ASSIGN(const auto ids, parse_token_ids(text));
+    TESSERA_TRY(check_range(ids, tokenizer.size()));
     const std::string decoded = tokenizer.decode(ids, arguments.flag("skip-special"));
     fmt::print("{}\n", arguments.json() ? nlohmann::json({{"text", decoded}}).dump() : decoded);
     return 0;
@@ -70,7 +55,7 @@ CommandSpec tokenize_command() {
               "Control tokens in the text count, as in a rendered prompt; --literal makes "
               "them text.\n"
               "Example: tessera tokenize DIR 'Hello' | tessera tokenize DIR --file - --decode",
-          .positionals = {{"DIR", "Folder of a checkpoint"},
+          .positionals = {{"DIR", "Folder of a checkpoint, or tiny"},
                           {"TEXT", "The text; with --decode ids such as 5,6,7", false}},
           .options = {kFileOption,
                       {"-d,--decode", Kind::kFlag, "", "Turn ids into text and print it"},

@@ -1,8 +1,12 @@
 // SPDX-License-Identifier: Apache-2.0
-// A minute's look at what works here: the chips found, operators tested on them, operators timed.
+// A minute's look at what works here: the chips found, operators tested on them and timed, and a
+// small model asked.
 #include <fmt/format.h>
 
+#include <nlohmann/json.hpp>
+
 #include "tessera/cli/commands.h"
+#include "tessera/cli/loaded_model.h"
 #include "tessera/cli/progress_bar.h"
 #include "tessera/cli/session.h"
 #include "tessera/ops/frame/bench.h"
@@ -81,6 +85,30 @@ Result<void> time_operators(const Program& program) {
   return {};
 }
 
+/// Three prompts to the model that comes with the program.
+Result<void> talk(const Program& program) {
+  static constexpr const char* kPrompts[] = {"What is a tile language?", "Count to ten.",
+                                             "Say hello."};
+  Arguments arguments;
+  arguments.add("MODEL", {"tiny"});
+  arguments.add("context", {"512"});
+  TESSERA_ASSIGN(LoadedModel loaded, load_model(arguments, program, true));
+  fmt::print(
+      "\nThe model tiny, in the format of DeepSeek-V4 (its weights are random: read the "
+      "speed, not the words):\n");
+  for (const char* prompt : kPrompts) {
+    engine::Conversation conversation(*loaded.generator, *loaded.tokenizer);
+    conversation.chat.mode = text::ThinkingMode::chat;
+    conversation.request.max_new_tokens = 24;
+    conversation.request.end_tokens = loaded.end_tokens;
+    TESSERA_ASSIGN(const engine::Reply reply, conversation.ask(prompt));
+    fmt::print("  > {}\n    {}\n    {}\n", prompt, nlohmann::json(reply.completion.content).dump(),
+               stats_text(reply.answer.stats));
+    std::fflush(stdout);
+  }
+  return {};
+}
+
 Result<int> run(const Arguments&, const Program& program) {
   fmt::print(
       "Tessera: one source, every chip. {} operators, each written once; the chips found here:\n",
@@ -99,8 +127,13 @@ Result<int> run(const Arguments&, const Program& program) {
       fmt::print("  {:<8} {}\n", chip.name, tested.error().message);
   }
   if (runtime::find_chip(kDefaultChip).ok()) TESSERA_TRY(time_operators(program));
+  if (const auto talked = talk(program); !talked.ok()) {
+    fmt::print("{}\n", talked.error().message);
+    ++bad;
+  }
   fmt::print(
-      "\nNext: `{0} ops list`, `{0} ops show rms_norm --trace`, `{0} ops bench`, `{0} doctor`, "
+      "\nNext: `{0} run tiny -p 'Hello'`, `{0} chat tiny`, `{0} ops list`, `{0} ops show rms_norm "
+      "--trace`, `{0} ops bench`, `{0} doctor`, "
       "`{0} --help`\n",
       program.name);
   return bad == 0 ? 0 : 1;
@@ -111,7 +144,7 @@ Result<int> run(const Arguments&, const Program& program) {
 CommandSpec tour_command() {
   return {.path = "tour",
           .summary = "A short look at what works on this machine",
-          .details = "Tests a few operators on every chip and times a few; takes seconds.",
+          .details = "Tests a few operators on every chip, times a few, and asks the model tiny.",
           .positionals = {},
           .options = {},
           .run = run};

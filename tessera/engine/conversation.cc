@@ -46,9 +46,9 @@ Result<Reply> Conversation::ask(std::string text, const ReplyHooks& hooks) {
   const auto run = [&]() -> Result<> {
     TESSERA_ASSIGN(const text::RenderedPrompt prompt, text::render_prompt(messages_, chat));
     TESSERA_ASSIGN(request.prompt, encode(prompt));
-    request.end_tokens.clear();
-    if (const auto id = tokenizer_.control_token(text::kEndOfSentence))
-      request.end_tokens.push_back(*id);
+    const auto end = tokenizer_.control_token(text::kEndOfSentence);
+    if (end && std::ranges::find(request.end_tokens, *end) == request.end_tokens.end())
+      request.end_tokens.push_back(*end);
 
     text::CompletionParser parser({.starts_in_reasoning = prompt.starts_in_reasoning});
     const auto take = [&](const text::Completion& part) {

@@ -31,7 +31,7 @@ class Conversation {
 
   /// May change between turns.
   text::ChatOptions chat;
-  /// Its prompt and end tokens are set by ask().
+  /// Its prompt is set by ask(), and the end of sentence is added to its end tokens.
   Request request;
 
   const std::vector<text::Message>& messages() const { return messages_; }

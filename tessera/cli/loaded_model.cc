@@ -1,0 +1,197 @@
+// SPDX-License-Identifier: Apache-2.0
+#include "tessera/cli/loaded_model.h"
+
+#include <fmt/format.h>
+#include <fmt/ranges.h>
+
+#include <algorithm>
+#include <chrono>
+#include <cmath>
+
+#include "tessera/base/memory_limit.h"
+#include "tessera/checkpoint/checkpoint.h"
+#include "tessera/cli/chat_folder.h"
+#include "tessera/cli/progress_bar.h"
+#include "tessera/engine/deepseek_model.h"
+#include "tessera/model/deepseek_v4/memory_fit.h"
+
+namespace tessera::cli {
+
+namespace fs = std::filesystem;
+namespace deepseek = model::deepseek_v4;
+
+std::vector<OptionSpec> generation_options(std::vector<OptionSpec> more) {
+  using Kind = OptionSpec::Kind;
+  std::vector<OptionSpec> options = {
+      {"-n,--max-new-tokens", Kind::kNumber, "N",
+       "Tokens of an answer at most (default 512; 0: until the context is full)"},
+      {"-t,--temperature", Kind::kNumber, "T",
+       "Chance in choosing tokens (default 0: always the likeliest)"},
+      {"--top-p", Kind::kNumber, "P", "Only the likeliest tokens that together have probability P"},
+      {"--top-k", Kind::kNumber, "K", "Only the K likeliest tokens"},
+      {"--min-p", Kind::kNumber, "P", "Only tokens at least P times as likely as the likeliest"},
+      {"--repetition-penalty", Kind::kNumber, "R", "Divides the logits of tokens seen (default 1)"},
+      {"--frequency-penalty", Kind::kNumber, "F", "Taken from a logit each time it was generated"},
+      {"--presence-penalty", Kind::kNumber, "F", "Taken from a logit once it was generated"},
+      {"--seed", Kind::kNumber, "N", "The same seed gives the same text (default 0)"},
+      {"--stop", Kind::kList, "TEXT", "Text that ends an answer; may be repeated"},
+      {"--system", Kind::kText, "TEXT", "System message before the conversation"},
+      {"--thinking", Kind::kFlag, "", "Let the model reason before it answers"},
+      kEffortOption,
+      kEncodingOption,
+      {"--precision", Kind::kText, "P", "native (default), fp8, bf16 or fp32"},
+      {"--context", Kind::kNumber, "N",
+       "Tokens a conversation can have (default 8192, or fewer if the model has fewer)"},
+      {"--chunk", Kind::kNumber, "N", "Tokens of a prompt computed at once (default 512)"},
+      {"--mtp", Kind::kFlag, "", "Draft tokens with the model's MTP block and verify them"},
+      {"--deterministic", Kind::kFlag, "",
+       "A token's numbers do not depend on what is computed beside it; slower"},
+      {"--stream-weights", Kind::kFlag, "",
+       "Run even if weights do not stay in memory and are read again for every token"},
+      {"--stats", Kind::kFlag, "", "Print tokens and speed to standard error"},
+      kThreadsOption,
+      kChipOption,
+      kPackOption,
+  };
+  options.insert(options.end(), more.begin(), more.end());
+  return options;
+}
+
+namespace {
+
+using Clock = std::chrono::steady_clock;
+
+/// A whole number of an option that is at least `least`.
+Result<int64_t> whole_number(const Arguments& arguments, std::string_view name, int64_t fallback,
+                             int64_t least) {
+  const double value = arguments.number(name, static_cast<double>(fallback));
+  if (value >= static_cast<double>(least) && value == std::floor(value) && value < 0x1p53)
+    return static_cast<int64_t>(value);
+  return invalid_argument(fmt::format("--{} is {}, expected a whole number from {} on", name,
+                                      arguments.text(name), least));
+}
+
+Result<deepseek::ModelOptions> model_options(const Arguments& arguments,
+                                             const deepseek::Config& config) {
+  deepseek::ModelOptions options;
+  const std::string precision = arguments.text("precision", "native");
+  const auto known = deepseek::parse_precision(precision);
+  if (!known)
+    return invalid_argument(fmt::format("no precision \"{}\"; there are: {}", precision,
+                                        fmt::join(deepseek::kPrecisionNames, ", ")));
+  options.precision = *known;
+  TESSERA_ASSIGN(options.context, whole_number(arguments, "context",
+                                               std::min<int64_t>(8192, config.max_positions), 1));
+  if (options.context > config.max_positions)
+    return invalid_argument(fmt::format("--context is {}, this model has at most {}",
+                                        options.context, config.max_positions));
+  TESSERA_ASSIGN(options.largest_step, whole_number(arguments, "chunk", 512, 1));
+  options.largest_step = std::max<int64_t>(2, std::min(options.largest_step, options.context));
+  options.deterministic = arguments.flag("deterministic");
+  options.mtp = arguments.flag("mtp");
+  if (options.mtp && config.draft_layers == 0)
+    return invalid_argument("this model has no draft block (MTP); run it without --mtp");
+  return options;
+}
+
+/// Holds what the model will take against what the host has.
+Result<> check_memory(const Arguments& arguments, const deepseek::Config& config,
+                      kernels::KernelLibrary& library, const deepseek::ModelOptions& options) {
+  const int64_t available = MemoryLimit::read().available;
+  if (available <= 0) return {};
+  const auto weights = deepseek::expand_weights(config, config.draft_layers);
+  const deepseek::MemoryPlan fixed =
+      deepseek::plan_weights(weights, config, 1,
+                             {.rescales_experts = options.precision == deepseek::Precision::fp8,
+                              .with_draft = options.mtp});
+  const auto plan_at = [&](int64_t context) -> Result<deepseek::MemoryPlan> {
+    deepseek::ModelOptions at = options;
+    at.context = context;
+    TESSERA_ASSIGN(const deepseek::WorkingMemory working,
+                   deepseek::Model::plan(config, library, at));
+    deepseek::MemoryPlan plan = fixed;
+    plan.working = {{"caches", static_cast<uint64_t>(working.caches)},
+                    {"activations", static_cast<uint64_t>(working.activations)},
+                    {"logits", static_cast<uint64_t>(working.logits)},
+                    {"tables", static_cast<uint64_t>(working.tables)}};
+    return plan;
+  };
+  TESSERA_ASSIGN(const deepseek::MemoryPlan plan, plan_at(options.context));
+  deepseek::MemoryFit fit{.memory = static_cast<uint64_t>(available),
+                          .context = options.context,
+                          .may_stream = arguments.flag("stream-weights")};
+  if (deepseek::fit_into(plan, fit.memory) == deepseek::Fit::no) {
+    TESSERA_ASSIGN(fit.largest_context,
+                   deepseek::largest_context(plan_at, fit.memory, options.context));
+  }
+  return deepseek::check_fit(plan, fit);
+}
+
+}  // namespace
+
+Result<engine::Request> read_request(const Arguments& arguments) {
+  engine::Request request;
+  TESSERA_ASSIGN(request.max_new_tokens, whole_number(arguments, "max-new-tokens", 512, 0));
+  TESSERA_ASSIGN(request.sampling.top_k, whole_number(arguments, "top-k", 0, 0));
+  TESSERA_ASSIGN(const int64_t seed, whole_number(arguments, "seed", 0, 0));
+  request.sampling.seed = static_cast<uint64_t>(seed);
+  request.sampling.temperature = arguments.number("temperature", 0);
+  request.sampling.top_p = arguments.number("top-p", 1);
+  request.sampling.min_p = arguments.number("min-p", 0);
+  request.sampling.repetition_penalty = arguments.number("repetition-penalty", 1);
+  request.sampling.frequency_penalty = arguments.number("frequency-penalty", 0);
+  request.sampling.presence_penalty = arguments.number("presence-penalty", 0);
+  TESSERA_TRY(request.sampling.check());
+  request.stop = arguments.list("stop");
+  if (std::ranges::any_of(request.stop, &std::string::empty))
+    return invalid_argument("a --stop text is empty");
+  return request;
+}
+
+Result<LoadedModel> load_model(const Arguments& arguments, const Program& program,
+                               bool needs_tokenizer) {
+  const auto start = Clock::now();
+  ProgressBar bar;
+  LoadedModel loaded;
+  TESSERA_ASSIGN(loaded.folder, model_folder(arguments.text("MODEL")));
+  const auto doing = [&](std::string_view what, size_t step) {
+    bar.update(fmt::format("loading {}: {}", loaded.folder.filename().string(), what), step, 4);
+  };
+  doing("checkpoint", 0);
+  TESSERA_ASSIGN(const deepseek::Config config, deepseek::load_config(loaded.folder));
+  TESSERA_ASSIGN(const deepseek::ModelOptions options, model_options(arguments, config));
+  TESSERA_ASSIGN(auto checkpoint, checkpoint::Checkpoint::open(loaded.folder));
+  loaded.end_tokens.assign(config.eos_tokens.begin(), config.eos_tokens.end());
+  doing("tokenizer", 1);
+  if (needs_tokenizer || fs::exists(loaded.folder / "tokenizer.json")) {
+    TESSERA_ASSIGN(auto tokenizer, load_tokenizer(loaded.folder));
+    loaded.tokenizer = std::make_unique<const text::Tokenizer>(std::move(tokenizer));
+  }
+  doing("device", 2);
+  TESSERA_ASSIGN(loaded.session, open_session(arguments, program));
+  TESSERA_TRY(check_memory(arguments, config, *loaded.session.library, options));
+  doing("weights", 3);
+  TESSERA_ASSIGN(
+      auto model,
+      deepseek::Model::load(std::make_shared<const checkpoint::Checkpoint>(std::move(checkpoint)),
+                            config, *loaded.session.library, options));
+  loaded.model = std::make_unique<engine::DeepSeekModel>(std::move(model));
+  loaded.generator = std::make_unique<engine::Generator>(
+      *loaded.model, loaded.tokenizer.get(), engine::GeneratorOptions{.speculate = options.mtp});
+  loaded.seconds = std::chrono::duration<double>(Clock::now() - start).count();
+  return loaded;
+}
+
+std::string stats_text(const engine::GenerationStats& stats) {
+  std::string text = fmt::format("prompt {} tokens", stats.prompt_tokens);
+  if (stats.reused_tokens > 0) text += fmt::format(" ({} reused)", stats.reused_tokens);
+  text += fmt::format(" in {:.3f} s, {:.1f} tok/s; answer {} tokens, {:.1f} tok/s",
+                      stats.prefill_seconds, stats.prefill_rate(), stats.generated_tokens,
+                      stats.decode_rate());
+  if (stats.drafted_tokens > 0)
+    text += fmt::format("; drafts accepted {} of {} ({:.0f} %)", stats.accepted_tokens,
+                        stats.drafted_tokens, 100 * stats.acceptance());
+  return text;
+}
+
+}  // namespace tessera::cli
