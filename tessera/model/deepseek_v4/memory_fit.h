@@ -11,9 +11,9 @@
 namespace tessera::model::deepseek_v4 {
 
 struct MemoryFit {
-  uint64_t memory = 0;                     // bytes to be had
-  int64_t context = 0;                     // that `plan` is for
-  std::optional<int64_t> largest_context;  // that fits
+  uint64_t memory = 0;                          // bytes to be had
+  int64_t context = 0;                          // that `plan` is for
+  std::optional<int64_t> largest_context = {};  // that fits
   /// Weights may be read from the disk again for every token.
   bool may_stream = false;
 };
