@@ -63,7 +63,7 @@ struct GemmF32 {
     list.push_back({.dims = {{"T", 1}, {"N", 24}, {"K", 2048}},
                     .dtypes = {{"x", bf16}, {"w", f32}},
                     .note = "mix"});
-    for (int64_t T : {1, 2, 4, 8, 64, 512})
+    for (int64_t T : gemm::kBenchTokens)
       for (auto [N, K, w, note] :
            {std::tuple<int64_t, int64_t, DType, const char*>{256, 4096, bf16, "router"},
             {1024, 4096, bf16, "compressor, ratio 4"},

@@ -70,7 +70,7 @@ void emitBlocked(Emitter& e, const DotTask& task, Decoder& decoder, const DotRow
         ahead.push_back({{next, task.b.rowStride}, task.n, bytes});
       }
       emitTile(e, decoder.form(), decoder.lanes(), task.m, task.n, block, aBlock, b,
-               task.accumulator, ahead);
+               task.accumulator, task.usedRows, ahead);
     }
     return Values();
   };

@@ -66,8 +66,8 @@ struct DotTask {
   bool bIsKn = false;
   std::optional<DotScale> aScale, bScale;
   std::optional<DotReuse> reuse;
-  /// i64, may be null: rows of a from here on lie outside of its view. Their sums are not wanted;
-  /// with few rows, no time is spent on them. Never changes the bits of other rows.
+  /// i64, may be null: rows of a from here on lie outside of its view. Their sums are not wanted
+  /// and little time is spent on them. Never changes the bits of other rows.
   mlir::Value usedRows;
 
   /// Accumulator, added to. kPlain: [M, N] f32 (i32 for i8 operands), row-major. kPartial: [M, N,

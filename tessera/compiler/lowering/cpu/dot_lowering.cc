@@ -4,6 +4,7 @@
 
 #include "tessera/base/check.h"
 #include "tessera/compiler/lowering/cpu/dot.h"
+#include "tessera/compiler/lowering/cpu/dot_ops.h"
 #include "tessera/compiler/lowering/cpu/dot_reuse.h"
 #include "tessera/compiler/lowering/cpu/kernel_lowering.h"
 #include "tessera/compiler/passes/consumers.h"
@@ -121,8 +122,31 @@ DotReuse reuseOf(KernelLowering& k, mlir::Operation* op, const DotSource& source
   return reuse;
 }
 
+/// One more than the last row that is not picked as -1; null: unknown.
+Value pickedRows(KernelLowering& k, tile::GatherOp gather) {
+  const Value rows = gather.getRows();
+  if (gather.getFill() != 0 || tile::dtypeOf(rows) == DType::u32 ||
+      k.deferred.contains(rows.getDefiningOp()))
+    return {};
+  Emitter& e = k.e;
+  const int64_t count = tile::typeOf(rows).getShape()[0];
+  return e.loop(e.i64(0), e.i64(count), e.i64(1), {e.i64(0)},
+                [&](Value row, mlir::ValueRange used) -> Values {
+                  Value next;
+                  k.evaluator.scoped([&] {
+                    Lanes lanes;
+                    lanes.at.push_back(Index(row));
+                    const Value picked = e.signExtend(k.evaluator.eval(rows, lanes), e.i64());
+                    const Value good = e.compare(mlir::arith::CmpIPredicate::sge, picked, e.i64(0));
+                    next = e.select(good, e.add(row, e.i64(1)), used[0]);
+                  });
+                  return {next};
+                })[0];
+}
+
 /// How many rows of a are inside of the view it is loaded from; null: unknown or all.
 Value usedRowsOf(KernelLowering& k, mlir::Operation* op) {
+  if (auto gather = op->getOperand(0).getDefiningOp<tile::GatherOp>()) return pickedRows(k, gather);
   auto load = op->getOperand(0).getDefiningOp<tile::LoadOp>();
   if (!load || load.getFill() != 0) return {};
   const size_t dim = load.getOffsets().size() - 2;

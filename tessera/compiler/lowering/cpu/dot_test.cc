@@ -236,6 +236,8 @@ std::vector<Case> cases() {
     all.push_back({"fp8_some_rows", some(fp8(8, 2, 512)), used, 16, 1024});
     all.push_back({"bf16_some_rows", some(plain(bf16, 8, 2, 512)), used, 16, 1024});
     all.push_back({"f32_some_rows", some(plain(f32, 8, 4, 256)), used, 16, 512});
+    all.push_back({"fp4_tile_some_rows", some(fp4(64, 16, 256)), used, 16, 512});
+    all.push_back({"f32_tile_some_rows", some(plain(f32, 16, 16, 128)), used, 16, 256});
   }
   return all;
 }
@@ -323,7 +325,8 @@ TEST_P(DotTest, EqualsTheSumInDouble) {
 TEST_P(DotTest, GivesARowTheSameBitsInAnyCompany) {
   const TestLevel& level = testLevel(GetParam());
   if (!level.runsHere) GTEST_SKIP() << "this processor has no " << level.name;
-  for (TestProduct product : {fp4(8, 2, 512), fp8(8, 2, 512), plain(DType::bf16, 8, 2, 512)}) {
+  for (TestProduct product : {fp4(8, 2, 512), fp8(8, 2, 512), plain(DType::bf16, 8, 2, 512),
+                              fp4(64, 16, 256), plain(DType::f32, 32, 8, 128)}) {
     product.someRows = true;
     auto kernel = TestKernel::compile(product, level);
     ASSERT_TRUE(kernel.ok()) << kernel.error().to_string();

@@ -55,7 +55,7 @@ void prefetchPart(Emitter& e, const DotAhead& ahead, Value index, int64_t parts)
 }  // namespace
 
 void emitTile(Emitter& e, DotForm form, int64_t lanes, int64_t m, int64_t n, int64_t k,
-              const DotRows& a, const DotRows& b, Value accumulator,
+              const DotRows& a, const DotRows& b, Value accumulator, Value usedRows,
               llvm::ArrayRef<DotAhead> ahead) {
   const RegisterTile tile = registerTile(e, m, n);
   const int64_t width = widthOf(form, lanes), vectorBytes = width * bytesOf(form);
@@ -95,8 +95,13 @@ void emitTile(Emitter& e, DotForm form, int64_t lanes, int64_t m, int64_t n, int
     const Value to = e.offset(accumulator, e.shl(e.add(e.mul(row, e.i64(n)), column), 2));
     addTotals(e, tile, totals, to, 4 * n);
   };
-  e.loop(0, n, tile.n,
-         [&](Value column) { e.loop(0, m, tile.m, [&](Value row) { tileAt(row, column); }); });
+  const Value rows = usedRows ? e.minSigned(usedRows, e.i64(m)) : e.i64(m);
+  e.loop(0, n, tile.n, [&](Value column) {
+    e.loop(e.i64(0), rows, e.i64(tile.m), {}, [&](Value row, mlir::ValueRange) {
+      tileAt(row, column);
+      return Values();
+    });
+  });
 }
 
 bool canPrepareB(const DotTask& task, const Decoder& decoder) {

@@ -14,10 +14,10 @@ struct DotAhead {
 };
 
 /// Adds a . b over `k` elements, a multiple of the vectors' width, to `accumulator`, row-major [m,
-/// n] of f32 or i32.
+/// n] of f32 or i32. `usedRows` as in DotTask.
 void emitTile(Emitter& e, DotForm form, int64_t lanes, int64_t m, int64_t n, int64_t k,
-              const DotRows& a, const DotRows& b, mlir::Value accumulator,
-              llvm::ArrayRef<DotAhead> ahead = {});
+              const DotRows& a, const DotRows& b, mlir::Value accumulator, mlir::Value usedRows,
+              llvm::ArrayRef<DotAhead> ahead);
 
 /// The task's operand b, ready for products over [first, first + k) of its K: as it lies in memory
 /// or decoded into `scratch`, scales folded in.

@@ -104,19 +104,24 @@ inline std::map<std::string, DType> product_dtypes(DType x, DType y) {
   return all;
 }
 
-/// V4 Flash's experts as they lie in a file: tensors begin at multiples of 8 bytes.
+/// V4 Flash's experts as they lie in a file: tensors begin at multiples of 8 bytes. A part of the
+/// 256 experts with tiles as full as they are for so many tokens.
 inline void add_product_benches(const gemm::WeightFormat& f, std::vector<Case>& list) {
-  constexpr int64_t kExperts = 16;
-  for (auto [T, block] :
-       {std::pair<int64_t, int64_t>{1, 1}, {2, 1}, {4, 1}, {8, 2}, {64, 8}, {512, 32}, {4096, 64}})
+  struct Load {
+    int64_t T, experts, block;
+  };
+  constexpr Load kLoads[] = {{1, 16, 1},   {2, 16, 1},    {4, 24, 1},    {16, 64, 4},
+                             {64, 64, 16}, {512, 16, 64}, {4096, 16, 64}};
+  const auto activations =
+      f.scale_k == 0 ? std::vector{DType::bf16} : std::vector{DType::f8e4m3, DType::bf16};
+  for (const Load& load : kLoads)
     for (auto [N, K, fan] : {std::array<int64_t, 3>{2048, 4096, 6}, {4096, 2048, 1}})
-      for (DType x :
-           f.scale_k == 0 ? std::vector{DType::bf16} : std::vector{DType::f8e4m3, DType::bf16}) {
-        Case c = product_case(f, T, kExperts, block, N, K, fan, product_dtypes(x, DType::bf16),
-                              fan == 6 ? "w1" : "w2");
+      for (DType x : activations) {
+        Case c = product_case(f, load.T, load.experts, load.block, N, K, fan,
+                              product_dtypes(x, DType::bf16), fan == 6 ? "w1" : "w2");
         c.bench = true;
         c.test = false;
-        list.push_back(with_tables(f, std::move(c), N * K + elements_in(f, 8), kExperts));
+        list.push_back(with_tables(f, std::move(c), N * K + elements_in(f, 8), load.experts));
       }
 }
 
