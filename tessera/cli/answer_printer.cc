@@ -56,14 +56,17 @@ void AnswerPrinter::finish() {
   if (!at_line_start_) text("\n");
 }
 
+nlohmann::ordered_json calls_json(std::span<const text::ToolCall> calls) {
+  auto json = nlohmann::ordered_json::array();
+  for (const text::ToolCall& call : calls) json.push_back(call_json(call));
+  return json;
+}
+
 nlohmann::ordered_json message_json(const text::Completion& completion) {
-  nlohmann::ordered_json message = {{"role", "assistant"},
-                                    {"content", completion.content},
-                                    {"reasoning_content", completion.reasoning_content},
-                                    {"tool_calls", nlohmann::ordered_json::array()}};
-  for (const text::ToolCall& call : completion.tool_calls)
-    message["tool_calls"].push_back(call_json(call));
-  return message;
+  return {{"role", "assistant"},
+          {"content", completion.content},
+          {"reasoning_content", completion.reasoning_content},
+          {"tool_calls", calls_json(completion.tool_calls)}};
 }
 
 nlohmann::ordered_json answer_json(const engine::Answer& answer) {

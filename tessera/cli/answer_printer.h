@@ -3,6 +3,7 @@
 #pragma once
 
 #include <nlohmann/json_fwd.hpp>
+#include <span>
 
 #include "tessera/engine/conversation.h"
 
@@ -26,6 +27,9 @@ class AnswerPrinter {
   bool reasoning_ = false;
   bool at_line_start_ = true;
 };
+
+/// [{"type", "function": {"name", "arguments"}}]
+nlohmann::ordered_json calls_json(std::span<const text::ToolCall> calls);
 
 /// {"role", "content", "reasoning_content", "tool_calls"}
 nlohmann::ordered_json message_json(const text::Completion& completion);

@@ -31,9 +31,7 @@ constexpr std::string_view kHelp =
 Json message_json(const text::Message& message) {
   Json json = {{"role", name(message.role)}, {"content", message.content}};
   if (!message.reasoning_content.empty()) json["reasoning_content"] = message.reasoning_content;
-  for (const text::ToolCall& call : message.tool_calls)
-    json["tool_calls"].push_back(
-        {{"type", "function"}, {"function", {{"name", call.name}, {"arguments", call.arguments}}}});
+  if (!message.tool_calls.empty()) json["tool_calls"] = calls_json(message.tool_calls);
   return json;
 }
 

@@ -3,6 +3,7 @@
 
 #include <nlohmann/json.hpp>
 
+#include "tessera/cli/answer_printer.h"
 #include "tessera/cli/chat_folder.h"
 #include "tessera/cli/commands.h"
 #include "tessera/cli/text_input.h"
@@ -38,14 +39,7 @@ Result<int> run(const Arguments& arguments, const Program&) {
   } else {
     completion = text::parse_completion(*text, options);
   }
-  nlohmann::ordered_json out = {{"role", "assistant"},
-                                {"content", completion.content},
-                                {"reasoning_content", completion.reasoning_content},
-                                {"tool_calls", nlohmann::ordered_json::array()}};
-  for (const text::ToolCall& call : completion.tool_calls)
-    out["tool_calls"].push_back(
-        {{"type", "function"}, {"function", {{"name", call.name}, {"arguments", call.arguments}}}});
-  fmt::print("{}\n", out.dump());
+  fmt::print("{}\n", message_json(completion).dump());
   return 0;
 }
 
