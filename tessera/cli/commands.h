@@ -18,6 +18,7 @@ CommandSpec inspect_command();
 CommandSpec tokenize_command();
 CommandSpec prompt_render_command();
 CommandSpec prompt_parse_command();
+CommandSpec verify_command();
 CommandSpec doctor_command();
 CommandSpec tour_command();
 

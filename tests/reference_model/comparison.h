@@ -26,7 +26,8 @@ inline double max_difference(const Rows& a, const Rows& b) {
   double largest = 0;
   for (size_t i = 0; i < a.values.size(); ++i) {
     const double difference = std::abs(a.values[i] - b.values[i]);
-    if (!(difference <= largest)) largest = difference;  // a NaN stays
+    if (std::isnan(difference)) return difference;
+    largest = std::max(largest, difference);
   }
   return largest;
 }

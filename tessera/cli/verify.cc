@@ -1,0 +1,232 @@
+// SPDX-License-Identifier: Apache-2.0
+// A model against another implementation's numbers, or against its own fp32 on the CPU.
+#include <fmt/format.h>
+#include <fmt/ranges.h>
+
+#include <algorithm>
+#include <chrono>
+#include <nlohmann/json.hpp>
+#include <optional>
+
+#include "tessera/checkpoint/checkpoint.h"
+#include "tessera/cli/chat_folder.h"
+#include "tessera/cli/commands.h"
+#include "tessera/cli/loaded_model.h"
+#include "tessera/cli/progress_bar.h"
+#include "tessera/cli/session.h"
+#include "tessera/cli/verification_text.h"
+#include "tessera/model/deepseek_v4/config.h"
+#include "tessera/model/deepseek_v4/model.h"
+#include "tessera/model/deepseek_v4/verification/verification.h"
+
+namespace tessera::cli {
+namespace {
+
+using namespace model::deepseek_v4;
+using checkpoint::Checkpoint;
+using nlohmann::json;
+
+// Without vectors: prompts that reach into the window, across it and into compressed entries.
+constexpr int64_t kMadeLengths[] = {1, 3, 33, 130};
+constexpr int64_t kMadeSteps = 16;
+constexpr int64_t kLargestStep = 512;
+
+class Verifier {
+ public:
+  Verifier(const Arguments& arguments, const Program& program)
+      : arguments_(arguments), program_(program), chip_(arguments.text("chip", kDefaultChip)) {}
+
+  /// Opens and checks what the command line names.
+  Result<> open();
+  Result<std::vector<Verification>> run();
+  const std::string& chip() const { return chip_; }
+
+ private:
+  Result<std::vector<Precision>> precisions() const;
+  Result<std::vector<Prompt>> expected(Precision precision) const;
+  Result<std::unique_ptr<Model>> load(Session& session, Precision precision,
+                                      std::span<const Prompt> prompts);
+  Result<> fill(std::vector<Prompt>& prompts);
+
+  const Arguments& arguments_;
+  const Program& program_;
+  const std::string chip_;
+  std::vector<Precision> precisions_;
+  std::vector<std::vector<Prompt>> prompts_;  // of each precision
+  Config config_;
+  std::shared_ptr<const Checkpoint> checkpoint_;
+  std::optional<Checkpoint> golden_, layers_;
+  Session session_;
+  ProgressBar bar_;
+};
+
+Result<std::vector<Precision>> Verifier::precisions() const {
+  if (!arguments_.has("precision")) {
+    std::vector<Precision> found;
+    if (golden_ ? has_numbers(*golden_, Numbers::fp32) : chip_ != kDefaultChip)
+      found.push_back(Precision::fp32);
+    if (!golden_ || has_numbers(*golden_, Numbers::native)) found.push_back(Precision::native);
+    if (!found.empty()) return found;
+    return not_found(
+        fmt::format("{}: no tensor prompt_L.fp32.logits or prompt_L.native.last_logits",
+                    arguments_.text("golden")));
+  }
+  const std::string text = arguments_.text("precision");
+  const auto precision = parse_precision(text);
+  if (!precision)
+    return invalid_argument(
+        fmt::format("no precision \"{}\"; there are: {}", text, fmt::join(kPrecisionNames, ", ")));
+  if (!golden_ && *precision == Precision::fp32 && chip_ == kDefaultChip)
+    return invalid_argument(
+        "fp32 on the CPU is what others are compared with; give --golden, or another --precision "
+        "or --chip");
+  return std::vector{*precision};
+}
+
+Result<> Verifier::open() {
+  if (arguments_.has("layers") && !arguments_.has("golden"))
+    return invalid_argument("--layers needs --golden, whose prompts it is about");
+  TESSERA_ASSIGN(const auto folder, model_folder(arguments_.text("MODEL")));
+  TESSERA_ASSIGN(config_, load_config(folder));
+  TESSERA_ASSIGN(auto checkpoint, Checkpoint::open(folder));
+  checkpoint_ = std::make_shared<const Checkpoint>(std::move(checkpoint));
+  if (arguments_.has("golden")) {
+    TESSERA_ASSIGN(golden_, Checkpoint::open(arguments_.text("golden")));
+  }
+  TESSERA_ASSIGN(precisions_, precisions());
+  if (arguments_.has("layers")) {
+    TESSERA_ASSIGN(layers_, Checkpoint::open(arguments_.text("layers")));
+    if (std::ranges::find(precisions_, Precision::native) == precisions_.end())
+      return invalid_argument(
+          "--layers is about the native precision; leave it out, or give "
+          "--precision native");
+  }
+  for (const Precision precision : precisions_) {
+    TESSERA_ASSIGN(prompts_.emplace_back(), expected(precision));
+  }
+  TESSERA_ASSIGN(session_, open_session(arguments_, program_));
+  return {};
+}
+
+Result<std::vector<Prompt>> Verifier::expected(Precision precision) const {
+  if (golden_) {
+    TESSERA_ASSIGN(
+        auto read,
+        read_prompts(*golden_, numbers_for(precision), config_).context(arguments_.text("golden")));
+    if (layers_ && precision == Precision::native)
+      TESSERA_TRY(read_traces(*layers_, config_, read).context(arguments_.text("layers")));
+    return read;
+  }
+  std::vector<int64_t> lengths;
+  for (const int64_t length : kMadeLengths)
+    if (length + kMadeSteps <= config_.max_positions) lengths.push_back(length);
+  if (lengths.empty())
+    return unsupported(fmt::format("this model has {} positions, fewer than a prompt and {} steps",
+                                   config_.max_positions, kMadeSteps));
+  return made_prompts(lengths, config_);
+}
+
+Result<std::unique_ptr<Model>> Verifier::load(Session& session, Precision precision,
+                                              std::span<const Prompt> prompts) {
+  ModelOptions options{.precision = precision, .context = 0, .largest_step = 0};
+  for (const Prompt& prompt : prompts) {
+    options.context = std::max({options.context, prompt.positions(), prompt.length() + kMadeSteps});
+    options.largest_step = std::max(options.largest_step, std::min(prompt.length(), kLargestStep));
+    options.mtp |= !prompt.draft.empty();
+  }
+  options.context = std::min(options.context, config_.max_positions);
+  return Model::load(checkpoint_, config_, *session.library, options);
+}
+
+/// The prompts' numbers from fp32 on the CPU.
+Result<> Verifier::fill(std::vector<Prompt>& prompts) {
+  Session reference;
+  if (chip_ != kDefaultChip) {
+    Arguments arguments = arguments_;
+    arguments.add("chip", {kDefaultChip});
+    TESSERA_ASSIGN(reference, open_session(arguments, program_));
+  }
+  Session& session = reference.device ? reference : session_;
+  TESSERA_ASSIGN(const auto model, load(session, Precision::fp32, prompts));
+  ModelSubject subject(*model);
+  for (size_t i = 0; i < prompts.size(); ++i) {
+    bar_.update("fp32 on the CPU: " + prompts[i].name, i, prompts.size());
+    TESSERA_TRY(fill_prompt(subject, prompts[i], kMadeSteps));
+  }
+  return {};
+}
+
+Result<std::vector<Verification>> Verifier::run() {
+  if (!golden_) {
+    TESSERA_TRY(fill(prompts_[0]).context("the reference"));
+    std::ranges::fill(prompts_, std::vector(prompts_[0]));
+  }
+  std::vector<Verification> all;
+  for (size_t i = 0; i < precisions_.size(); ++i) {
+    const Precision precision = precisions_[i];
+    TESSERA_ASSIGN(const auto model, load(session_, precision, prompts_[i]));
+    ModelSubject subject(*model);
+    const auto progress = [&](std::string_view what, size_t done, size_t total) {
+      bar_.update(fmt::format("{}: {}", name(precision), what), done, total);
+    };
+    TESSERA_ASSIGN(all.emplace_back(),
+                   verify(subject, precision, golden_ ? numbers_for(precision) : Numbers::fp32,
+                          prompts_[i], progress));
+  }
+  bar_.clear();
+  return all;
+}
+
+Result<int> run(const Arguments& arguments, const Program& program) {
+  const auto start = std::chrono::steady_clock::now();
+  Verifier verifier(arguments, program);
+  TESSERA_TRY(verifier.open());
+  TESSERA_ASSIGN(const auto all, verifier.run());
+  const std::chrono::duration<double> elapsed = std::chrono::steady_clock::now() - start;
+  const bool passed = std::ranges::all_of(all, &Verification::passed);
+  if (arguments.json()) {
+    json runs = json::array();
+    for (const Verification& verification : all) runs.push_back(verification_json(verification));
+    fmt::print("{}\n", json({{"model", arguments.text("MODEL")},
+                             {"chip", verifier.chip()},
+                             {"runs", runs},
+                             {"seconds", elapsed.count()},
+                             {"passed", passed}})
+                           .dump());
+    return passed ? 0 : 1;
+  }
+  for (const Verification& verification : all) fmt::print("{}\n", verification_text(verification));
+  fmt::print("{} on {}: {} in {:.1f} s\n", arguments.text("MODEL"), verifier.chip(),
+             passed ? "passed" : "FAILED", elapsed.count());
+  return passed ? 0 : 1;
+}
+
+}  // namespace
+
+CommandSpec verify_command() {
+  using Kind = OptionSpec::Kind;
+  return {
+      .path = "verify",
+      .summary = "Compare a model with another implementation's numbers",
+      .details =
+          "--golden is a safetensors file with prompts and the logits expected for them, --layers "
+          "one with\n"
+          "residual streams, to compare single layers; docs/model.md says what they hold. fp32 and "
+          "bf16 are\n"
+          "compared with the file's fp32 numbers, native and fp8 with its native ones. Without "
+          "--golden the\n"
+          "model's own fp32 on the CPU is what made-up prompts should give.\n"
+          "Exit code 1 when a limit is missed.\n"
+          "Example: tessera verify DIR --golden golden.safetensors --layers layers.safetensors",
+      .positionals = {kModelPositional},
+      .options = {{"--golden", Kind::kText, "FILE", "Prompts and their logits"},
+                  {"--layers", Kind::kText, "FILE", "Residual streams of these prompts"},
+                  {"--precision", Kind::kText, "P",
+                   "native, fp8, bf16 or fp32 (default: fp32 and native, as the file has them)"},
+                  kChipOption,
+                  kThreadsOption,
+                  kPackOption},
+      .run = run};
+}
+
+}  // namespace tessera::cli
