@@ -1,33 +1,48 @@
 // SPDX-License-Identifier: Apache-2.0
-// The measurement that works on every chip: large copies inside device memory, timed by events.
+// The measurement that works on every chip: a large copy inside device memory, timed by events.
 #include "tessera/runtime/bandwidth.h"
-
-#include <algorithm>
 
 #include "tessera/runtime/device.h"
 
 namespace tessera::runtime {
+namespace {
 
-Result<std::vector<BandwidthSample>> Device::measure_bandwidth(const BandwidthOptions& options) {
-  TESSERA_ASSIGN(auto from, allocate(options.bytes));
-  TESSERA_ASSIGN(auto to, allocate(options.bytes));
-  TESSERA_ASSIGN(auto stream, create_stream());
-  TESSERA_ASSIGN(auto start, create_event());
-  TESSERA_ASSIGN(auto stop, create_event());
-  TESSERA_TRY(stream->fill(*from, 0, options.bytes, 1));
-  TESSERA_TRY(stream->fill(*to, 0, options.bytes, 2));
-  double best_ms = 0;
-  for (int i = 0; i < std::max(1, options.repeats); ++i) {
-    TESSERA_TRY(stream->record(*start));
-    TESSERA_TRY(stream->copy(*to, 0, *from, 0, options.bytes));
-    TESSERA_TRY(stream->record(*stop));
-    TESSERA_TRY(stream->synchronize());
-    TESSERA_ASSIGN(const double ms, stop->elapsed_ms_since(*start));
-    if (best_ms == 0 || (ms > 0 && ms < best_ms)) best_ms = ms;
+class CopyProbe final : public BandwidthProbe {
+ public:
+  static Result<std::unique_ptr<BandwidthProbe>> create(Device& device, size_t bytes) {
+    auto probe = std::make_unique<CopyProbe>();
+    TESSERA_ASSIGN(probe->from_, device.allocate(bytes));
+    TESSERA_ASSIGN(probe->to_, device.allocate(bytes));
+    TESSERA_ASSIGN(probe->stream_, device.create_stream());
+    TESSERA_ASSIGN(probe->start_, device.create_event());
+    TESSERA_ASSIGN(probe->stop_, device.create_event());
+    TESSERA_TRY(probe->stream_->fill(*probe->from_, 0, bytes, 1));
+    TESSERA_TRY(probe->stream_->fill(*probe->to_, 0, bytes, 2));
+    TESSERA_TRY(probe->copy_rate());  // the first one is slow
+    return std::unique_ptr<BandwidthProbe>(std::move(probe));
   }
-  BandwidthSample sample;
-  if (best_ms > 0) sample.copy_rate = 2e3 * static_cast<double>(options.bytes) / best_ms;
-  return std::vector{sample};
+
+  Result<double> read_rate() override { return 0.0; }
+  Result<double> copy_rate() override {
+    TESSERA_TRY(stream_->record(*start_));
+    TESSERA_TRY(stream_->copy(*to_, 0, *from_, 0, from_->size()));
+    TESSERA_TRY(stream_->record(*stop_));
+    TESSERA_TRY(stream_->synchronize());
+    TESSERA_ASSIGN(const double milliseconds, stop_->elapsed_ms_since(*start_));
+    if (milliseconds <= 0) return 0.0;
+    return 2e3 * static_cast<double>(from_->size()) / milliseconds;
+  }
+
+ private:
+  std::unique_ptr<Buffer> from_, to_;
+  std::unique_ptr<Stream> stream_;
+  std::unique_ptr<Event> start_, stop_;
+};
+
+}  // namespace
+
+Result<std::unique_ptr<BandwidthProbe>> Device::bandwidth_probe(const BandwidthOptions& options) {
+  return CopyProbe::create(*this, options.bytes);
 }
 
 }  // namespace tessera::runtime

@@ -1,22 +1,26 @@
 // SPDX-License-Identifier: Apache-2.0
-// The memory ceiling of a device, measured: what every roofline number is divided by.
+// The memory ceiling of a device, measured: what every roofline number is divided by. Rates move
+// while other programs run, so a benchmark takes one right before each of its own figures.
 #pragma once
 
 #include <cstddef>
-#include <vector>
+
+#include "tessera/base/result.h"
 
 namespace tessera::runtime {
 
 struct BandwidthOptions {
   size_t bytes = size_t{256} << 20;  // size of each array; must exceed the last-level cache by far
-  int repeats = 5;                   // the best one counts
 };
 
-/// Rates in bytes per second. A copy counts the bytes read plus the bytes written.
-struct BandwidthSample {
-  int threads = 0;       // host threads taking part; 0 = the whole device
-  double read_rate = 0;  // 0 = not measured
-  double copy_rate = 0;
+/// Holds the arrays; each call is one pass over them. Must not outlive its device.
+class BandwidthProbe {
+ public:
+  virtual ~BandwidthProbe() = default;
+  /// Bytes per second; 0 = not measured on this chip.
+  virtual Result<double> read_rate() = 0;
+  /// Bytes read plus bytes written, per second.
+  virtual Result<double> copy_rate() = 0;
 };
 
 }  // namespace tessera::runtime

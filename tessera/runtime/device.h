@@ -62,8 +62,8 @@ class Device {
   /// Bytes allocate() may still hand out, as far as the chip can tell.
   virtual uint64_t memory_free() const = 0;
 
-  /// Measured memory ceiling, see bandwidth.h. The default times copies through a stream.
-  virtual Result<std::vector<BandwidthSample>> measure_bandwidth(const BandwidthOptions& options);
+  /// Measures the memory ceiling, see bandwidth.h. The default times copies through a stream.
+  virtual Result<std::unique_ptr<BandwidthProbe>> bandwidth_probe(const BandwidthOptions& options);
 
  protected:
   explicit Device(DeviceInfo info) : info_(std::move(info)) {}

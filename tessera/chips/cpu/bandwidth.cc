@@ -1,6 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
 // Read and copy rates of main memory: a reduction that cannot be cheaper than load + add, and a
-// copy with streaming stores, so that no line is read before it is written.
+// copy with streaming stores, so that no line is read before it is written. Which order of access
+// is the fastest differs between processors: each is tried when the probe is made.
 #include <algorithm>
 #include <atomic>
 #include <chrono>
@@ -16,148 +17,201 @@ namespace tessera::chips::cpu {
 namespace {
 
 using runtime::BandwidthOptions;
-using runtime::BandwidthSample;
-using runtime::Device;
+using runtime::BandwidthProbe;
 
-constexpr size_t kBlock = 512;  // bytes a loop step handles; sizes are multiples of it
+constexpr size_t kBlock = 16384;  // bytes a loop step handles; sizes are multiples of it
+constexpr size_t kAhead = 12288;  // bytes the prefetching orders are ahead
+
+/// In which order the bytes of a block are visited.
+enum class Order : uint8_t {
+  kLinear,
+  kPrefetched,  // the same, each line asked for kAhead bytes before
+  kFourRows,    // four streams side by side, as in operators that combine rows
+};
+constexpr Order kOrders[] = {Order::kLinear, Order::kPrefetched, Order::kFourRows};
+
+/// The sum of a block's words. A vector type of the compiler: the caller's target decides which
+/// instructions it becomes.
+template <class Vector>
+[[gnu::always_inline]] inline uint64_t read_blocks(const std::byte* from, size_t bytes,
+                                                   Order order) {
+  constexpr size_t kVector = sizeof(Vector), kSums = 8;
+  Vector sums[kSums] = {};
+  const size_t stride = order == Order::kFourRows ? kBlock / 4 : 2 * kVector;
+  const size_t span = order == Order::kFourRows ? kBlock / 4 : kBlock;
+  const size_t step = order == Order::kFourRows ? 2 * kVector : kSums * kVector;
+  for (size_t block = 0; block < bytes; block += kBlock)
+    for (size_t i = 0; i < span; i += step) {
+      const std::byte* at = from + block + i;
+      if (order == Order::kPrefetched)
+        for (size_t line = 0; line < step; line += 64) __builtin_prefetch(at + kAhead + line, 0, 2);
+      for (size_t k = 0; k < kSums; ++k) {
+        Vector v;
+        __builtin_memcpy(&v, at + k / 2 * stride + k % 2 * kVector, kVector);
+        sums[k] += v;
+      }
+    }
+  for (size_t k = 1; k < kSums; ++k) sums[0] += sums[k];
+  uint64_t sum = 0;
+  for (size_t lane = 0; lane < kVector / 8; ++lane) sum += static_cast<uint64_t>(sums[0][lane]);
+  return sum;
+}
+
+/// The loop for each order by itself, so that none pays for the others' tests.
+template <class Vector>
+[[gnu::always_inline]] inline uint64_t read_in(const std::byte* from, size_t bytes, Order order) {
+  if (order == Order::kLinear) return read_blocks<Vector>(from, bytes, Order::kLinear);
+  if (order == Order::kPrefetched) return read_blocks<Vector>(from, bytes, Order::kPrefetched);
+  return read_blocks<Vector>(from, bytes, Order::kFourRows);
+}
+
+using Vector16 [[gnu::vector_size(16)]] = long long;
 
 struct Loops {
-  uint64_t (*read)(const std::byte* from, size_t bytes);
-  void (*copy)(std::byte* to, const std::byte* from, size_t bytes);
+  uint64_t (*read)(const std::byte* from, size_t bytes, Order order);
+  /// kFourRows counts as kLinear.
+  void (*copy)(std::byte* to, const std::byte* from, size_t bytes, Order order);
 };
+
+uint64_t read_baseline(const std::byte* from, size_t bytes, Order order) {
+  return read_in<Vector16>(from, bytes, order);
+}
 
 #if defined(__x86_64__)
 
-__attribute__((target("avx512f"))) uint64_t read_avx512(const std::byte* from, size_t bytes) {
-  __m512i sums[8] = {};
-  for (size_t i = 0; i < bytes; i += kBlock)
-    for (int k = 0; k < 8; ++k)
-      sums[k] = _mm512_add_epi64(sums[k], _mm512_load_si512(from + i + 64 * k));
-  for (int k = 1; k < 8; ++k) sums[0] = _mm512_add_epi64(sums[0], sums[k]);
-  return static_cast<uint64_t>(_mm512_reduce_add_epi64(sums[0]));
+using Vector32 [[gnu::vector_size(32)]] = long long;
+using Vector64 [[gnu::vector_size(64)]] = long long;
+
+__attribute__((target("avx512f"))) uint64_t read_avx512(const std::byte* from, size_t bytes,
+                                                        Order order) {
+  return read_in<Vector64>(from, bytes, order);
+}
+
+__attribute__((target("avx2"))) uint64_t read_avx2(const std::byte* from, size_t bytes,
+                                                   Order order) {
+  return read_in<Vector32>(from, bytes, order);
 }
 
 __attribute__((target("avx512f"))) void copy_avx512(std::byte* to, const std::byte* from,
-                                                    size_t bytes) {
-  for (size_t i = 0; i < bytes; i += 64)
+                                                    size_t bytes, Order order) {
+  for (size_t i = 0; i < bytes; i += 64) {
+    if (order == Order::kPrefetched) __builtin_prefetch(from + i + kAhead, 0, 2);
     _mm512_stream_si512(reinterpret_cast<__m512i*>(to + i), _mm512_load_si512(from + i));
+  }
   _mm_sfence();
 }
 
-__attribute__((target("avx2"))) uint64_t read_avx2(const std::byte* from, size_t bytes) {
-  __m256i sums[8] = {};
-  for (size_t i = 0; i < bytes; i += 256)
-    for (int k = 0; k < 8; ++k)
-      sums[k] = _mm256_add_epi64(
-          sums[k], _mm256_load_si256(reinterpret_cast<const __m256i*>(from + i + 32 * k)));
-  for (int k = 1; k < 8; ++k) sums[0] = _mm256_add_epi64(sums[0], sums[k]);
-  uint64_t lanes[4];
-  std::memcpy(lanes, &sums[0], sizeof lanes);
-  return lanes[0] + lanes[1] + lanes[2] + lanes[3];
-}
-
-__attribute__((target("avx2"))) void copy_avx2(std::byte* to, const std::byte* from, size_t bytes) {
-  for (size_t i = 0; i < bytes; i += 32)
-    _mm256_stream_si256(reinterpret_cast<__m256i*>(to + i),
-                        _mm256_load_si256(reinterpret_cast<const __m256i*>(from + i)));
+__attribute__((target("avx2"))) void copy_avx2(std::byte* to, const std::byte* from, size_t bytes,
+                                               Order order) {
+  for (size_t i = 0; i < bytes; i += 64) {
+    if (order == Order::kPrefetched) __builtin_prefetch(from + i + kAhead, 0, 2);
+    for (size_t k = i; k < i + 64; k += 32)
+      _mm256_stream_si256(reinterpret_cast<__m256i*>(to + k),
+                          _mm256_load_si256(reinterpret_cast<const __m256i*>(from + k)));
+  }
   _mm_sfence();
 }
 
-uint64_t read_sse2(const std::byte* from, size_t bytes) {
-  __m128i sums[8] = {};
-  for (size_t i = 0; i < bytes; i += 128)
-    for (int k = 0; k < 8; ++k)
-      sums[k] = _mm_add_epi64(sums[k],
-                              _mm_load_si128(reinterpret_cast<const __m128i*>(from + i + 16 * k)));
-  for (int k = 1; k < 8; ++k) sums[0] = _mm_add_epi64(sums[0], sums[k]);
-  uint64_t lanes[2];
-  std::memcpy(lanes, &sums[0], sizeof lanes);
-  return lanes[0] + lanes[1];
-}
-
-void copy_sse2(std::byte* to, const std::byte* from, size_t bytes) {
-  for (size_t i = 0; i < bytes; i += 16)
-    _mm_stream_si128(reinterpret_cast<__m128i*>(to + i),
-                     _mm_load_si128(reinterpret_cast<const __m128i*>(from + i)));
+void copy_sse2(std::byte* to, const std::byte* from, size_t bytes, Order order) {
+  for (size_t i = 0; i < bytes; i += 64) {
+    if (order == Order::kPrefetched) __builtin_prefetch(from + i + kAhead, 0, 2);
+    for (size_t k = i; k < i + 64; k += 16)
+      _mm_stream_si128(reinterpret_cast<__m128i*>(to + k),
+                       _mm_load_si128(reinterpret_cast<const __m128i*>(from + k)));
+  }
   _mm_sfence();
 }
 
-Loops loops_for(const Device& device) {
+Loops loops_for(const CpuDevice& device) {
   if (device.info().has_feature("avx512f")) return {read_avx512, copy_avx512};
   if (device.info().has_feature("avx2")) return {read_avx2, copy_avx2};
-  return {read_sse2, copy_sse2};
+  return {read_baseline, copy_sse2};
 }
 
 #else
 
-uint64_t read_plain(const std::byte* from, size_t bytes) {
-  const auto* words = reinterpret_cast<const uint64_t*>(from);
-  uint64_t sums[8] = {};
-  for (size_t i = 0; i < bytes / sizeof(uint64_t); i += 8)
-    for (int k = 0; k < 8; ++k) sums[k] += words[i + k];
-  uint64_t sum = 0;
-  for (const uint64_t part : sums) sum += part;
-  return sum;
-}
-
-void copy_plain(std::byte* to, const std::byte* from, size_t bytes) {
+void copy_plain(std::byte* to, const std::byte* from, size_t bytes, Order) {
   std::memcpy(to, from, bytes);
 }
 
-Loops loops_for(const Device&) { return {read_plain, copy_plain}; }
+Loops loops_for(const CpuDevice&) { return {read_baseline, copy_plain}; }
 
 #endif
 
-template <class F>
-double best_seconds(int repeats, F&& work) {
-  double best = 0;
-  for (int i = 0; i < std::max(1, repeats); ++i) {
-    const auto start = std::chrono::steady_clock::now();
-    work();
-    const std::chrono::duration<double> time = std::chrono::steady_clock::now() - start;
-    if (i == 0 || time.count() < best) best = time.count();
+class CpuBandwidthProbe final : public BandwidthProbe {
+ public:
+  static Result<std::unique_ptr<BandwidthProbe>> create(CpuDevice& device, size_t bytes) {
+    std::unique_ptr<CpuBandwidthProbe> probe(new CpuBandwidthProbe(device, bytes));
+    // What prefetching asks for behind the end is inside of this margin.
+    TESSERA_ASSIGN(probe->from_, device.allocate(bytes + kAhead + kBlock));
+    TESSERA_ASSIGN(probe->to_, device.allocate(bytes));
+    TESSERA_ASSIGN(auto stream, device.create_stream());
+    // Untouched pages would all be one page of zeros.
+    TESSERA_TRY(stream->fill(*probe->from_, 0, probe->from_->size(), 1));
+    TESSERA_TRY(stream->fill(*probe->to_, 0, bytes, 2));
+    probe->choose_orders();
+    return std::unique_ptr<BandwidthProbe>(std::move(probe));
   }
-  return best;
-}
 
-BandwidthSample measure(const Loops& loops, int threads, int repeats, std::byte* to,
-                        const std::byte* from, size_t bytes) {
-  ThreadPool pool(threads);
-  const auto blocks = static_cast<int64_t>(bytes / kBlock);
-  const int64_t grain = std::max<int64_t>(1, blocks / (threads * 8));
-  std::atomic<uint64_t> sink{0};
-  const double read = best_seconds(repeats, [&] {
-    pool.run(0, blocks, grain, [&](int, int64_t begin, int64_t end) {
-      sink.fetch_add(loops.read(from + begin * kBlock, static_cast<size_t>(end - begin) * kBlock),
-                     std::memory_order_relaxed);
+  Result<double> read_rate() override { return read(read_order_); }
+  Result<double> copy_rate() override { return copy(copy_order_); }
+
+ private:
+  CpuBandwidthProbe(CpuDevice& device, size_t bytes)
+      : loops_(loops_for(device)), pool_(device.pool()), bytes_(bytes) {}
+
+  void choose_orders() {
+    double best_read = 0, best_copy = 0;
+    for (int round = 0; round < 3; ++round)
+      for (const Order order : kOrders) {
+        if (const double rate = read(order); rate > best_read)
+          best_read = rate, read_order_ = order;
+        if (order == Order::kFourRows) continue;
+        if (const double rate = copy(order); rate > best_copy)
+          best_copy = rate, copy_order_ = order;
+      }
+  }
+
+  double read(Order order) {
+    const double seconds = timed([&](size_t at, size_t bytes) {
+      sink_.fetch_add(loops_.read(from_->host_data() + at, bytes, order),
+                      std::memory_order_relaxed);
     });
-  });
-  const double copy = best_seconds(repeats, [&] {
-    pool.run(0, blocks, grain, [&](int, int64_t begin, int64_t end) {
-      loops.copy(to + begin * kBlock, from + begin * kBlock,
-                 static_cast<size_t>(end - begin) * kBlock);
+    return static_cast<double>(bytes_) / seconds;
+  }
+  double copy(Order order) {
+    const double seconds = timed([&](size_t at, size_t bytes) {
+      loops_.copy(to_->host_data() + at, from_->host_data() + at, bytes, order);
     });
-  });
-  const double moved = static_cast<double>(blocks) * kBlock;
-  return {.threads = threads, .read_rate = moved / read, .copy_rate = 2 * moved / copy};
-}
+    return 2 * static_cast<double>(bytes_) / seconds;
+  }
+
+  /// work(first byte, bytes) on all threads.
+  template <class Work>
+  double timed(const Work& work) {
+    const auto blocks = static_cast<int64_t>(bytes_ / kBlock);
+    const int64_t grain = std::max<int64_t>(1, blocks / (pool_.size() * 8));
+    const auto start = std::chrono::steady_clock::now();
+    pool_.run(0, blocks, grain, [&](int, int64_t begin, int64_t end) {
+      work(static_cast<size_t>(begin) * kBlock, static_cast<size_t>(end - begin) * kBlock);
+    });
+    const std::chrono::duration<double> time = std::chrono::steady_clock::now() - start;
+    return std::max(time.count(), 1e-9);
+  }
+
+  const Loops loops_;
+  ThreadPool& pool_;
+  const size_t bytes_;
+  std::unique_ptr<runtime::Buffer> from_, to_;
+  Order read_order_ = Order::kLinear, copy_order_ = Order::kLinear;
+  std::atomic<uint64_t> sink_{0};
+};
 
 }  // namespace
 
-Result<std::vector<BandwidthSample>> CpuDevice::measure_bandwidth(const BandwidthOptions& options) {
-  const size_t bytes = std::max(kBlock, options.bytes / kBlock * kBlock);
-  TESSERA_ASSIGN(auto from, allocate(bytes));
-  TESSERA_ASSIGN(auto to, allocate(bytes));
-  TESSERA_ASSIGN(auto stream, create_stream());
-  TESSERA_TRY(stream->fill(*from, 0, bytes, 1));  // untouched pages would all be one page of zeros
-  TESSERA_TRY(stream->fill(*to, 0, bytes, 2));
-  const Loops loops = loops_for(*this);
-  std::vector<BandwidthSample> samples;
-  for (int threads = 1;; threads = std::min(2 * threads, pool_.size())) {
-    samples.push_back(
-        measure(loops, threads, options.repeats, to->host_data(), from->host_data(), bytes));
-    if (threads == pool_.size()) return samples;
-  }
+Result<std::unique_ptr<BandwidthProbe>> CpuDevice::bandwidth_probe(
+    const BandwidthOptions& options) {
+  return CpuBandwidthProbe::create(*this, std::max(kBlock, options.bytes / kBlock * kBlock));
 }
 
 }  // namespace tessera::chips::cpu

@@ -29,7 +29,7 @@ class CpuDevice final : public runtime::Device {
   Result<std::unique_ptr<runtime::Event>> create_event() override;
   uint64_t memory_in_use() const override { return in_use_.load(std::memory_order_relaxed); }
   uint64_t memory_free() const override;
-  Result<std::vector<runtime::BandwidthSample>> measure_bandwidth(
+  Result<std::unique_ptr<runtime::BandwidthProbe>> bandwidth_probe(
       const runtime::BandwidthOptions& options) override;
 
   ThreadPool& pool() { return pool_; }

@@ -42,6 +42,12 @@ class RotatingTensors {
     return tensors;
   }
 
+  /// Bytes of one copy of all tensors.
+  double bytes_of_one() const {
+    double bytes = 0;
+    for (const size_t stride : strides_) bytes += static_cast<double>(stride);
+    return bytes;
+  }
   /// Addresses of the next copy.
   std::span<const uint64_t> next() {
     for (size_t i = 0; i < buffers_.size(); ++i)
@@ -74,16 +80,20 @@ double compute_rate(const Operator& op, const Problem& problem, const Ceilings& 
   return rate;
 }
 
-void compare_with_ceilings(BenchResult& result, const Ceilings& ceilings, double flops_rate) {
-  const Cost& cost = result.cost;
+/// What bounds a case: "read" where it reads more than four times what it writes, "copy",
+/// "compute".
+std::string bound_of(const Cost& cost, const Ceilings& ceilings, double flops_rate) {
   const bool mostly_reads = cost.bytes_read > 4 * cost.bytes_written && ceilings.read_rate > 0;
   const double byte_rate = mostly_reads ? ceilings.read_rate : ceilings.copy_rate;
   const double memory = byte_rate > 0 ? (cost.bytes_read + cost.bytes_written) / byte_rate : 0;
   const double compute = flops_rate > 0 ? cost.flops / flops_rate : 0;
-  const double least = std::max(memory, compute);
-  if (least <= 0) return;
-  result.ceiling = compute > memory ? "compute" : mostly_reads ? "read" : "copy";
-  result.share = least / result.seconds;
+  if (std::max(memory, compute) <= 0) return {};
+  return compute > memory ? "compute" : mostly_reads ? "read" : "copy";
+}
+
+double median(std::vector<double> values) {
+  std::sort(values.begin(), values.end());
+  return values[values.size() / 2];
 }
 
 }  // namespace
@@ -103,6 +113,15 @@ Result<BenchResult> run_bench(kernels::KernelLibrary& library, const Operator& o
                  device.allocate(static_cast<size_t>(prepared.workspace_bytes())));
   TESSERA_TRY(timer.stream().fill(*workspace, 0, workspace->size(), 0));
 
+  BenchResult result;
+  result.text = case_text(op, test_case);
+  result.cost = op.cost(data.problem());
+  const double flops_rate = compute_rate(op, data.problem(), ceilings);
+  result.ceiling = bound_of(result.cost, ceilings, flops_rate);
+  const bool by_memory = result.ceiling == "read" || result.ceiling == "copy";
+  const double touched = result.cost.bytes_read + result.cost.bytes_written;
+  const bool sparse = ceilings.memory && touched > 0 && tensors.bytes_of_one() > 2 * touched;
+
   const auto use = [&](int64_t times) {
     return timer.time([&](runtime::Stream& stream) -> Result<void> {
       for (int64_t i = 0; i < times; ++i)
@@ -110,26 +129,33 @@ Result<BenchResult> run_bench(kernels::KernelLibrary& library, const Operator& o
       return {};
     });
   };
+  const auto memory_rate = [&] {
+    return result.ceiling == "read" ? ceilings.memory->read_rate() : ceilings.memory->copy_rate();
+  };
   TESSERA_ASSIGN(double once, use(1));  // warms up: code pages, clocks, thread pools
   TESSERA_ASSIGN(once, use(2));
   once = std::max(once / 2, 1e-7);
   const int runs = std::max(1, options.runs);
-  const auto times =
-      static_cast<int64_t>(std::clamp(std::ceil(options.min_seconds / runs / once), 1.0, 1e5));
-  std::vector<double> seconds;
+  const auto times = sparse ? 1
+                            : static_cast<int64_t>(std::clamp(
+                                  std::ceil(options.min_seconds / runs / once), 1.0, 1e5));
+  std::vector<double> seconds, shares;
   for (int run = 0; run < runs; ++run) {
+    double rate = 0;
+    if (ceilings.memory && (by_memory || sparse)) {
+      TESSERA_ASSIGN(rate, memory_rate());
+    }
     TESSERA_ASSIGN(const double elapsed, use(times));
-    seconds.push_back(elapsed / static_cast<double>(times));
+    seconds.push_back(std::max(elapsed / static_cast<double>(times), 1e-9));
+    if (by_memory && rate > 0) shares.push_back(touched / seconds.back() / rate);
   }
-  std::sort(seconds.begin(), seconds.end());
-
-  BenchResult result;
-  result.text = case_text(op, test_case);
-  result.seconds = std::max(seconds[seconds.size() / 2], 1e-9);
-  result.fastest = seconds[0];
+  result.seconds = median(seconds);
+  result.fastest = *std::min_element(seconds.begin(), seconds.end());
   result.uses = runs * times;
-  result.cost = op.cost(data.problem());
-  compare_with_ceilings(result, ceilings, compute_rate(op, data.problem(), ceilings));
+  if (!shares.empty())
+    result.share = median(shares);
+  else if (result.ceiling == "compute")
+    result.share = result.cost.flops / flops_rate / result.seconds;
   return result;
 }
 

@@ -1,6 +1,9 @@
 // SPDX-License-Identifier: Apache-2.0
 // Times one case of an operator. Launches rotate over enough copies of all tensors that none is
-// still in a cache, as in a model, where the weights of a layer return only after all others.
+// still in a cache, as in a model, where the weights of a layer return only after all others. A
+// case that touches a small part of its tensors (rows of a table) is timed one launch at a time
+// instead, each after a pass over other memory. A memory-bound case is compared with the memory
+// rate measured right before each of its runs.
 #pragma once
 
 #include <cstddef>
@@ -25,7 +28,7 @@ struct BenchResult {
   int64_t uses = 0;  // timed
   Cost cost;
   std::string ceiling;  // "read", "copy" or "compute": what bounds it; empty: not measured
-  double share = 0;     // of that ceiling
+  double share = 0;     // of that ceiling; memory: the median of the runs' own shares
 
   double bytes_per_second() const { return (cost.bytes_read + cost.bytes_written) / seconds; }
   double flops_per_second() const { return cost.flops / seconds; }

@@ -157,10 +157,12 @@ std::vector<lang::Trace> ceiling_traces(const runtime::Capabilities& capabilitie
 
 Result<Ceilings> measure_ceilings(kernels::KernelLibrary& library) {
   Ceilings ceilings;
-  TESSERA_ASSIGN(const auto samples, library.device().measure_bandwidth({}));
-  for (const runtime::BandwidthSample& sample : samples) {
-    ceilings.read_rate = std::max(ceilings.read_rate, sample.read_rate);
-    ceilings.copy_rate = std::max(ceilings.copy_rate, sample.copy_rate);
+  TESSERA_ASSIGN(ceilings.memory, library.device().bandwidth_probe({}));
+  for (int repeat = 0; repeat < 3; ++repeat) {
+    TESSERA_ASSIGN(const double read, ceilings.memory->read_rate());
+    TESSERA_ASSIGN(const double copy, ceilings.memory->copy_rate());
+    ceilings.read_rate = std::max(ceilings.read_rate, read);
+    ceilings.copy_rate = std::max(ceilings.copy_rate, copy);
   }
   for (const Probe& probe : make_probes(library.device().info().capabilities)) {
     const auto rate = measure(library, probe);

@@ -3,6 +3,7 @@
 // kernels that touch next to no memory. Shares in benchmarks are shares of these.
 #pragma once
 
+#include <memory>
 #include <vector>
 
 #include "tessera/kernels/kernel_library.h"
@@ -15,6 +16,8 @@ struct Ceilings {
   double f32_rate = 0;   // fused multiply-add, two operations
   double bf16_rate = 0;  // dot of bf16; never below f32_rate
   double i8_rate = 0;    // dot of i8; never below f32_rate
+  /// Measures the first two again. Must not outlive the device.
+  std::shared_ptr<runtime::BandwidthProbe> memory;
 };
 
 /// A kernel that a chip cannot run leaves its rate out.

@@ -105,10 +105,13 @@ TEST_F(BufferTest, HostVisibleMemoryHoldsTheSameBytes) {
 }
 
 TEST_F(BufferTest, BandwidthIsMeasured) {
-  auto samples = device->measure_bandwidth({.bytes = 4 << 20, .repeats = 1});
-  ASSERT_OK(samples);
-  ASSERT_FALSE(samples->empty());
-  for (const BandwidthSample& sample : *samples) EXPECT_GT(sample.copy_rate, 0.0);
+  auto probe = device->bandwidth_probe({.bytes = 4 << 20});
+  ASSERT_OK(probe);
+  const auto read = (*probe)->read_rate(), copy = (*probe)->copy_rate();
+  ASSERT_OK(read);
+  ASSERT_OK(copy);
+  EXPECT_GE(*read, 0.0);  // 0: this chip has no measurement of reads alone
+  EXPECT_GT(*copy, 0.0);
 }
 
 }  // namespace
