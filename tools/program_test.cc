@@ -114,6 +114,21 @@ TEST_F(ProgramTest, APackRunsWithoutCompiler) {
             "tessera-rt: tessera-rt has no compiler; make packs with the program `tessera`\n");
 }
 
+#if defined(__x86_64__)
+TEST_F(ProgramTest, APackForAnotherMachineNamesItsFeatures) {
+  const std::string make = " --op argmax -o " + path("other.pack");
+  const Output made = tessera("pack --chip cpu:x86-64-v4+avx512bf16" + make);
+  EXPECT_EQ(made.exit_code, 0) << made.text;
+  EXPECT_TRUE(contains(made, " kernels for cpu:x86-64-v4, ")) << made.text;
+  const Output unknown = tessera("pack --chip cpu:x86-64-v4+avx1024" + make);
+  EXPECT_EQ(unknown.exit_code, 1);
+  EXPECT_TRUE(contains(unknown,
+                       "cpu:x86-64-v4 has no optional feature \"avx1024\"; it has: avx512bf16, "
+                       "avx512vnni, avx512vbmi"))
+      << unknown.text;
+}
+#endif
+
 TEST_F(ProgramTest, DamagedAndMissingPacksAreReported) {
   const std::string pack = path("damaged.pack");
   ASSERT_EQ(tessera("pack --chip null --op rms_norm -o " + pack).exit_code, 0);

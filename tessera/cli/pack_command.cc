@@ -28,8 +28,10 @@ struct Failure {
 /// Compiles traces for one architecture and puts them into a pack.
 class Builder {
  public:
-  Builder(kernels::Provider& compiler, const Architecture& arch, kernels::PackWriter& pack)
-      : compiler_(compiler), arch_(arch), pack_(pack) {
+  /// `target`: the architecture, perhaps with features of its own.
+  Builder(kernels::Provider& compiler, const Architecture& arch, std::string target,
+          kernels::PackWriter& pack)
+      : compiler_(compiler), arch_(arch), target_(std::move(target)), pack_(pack) {
     if (const auto folder = kernels::DiskCache::default_folder(); !folder.empty())
       cache_.emplace(folder);
   }
@@ -78,16 +80,17 @@ class Builder {
   }
 
   Result<runtime::KernelImage> fetch(const lang::Trace& trace) {
-    const Hash128 key = kernels::DiskCache::key(trace, arch_.name, compiler_.version());
+    const Hash128 key = kernels::DiskCache::key(trace, target_, compiler_.version());
     if (cache_)
       if (auto image = cache_->find(key)) return std::move(*image);
-    auto image = compiler_.compile(trace, arch_.name);
+    auto image = compiler_.compile(trace, target_);
     if (image.ok() && cache_) cache_->store(key, *image);
     return image;
   }
 
   kernels::Provider& compiler_;
   const Architecture& arch_;
+  const std::string target_;
   kernels::PackWriter& pack_;
   std::optional<kernels::DiskCache> cache_;
   std::map<Hash128, lang::Trace> traces_;
@@ -97,11 +100,12 @@ class Builder {
   size_t done_ = 0;
 };
 
-/// `chip` is an architecture ("cpu:x86-64-v3") or a device that is here ("cpu:avx2").
+/// `chip` is an architecture ("cpu:x86-64-v3"), also one with features
+/// ("cpu:x86-64-v4+avx512bf16"), or a device that is here ("cpu:avx2").
 Result<Architecture> find_architecture(const std::string& chip, const Program& program) {
   std::vector<std::string_view> names;
   for (const Architecture& arch : program.architectures) {
-    if (arch.name == chip) return arch;
+    if (arch.name == chip.substr(0, chip.find('+'))) return arch;
     names.push_back(arch.name);
   }
   const auto device = runtime::open_device(chip);
@@ -153,7 +157,8 @@ Result<int> run(const Arguments& arguments, const Program& program) {
   size_t failed = 0;
   for (const std::string& chip : chips) {
     TESSERA_ASSIGN(const Architecture arch, find_architecture(chip, program));
-    Builder builder(*program.compiler, arch, pack);
+    const size_t features = std::min(chip.find('+'), chip.size());
+    Builder builder(*program.compiler, arch, arch.name + chip.substr(features), pack);
     for (lang::Trace& trace : ops::ceiling_traces(arch.capabilities)) builder.add(std::move(trace));
     for (const ops::Operator* op : operators) builder.add(*op);
     builder.compile(threads);
@@ -187,7 +192,10 @@ CommandSpec pack_command() {
               "A device of the architecture need not be here. With the pack, `tessera-rt` and "
               "other programs\n"
               "run the operators without a compiler.\n"
-              "Example: tessera pack --chip cpu:x86-64-v3 --chip null -o kernels.pack",
+              "Kernels use the optional features of this machine; for another one, name its own "
+              "features.\n"
+              "Example: tessera pack --chip cpu:x86-64-v4+avx512bf16+avx512vnni+avx512vbmi "
+              "--chip null -o kernels.pack",
           .positionals = {},
           .options = {{"-c,--chip", Kind::kList, "CHIP",
                        "Architecture or device; may be repeated (default cpu)"},

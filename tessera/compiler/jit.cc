@@ -17,7 +17,11 @@ std::string_view Jit::version() const { return "tessera-1 llvm-" LLVM_VERSION_ST
 Result<runtime::KernelImage> Jit::compile(const lang::Trace& trace, std::string_view arch) {
   std::vector<std::string_view> known;
   for (const auto& target : targets_) {
-    if (target->arch() == arch) return target->compile(trace, options_);
+    if (const auto features = features_of(arch, target->arch())) {
+      if (features->empty()) return target->compile(trace, options_);
+      TESSERA_ASSIGN(const auto specialised, target->with_features(*features));
+      return specialised->compile(trace, options_);
+    }
     known.push_back(target->arch());
   }
   return not_found(fmt::format("kernel {}: no target compiles for \"{}\"; there are: {}",

@@ -4,6 +4,7 @@
 #pragma once
 
 #include <memory>
+#include <optional>
 #include <string>
 #include <string_view>
 #include <vector>
@@ -33,11 +34,18 @@ class Target {
   virtual const runtime::Capabilities& capabilities() const = 0;
   virtual Result<runtime::KernelImage> compile(const lang::Trace& trace,
                                                const CompileOptions& options) const = 0;
+  /// The same for machines that have exactly these optional features, whatever this machine has;
+  /// an error names those there are.
+  virtual Result<std::unique_ptr<Target>> with_features(
+      const std::vector<std::string>& features) const;
 };
+
+/// The features in "<arch>+avx512bf16+avx512vnni"; none for `arch` itself, null for another one.
+std::optional<std::vector<std::string>> features_of(std::string_view text, std::string_view arch);
 
 /// All targets of all chips in this build; generated from tessera/chips/*.
 std::vector<std::unique_ptr<Target>> all_targets();
-/// `not_found` lists the architectures there are.
+/// `arch` may name features (features_of()). `not_found` lists the architectures there are.
 Result<std::unique_ptr<Target>> find_target(std::string_view arch);
 
 }  // namespace tessera::compiler

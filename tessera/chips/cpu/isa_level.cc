@@ -147,6 +147,13 @@ std::vector<std::string> isa_features(const IsaLevel& level) {
   return found;
 }
 
+std::vector<std::string> implied_features(const IsaLevel& level) {
+  std::vector<std::string> found;
+  for (const Feature& feature : features())
+    if (feature.implied && feature.level <= index_of(level)) found.emplace_back(feature.name);
+  return found;
+}
+
 std::vector<DType> native_types(std::span<const std::string> features) {
   std::vector<DType> types = {DType::i8,  DType::u8,  DType::i16, DType::i32,
                               DType::u32, DType::i64, DType::f32, DType::f64};

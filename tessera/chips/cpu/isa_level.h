@@ -36,6 +36,9 @@ Result<const IsaLevel*> find_isa_level(std::string_view option);
 /// the level has, then the optional ones found here ("avx512bf16", "avx512vnni", "amx-bf16", ...).
 std::vector<std::string> isa_features(const IsaLevel& level);
 
+/// Those every machine of the level has.
+std::vector<std::string> implied_features(const IsaLevel& level);
+
 /// Types computed or converted in hardware with these features.
 std::vector<DType> native_types(std::span<const std::string> features);
 

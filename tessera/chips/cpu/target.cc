@@ -2,6 +2,9 @@
 // What the compiler needs to know of each instruction-set level.
 #include "tessera/compiler/target.h"
 
+#include <fmt/format.h>
+#include <fmt/ranges.h>
+
 #include <algorithm>
 
 #include "tessera/chips/cpu/isa_level.h"
@@ -18,8 +21,8 @@ using runtime::KernelImage;
 /// Optional features the lowering makes use of; others would only tie images to machines.
 constexpr std::string_view kUsed[] = {"avx512bf16", "avx512vnni", "avx512vbmi"};
 
-CpuMachine describe(const IsaLevel& level) {
-  const std::vector<std::string> found = isa_features(level);
+/// `found`: the level's features and optional ones.
+CpuMachine describe(const IsaLevel& level, const std::vector<std::string>& found) {
   const auto has = [&](std::string_view feature) {
     return std::ranges::find(found, feature) != found.end();
   };
@@ -49,13 +52,28 @@ CpuMachine describe(const IsaLevel& level) {
 
 class CpuLevelTarget final : public compiler::Target {
  public:
-  explicit CpuLevelTarget(const IsaLevel& level) : level_(level), machine_(describe(level)) {}
+  explicit CpuLevelTarget(const IsaLevel& level) : CpuLevelTarget(level, isa_features(level)) {}
+  CpuLevelTarget(const IsaLevel& level, const std::vector<std::string>& features)
+      : level_(level), machine_(describe(level, features)) {}
 
   std::string_view arch() const override { return level_.arch; }
   const Capabilities& capabilities() const override { return level_.capabilities; }
   Result<KernelImage> compile(const lang::Trace& trace,
                               const CompileOptions& options) const override {
     return compiler::compileForCpu(trace, machine_, options);
+  }
+  Result<std::unique_ptr<Target>> with_features(
+      const std::vector<std::string>& features) const override {
+    std::vector<std::string> all = implied_features(level_);
+    const bool any = std::ranges::find(all, "avx512f") != all.end();
+    for (const std::string& feature : features) {
+      if (!any || std::ranges::find(kUsed, feature) == std::end(kUsed))
+        return invalid_argument(
+            fmt::format("{} has no optional feature \"{}\"; it has: {}", arch(), feature,
+                        any ? fmt::format("{}", fmt::join(kUsed, ", ")) : "none"));
+      all.push_back(feature);
+    }
+    return std::make_unique<CpuLevelTarget>(level_, all);
   }
 
  private:

@@ -56,6 +56,26 @@ TEST(CpuTargetErrors, UnknownArchitectureListsTheKnownOnes) {
             "cpu:x86-64-v3, cpu:x86-64-v4");
 }
 
+TEST(CpuTargetErrors, AFeatureThatIsNotOptionalListsThoseThatAre) {
+  compiler::Jit jit(targets());
+  const auto error = [&](std::string_view arch) {
+    return jit.compile(simpleTrace(), arch).error().message;
+  };
+  EXPECT_EQ(error("cpu:x86-64-v4+avx1024"),
+            "cpu:x86-64-v4 has no optional feature \"avx1024\"; it has: avx512bf16, avx512vnni, "
+            "avx512vbmi");
+  EXPECT_EQ(error("cpu:x86-64-v3+avx512bf16"),
+            "cpu:x86-64-v3 has no optional feature \"avx512bf16\"; it has: none");
+}
+
+/// Whatever this machine has: kernels for another one use what that one has, and ask for it.
+TEST(CpuTarget, CompilesForTheFeaturesOfAnotherMachine) {
+  compiler::Jit jit(targets());
+  const auto image = jit.compile(simpleTrace(), "cpu:x86-64-v4+avx512vbmi+avx512bf16");
+  ASSERT_TRUE(image.ok()) << image.error().to_string();
+  EXPECT_EQ(image->required_features, (std::vector<std::string>{"avx512bf16", "avx512vbmi"}));
+}
+
 TEST(CpuTargetErrors, AssemblyFileThatCannotBeWritten) {
   compiler::CompileOptions options;
   options.dump_assembly = "/no/such/folder/kernel.s";
