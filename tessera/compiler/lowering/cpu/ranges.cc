@@ -66,13 +66,15 @@ int64_t divisor(Value value, int depth) {
       .Default([](mlir::Operation*) { return int64_t{1}; });
 }
 
-/// `offset` is the variable of a loop that ends at this extent.
-bool loopEndsAt(Value offset, int64_t view, int64_t dim, Value extentOverride) {
-  tile::ForOp loop = loopOf(offset);
-  if (!loop) return false;
-  if (extentOverride) return loop.getHi() == extentOverride;
-  auto extent = loop.getHi().getDefiningOp<tile::ExtentOp>();
-  return extent && static_cast<int64_t>(extent.getView()) == view &&
+/// bound <= extent for certain: it is the extent, or the smaller of that and something else.
+bool isAtMost(Value bound, int64_t view, int64_t dim, Value extentOverride, int depth = 0) {
+  if (depth > kMaxDepth) return false;
+  if (extentOverride && bound == extentOverride) return true;
+  if (auto smaller = bound.getDefiningOp<tile::MinOp>())
+    return isAtMost(smaller.getA(), view, dim, extentOverride, depth + 1) ||
+           isAtMost(smaller.getB(), view, dim, extentOverride, depth + 1);
+  auto extent = bound.getDefiningOp<tile::ExtentOp>();
+  return !extentOverride && extent && static_cast<int64_t>(extent.getView()) == view &&
          static_cast<int64_t>(extent.getDim()) == dim;
 }
 
@@ -84,7 +86,8 @@ int64_t divisorOf(Value scalar) { return divisor(scalar, 0); }
 
 bool fitsBelow(Value offset, int64_t count, int64_t view, int64_t dim, Value extentOverride,
                int64_t extentDivisor) {
-  if (!loopEndsAt(offset, view, dim, extentOverride)) return false;
+  tile::ForOp loop = loopOf(offset);
+  if (!loop || !isAtMost(loop.getHi(), view, dim, extentOverride)) return false;
   if (extentOverride) extentDivisor = divisorOf(extentOverride);
   return divisorOf(offset) % count == 0 && extentDivisor % count == 0;
 }

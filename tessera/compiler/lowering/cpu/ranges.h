@@ -11,8 +11,9 @@ bool isNonNegative(mlir::Value scalar);
 /// A power of two that divides the scalar; large (2^20) for zero.
 int64_t divisorOf(mlir::Value scalar);
 
-/// offset + count <= extent for certain. `extentDivisor`: known to divide the extent; `view` and
-/// `dim` name it, unless it is replaced by `extentOverride`.
+/// offset + count <= extent for certain: a loop's variable in steps that divide the extent it ends
+/// at, or before. `extentDivisor`: known to divide the extent; `view` and `dim` name it, unless it
+/// is replaced by `extentOverride`.
 bool fitsBelow(mlir::Value offset, int64_t count, int64_t view, int64_t dim,
                mlir::Value extentOverride, int64_t extentDivisor);
 
