@@ -24,6 +24,14 @@ enum class Scaling {
   kFolded,     // in the exponents of the weights
 };
 
+/// Rows of b worked on side by side with `used` rows of a: enough to use each loaded activation
+/// several times, and to hide the latency of the sums.
+int64_t sideBySide(const Emitter& e, const DotTask& task, int64_t used) {
+  const int64_t accumulators = e.target.registers / 2;
+  const int64_t rows = task.m <= 2 ? 1 : std::min<int64_t>(used <= 2 ? 8 : 4, accumulators / used);
+  return std::clamp<int64_t>(rows, 1, task.n);
+}
+
 /// Products of all rows of a with `count` neighbouring rows of b.
 class RowBlock {
  public:
@@ -35,18 +43,19 @@ class RowBlock {
       b_.push_back(e.offset(task.b.pointer, e.mul(e.add(row, e.i64(r)), task.b.rowStride)));
   }
 
-  /// `accumulators` [m][count] with the products of the first `used` rows of a added. The order of
-  /// summation does not depend on `used`.
+  /// `accumulators` [at least used][count] with the products of the first `used` rows of a added.
+  /// The order of summation depends on neither `used` nor `count`.
   Values run(Values accumulators, Scaling scaling, int64_t used) {
     scaling_ = scaling;
     used_ = used;
     unit_ = decoder_.step();
     if (scaling == Scaling::kGroups)
       unit_ = std::max(unit_, std::min<int64_t>(groupOf(*task_.bScale, task_.k), 128));
-    const int64_t units = task_.k / unit_, pairs = task_.m * count_;
+    const int64_t units = task_.k / unit_, pairs = static_cast<int64_t>(accumulators.size());
     // Independent sums hide the latency of the additions where there are few accumulators.
+    const int64_t all = task_.m * sideBySide(e_, task_, task_.m);
     const int64_t chains =
-        scaling == Scaling::kNone ? std::min<int64_t>(units, std::max<int64_t>(1, 8 / pairs)) : 1;
+        scaling == Scaling::kNone ? std::min<int64_t>(units, std::max<int64_t>(1, 8 / all)) : 1;
     const Values initial = accumulators;
     for (int64_t chain = 1; chain < chains; ++chain)
       for (Value value : initial) accumulators.push_back(e_.constant(value.getType(), 0));
@@ -86,6 +95,13 @@ class RowBlock {
     return scaleAddress(e_, scale, e_.add(row_, e_.i64(r)), task_.n, group);
   }
 
+  /// One row's decoded weights of a unit, and their scale in the lanes of the sums; null: none, or
+  /// folded in.
+  struct Weights {
+    Values vectors;
+    Value scale;
+  };
+
   /// Elements [first + sub, first + sub + unit) of all rows.
   void unitProducts(Value first, int64_t sub, bool readsOn, Values& accumulators) {
     const Value bBytes = bytesOfB(first);
@@ -93,6 +109,9 @@ class RowBlock {
     llvm::SmallVector<Value> a;
     for (Value row : llvm::ArrayRef(a_).take_front(used_))
       a.push_back(e_.offset(e_.offset(row, aBytes), sub * bytesOf(decoder_.form())));
+    // With few rows of a, activations come cheaply from memory and decoded weights of several rows
+    // would crowd the registers.
+    const bool rowByRow = used_ <= 2;
     llvm::SmallVector<Weights> weights;
     for (int64_t r = 0; r < count_; ++r) {
       const Value b = e_.offset(e_.offset(b_[r], bBytes), bytesOfB(sub));
@@ -103,21 +122,22 @@ class RowBlock {
              line += kLine)
           e_.prefetch(e_.offset(ahead, kPrefetchAhead + line), 2);
       weights.push_back(weightsOf(r, first, sub, b, readsOn));
+      if (!rowByRow) continue;
+      multiply(a, weights, r, accumulators);
+      weights.clear();
     }
-    if (!weights[0].scale) {
-      directProducts(a, weights, accumulators);
-      return;
-    }
-    for (int64_t m = 0; m < used_; ++m)
-      rowProducts(a[m], weights, llvm::MutableArrayRef(accumulators).slice(m * count_, count_));
+    if (!rowByRow) multiply(a, weights, 0, accumulators);
   }
 
-  /// One row's decoded weights of a unit, and their scale in the lanes of the sums; null: none, or
-  /// folded in.
-  struct Weights {
-    Values vectors;
-    Value scale;
-  };
+  /// Rows of b from `firstRow` on, as many as there are weights.
+  void multiply(llvm::ArrayRef<Value> a, llvm::ArrayRef<Weights> weights, int64_t firstRow,
+                Values& accumulators) {
+    if (!weights[0].scale) return directProducts(a, weights, firstRow, accumulators);
+    for (int64_t m = 0; m < used_; ++m)
+      rowProducts(a[m], weights,
+                  llvm::MutableArrayRef(accumulators)
+                      .slice(m * count_ + firstRow, static_cast<int64_t>(weights.size())));
+  }
 
   Weights weightsOf(int64_t r, Value first, int64_t sub, Value b, bool readsOn) {
     const int64_t step = decoder_.step();
@@ -140,13 +160,13 @@ class RowBlock {
   }
 
   /// Without scales: each vector of weights is used up before the next is needed.
-  void directProducts(llvm::ArrayRef<Value> a, llvm::ArrayRef<Weights> weights,
+  void directProducts(llvm::ArrayRef<Value> a, llvm::ArrayRef<Weights> weights, int64_t firstRow,
                       Values& accumulators) {
     for (size_t v = 0; v < weights[0].vectors.size(); ++v)
       for (int64_t m = 0; m < used_; ++m) {
         const Value x = activations(a[m], v);
-        for (int64_t r = 0; r < count_; ++r) {
-          Value& sum = accumulators[m * count_ + r];
+        for (size_t r = 0; r < weights.size(); ++r) {
+          Value& sum = accumulators[m * count_ + firstRow + static_cast<int64_t>(r)];
           sum = multiplyAdd(e_, decoder_.form(), sum, weights[r].vectors[v], x);
         }
       }
@@ -158,7 +178,7 @@ class RowBlock {
     Values sums;
     for (size_t v = 0; v < weights[0].vectors.size(); ++v) {
       const Value x = activations(a, v);
-      for (int64_t r = 0; r < count_; ++r) {
+      for (size_t r = 0; r < weights.size(); ++r) {
         const Value w = weights[r].vectors[v];
         if (v == 0 && decoder_.form() == DotForm::kF32) {
           sums.push_back(e_.mul(w, x));
@@ -168,7 +188,7 @@ class RowBlock {
         sums[r] = multiplyAdd(e_, decoder_.form(), sums[r], w, x);
       }
     }
-    for (int64_t r = 0; r < count_; ++r)
+    for (size_t r = 0; r < weights.size(); ++r)
       accumulators[r] = e_.fma(sums[r], weights[r].scale, accumulators[r]);
   }
 
@@ -250,11 +270,34 @@ Values blockProducts(Emitter& e, const DotTask& task, Decoder& decoder, const Do
       [&] { return blockProducts(e, task, decoder, a, row, count, accumulators, 2 * least); });
 }
 
-/// Rows of b worked on side by side: enough to use each loaded activation several times.
-int64_t sideBySide(const Emitter& e, const DotTask& task) {
-  const int64_t accumulators = e.target.registers / 2;
-  const int64_t rows = task.m <= 2 ? 1 : std::min<int64_t>(4, accumulators / task.m);
-  return std::clamp<int64_t>(rows, 1, task.n);
+/// Rows of sums of a run of rows of b added to the task's plain accumulator, for the first `used`
+/// rows of a.
+void emitUsedRows(Emitter& e, const DotTask& task, Decoder& decoder, const DotRows& a,
+                  int64_t used) {
+  const int64_t lanes = decoder.lanes(), together = sideBySide(e, task, used);
+  const mlir::Type sums = e.type(accumulatorOf(e, decoder.form()), lanes);
+  e.loop(0, task.n, together, [&](Value row) {
+    Values accumulators(used * together, e.constant(sums, 0));
+    accumulators = productsOfUsed(e, task, decoder, a, row, together, accumulators, used);
+    const Values totals = sumLanes(e, accumulators);
+    for (int64_t m = 0; m < used; ++m)
+      for (int64_t r = 0; r < together; ++r) {
+        const int64_t index = m * together + r;
+        const Value to = e.offset(e.offset(task.accumulator, e.shl(row, 2)), (m * task.n + r) * 4);
+        const Value sum = e.extract(totals[index / lanes], index % lanes);
+        e.store(e.add(e.load(sum.getType(), to, 4), sum), to, 4);
+      }
+  });
+}
+
+/// The same with code for fewer rows of a where it is known at run time that others are unused.
+void emitPlainRows(Emitter& e, const DotTask& task, Decoder& decoder, const DotRows& a,
+                   int64_t least = 2) {
+  if (!task.usedRows || least >= task.m) return emitUsedRows(e, task, decoder, a, task.m);
+  const Value fewer = e.compare(CmpIPredicate::sle, task.usedRows, e.i64(least));
+  branch(
+      e, fewer, [&] { return emitUsedRows(e, task, decoder, a, least), Values(); },
+      [&] { return emitPlainRows(e, task, decoder, a, 2 * least), Values(); });
 }
 
 }  // namespace
@@ -292,40 +335,23 @@ Value scalesOutside(Emitter& e, const DotTask& task, Value row, int64_t rows, in
 }
 
 void emitFewRows(Emitter& e, const DotTask& task, Decoder& decoder, const DotRows& a) {
-  const int64_t lanes = decoder.lanes(), together = sideBySide(e, task);
+  if (task.layout == DotTask::Accumulator::kPlain) return emitPlainRows(e, task, decoder, a);
+  const int64_t lanes = decoder.lanes(), together = sideBySide(e, task, task.m);
   const mlir::Type sums = e.type(accumulatorOf(e, decoder.form()), lanes);
-  if (task.layout == DotTask::Accumulator::kPartial) {
-    TESSERA_CHECK(sums == e.type(e.f32(), e.target.lanes));
-    for (int64_t row = 0; row < task.n; row += together) {
-      const auto address = [&](int64_t m, int64_t r) {
-        return e.offset(task.accumulator, (m * task.n + row + r) * lanes * 4);
-      };
-      Values accumulators;
-      for (int64_t m = 0; m < task.m; ++m)
-        for (int64_t r = 0; r < together; ++r)
-          accumulators.push_back(e.load(sums, address(m, r), 4 * lanes));
-      accumulators = blockProducts(e, task, decoder, a, e.i64(row), together, accumulators);
-      for (int64_t m = 0; m < task.m; ++m)
-        for (int64_t r = 0; r < together; ++r)
-          e.store(accumulators[m * together + r], address(m, r), 4 * lanes);
-    }
-    return;
-  }
-  e.loop(0, task.n, together, [&](Value row) {
+  TESSERA_CHECK(sums == e.type(e.f32(), e.target.lanes));
+  for (int64_t row = 0; row < task.n; row += together) {
+    const auto address = [&](int64_t m, int64_t r) {
+      return e.offset(task.accumulator, (m * task.n + row + r) * lanes * 4);
+    };
     Values accumulators;
-    for (int64_t i = 0; i < task.m * together; ++i) accumulators.push_back(e.constant(sums, 0));
-    accumulators = blockProducts(e, task, decoder, a, row, together, accumulators);
-    const Values totals = sumLanes(e, accumulators);
-    const mlir::Type run = e.type(elementOf(e, decoder.form()), 1);
-    (void)run;
     for (int64_t m = 0; m < task.m; ++m)
-      for (int64_t r = 0; r < together; ++r) {
-        const int64_t index = m * together + r;
-        const Value to = e.offset(e.offset(task.accumulator, e.shl(row, 2)), (m * task.n + r) * 4);
-        const Value sum = e.extract(totals[index / lanes], index % lanes);
-        e.store(e.add(e.load(sum.getType(), to, 4), sum), to, 4);
-      }
-  });
+      for (int64_t r = 0; r < together; ++r)
+        accumulators.push_back(e.load(sums, address(m, r), 4 * lanes));
+    accumulators = blockProducts(e, task, decoder, a, e.i64(row), together, accumulators);
+    for (int64_t m = 0; m < task.m; ++m)
+      for (int64_t r = 0; r < together; ++r)
+        e.store(accumulators[m * together + r], address(m, r), 4 * lanes);
+  }
 }
 
 }  // namespace tessera::compiler::cpu
