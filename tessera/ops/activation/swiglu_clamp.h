@@ -41,7 +41,7 @@ struct SwigluClamp {
       gate = min(gate, limit);
       up = clamp(up, -limit, limit);
     }
-    return gate / (exp(-gate) + 1) * up;
+    return gate * sigmoid(gate) * up;
   }
 
   static void plan(PlanBuilder& b) {

@@ -89,12 +89,23 @@ Value decodeSmall(Emitter& e, const Layout& layout, Value code) {
 /// Widening and narrowing of f16 in hardware: exact, subnormals kept, NaN quieted, as ours.
 bool hasF16(const Emitter& e) { return e.target.hasAvx2; }
 
+/// Bits 16 to 31 of i32 lanes. A permutation of words where there is one for whole registers: it
+/// takes the place of a shift and a truncation of each.
+Value upperHalves(Emitter& e, Value bits) {
+  const int64_t lanes = Emitter::lanesOf(bits);
+  if (!e.target.hasAvx512 || lanes <= e.target.lanes) return e.truncate(e.shr(bits, 16), e.i16());
+  llvm::SmallVector<int64_t> odd(lanes);
+  for (int64_t i = 0; i < lanes; ++i) odd[i] = 2 * i + 1;
+  return e.shuffle(e.bitcast(bits, e.i16()), {}, odd);
+}
+
+/// The carry into the upper half rounds: more than a half, or a half and an odd number.
 Value encodeBf16(Emitter& e, Value value) {
   const Value bits = toBits(e, value);
-  const Value odd = e.andi(e.shr(bits, 16), 1);
-  const Value rounded = e.shr(e.add(bits, e.add(odd, constant32(e, bits, 0x7fff))), 16);
+  const Value isEven = e.compare(CmpIPredicate::eq, e.andi(bits, 0x10000), constant32(e, bits, 0));
+  const Value carry = e.select(isEven, constant32(e, bits, 0x7fff), constant32(e, bits, 0x8000));
   const Value isNan = e.compare(arith::CmpFPredicate::UNO, value, value);
-  return e.truncate(e.select(isNan, e.ori(e.shr(bits, 16), 0x40), rounded), e.i16());
+  return upperHalves(e, e.select(isNan, e.ori(bits, 0x400000), e.add(bits, carry)));
 }
 
 Value encodeScale(Emitter& e, Value value) {
@@ -113,35 +124,38 @@ Value encodeScale(Emitter& e, Value value) {
   return e.truncate(e.select(isNan, constant32(e, bits, 255), code), e.i8());
 }
 
+/// Adding a power of two whose last place is that of the result rounds to it, subnormals too. The
+/// code is the number of last places, with the implicit one, on top of the exponent's; a constant
+/// too large until the end, where lanes are narrow.
 Value encodeSmall(Emitter& e, const Layout& layout, Value value) {
   const Value bits = toBits(e, value);
-  const Value magnitude = e.andi(bits, 0x7fffffff);
+  const auto number = [&](int64_t n) { return constant32(e, bits, n); };
   const int drop = 23 - layout.mantissaBits;
-  const Value odd = e.andi(e.shr(magnitude, drop), 1);
-  const Value bumped =
-      e.add(magnitude, e.add(odd, constant32(e, bits, (int64_t{1} << (drop - 1)) - 1)));
-  const Value normal =
-      e.sub(e.shr(bumped, drop),
-            constant32(e, bits, int64_t{127 - layout.bias()} << layout.mantissaBits));
-  // Subnormals: adding a power of two whose last place is the smallest subnormal rounds there.
-  const double anchor = std::ldexp(1.0, 23 + 1 - layout.bias() - layout.mantissaBits);
-  const Value anchored = toBits(e, e.add(toFloat(e, magnitude), constantF(e, bits, anchor)));
-  const Value subnormal = e.sub(anchored, toBits(e, constantF(e, bits, anchor)));
-  const Value smallest = constant32(e, bits, int64_t{128 - layout.bias()} << 23);
-  Value code = e.select(e.compare(CmpIPredicate::slt, magnitude, smallest), subnormal, normal);
-  if (layout.overflow == layout.maxFinite) {
-    code = e.minSigned(code, constant32(e, bits, layout.maxFinite));
-  } else {
-    const Value over = e.compare(CmpIPredicate::sgt, code, constant32(e, bits, layout.maxFinite));
-    code = e.select(over, constant32(e, bits, layout.overflow), code);
-  }
-  const Value sign = e.shl(e.shr(bits, 31), layout.signShift());
-  Value nan = constant32(e, bits, layout.nan);
-  if (layout.keepsPayload) nan = e.ori(nan, e.shr(e.andi(bits, 0x7fffff), drop));
-  if (layout.signedNan) nan = e.ori(nan, sign);
-  const Value isNan = e.compare(CmpIPredicate::sgt, magnitude, constant32(e, bits, 0x7f800000));
-  code = e.select(isNan, nan, e.ori(code, sign));
-  return e.truncate(code, layout.signShift() > 8 ? e.i16() : e.i8());
+  const int64_t smallest = 128 - layout.bias();  // exponent field of the smallest normal number
+  const int64_t excess = smallest << layout.mantissaBits;
+  const bool saturates = layout.overflow == layout.maxFinite;
+  // Beyond this the result is known: the largest finite number, or the next power of two.
+  const int64_t largest =
+      saturates ? (layout.maxFinite + excess - (int64_t{1} << layout.mantissaBits)) << drop
+                : (smallest + (layout.maxFinite >> layout.mantissaBits)) << 23;
+  const Value all = e.andi(bits, 0x7fffffff);
+  const Value magnitude = e.minSigned(all, number(largest));
+  const Value exponent = e.maxSigned(e.andi(magnitude, 0x7f800000), number(smallest << 23));
+  const Value anchor = e.add(exponent, number(int64_t{drop} << 23));
+  const Value anchored = toBits(e, e.add(toFloat(e, magnitude), toFloat(e, anchor)));
+  Value code = e.add(e.sub(anchored, anchor), e.shr(exponent, drop));
+  const Value isNan = e.compare(CmpIPredicate::sgt, all, number(0x7f800000));
+  Value nan = number(layout.nan + excess);
+  if (layout.keepsPayload)
+    nan = e.add(e.ori(e.shr(e.andi(bits, 0x7fffff), drop), layout.nan), number(excess));
+  if (layout.signedNan) code = e.select(isNan, nan, code);
+  const Value sign = e.andi(e.shr(bits, 31 - layout.signShift()), int64_t{1} << layout.signShift());
+  // The highest bit of a lane takes no carry.
+  const int width = layout.signShift() > 8 ? 16 : 8;
+  code = layout.signShift() + 1 == width ? e.xori(code, sign) : e.add(code, sign);
+  if (!layout.signedNan) code = e.select(isNan, nan, code);
+  code = e.truncate(code, width == 16 ? e.i16() : e.i8());
+  return e.sub(code, e.integer(code.getType(), excess));
 }
 
 }  // namespace

@@ -4,8 +4,10 @@
 #include <cmath>
 #include <limits>
 #include <numbers>
+#include <string>
 
 #include "mlir/Dialect/Math/IR/Math.h"
+#include "mlir/IR/Matchers.h"
 
 namespace tessera::compiler {
 
@@ -40,23 +42,40 @@ Value polynomial(Emitter& e, Value x, std::initializer_list<double> coefficients
 
 /// Keeps NaN.
 Value clamp(Emitter& e, Value x, double low, double high) {
-  const Value lo = number(e, x, low), hi = number(e, x, high);
-  x = e.select(e.compare(CmpFPredicate::OGT, x, hi), hi, x);
-  return e.select(e.compare(CmpFPredicate::OLT, x, lo), lo, x);
+  return maxFloat(e, minFloat(e, x, number(e, x, high)), number(e, x, low));
 }
 
 struct Rounded {
-  Value number, integer;  // f32 and i32
+  Value number, shifted;  // f32; shifted = number + kRound
 };
 Rounded roundToInteger(Emitter& e, Value x) {
   const Value anchor = number(e, x, kRound);
   const Value shifted = e.add(x, anchor);
-  return {e.sub(shifted, anchor), e.sub(bitsOf(e, shifted), bitsOf(e, anchor))};
+  return {e.sub(shifted, anchor), shifted};
+}
+
+/// x * 2^n by the instruction for it, register by register.
+Value scaleRegisters(Emitter& e, Value x, Value n) {
+  const int64_t lanes = Emitter::lanesOf(x), width = std::min<int64_t>(lanes, e.target.lanes);
+  const mlir::Type type = e.type(e.f32(), width);
+  const mlir::Type mask =
+      e.builder.getIntegerType(static_cast<unsigned>(std::max<int64_t>(width, 8)));
+  const std::string name = "llvm.x86.avx512.mask.scalef.ps." + std::to_string(32 * width);
+  llvm::SmallVector<Value> parts;
+  for (int64_t first = 0; first < lanes; first += width) {
+    const Value part = e.slice(x, first, width);
+    llvm::SmallVector<Value> operands = {part, e.slice(n, first, width), part, e.integer(mask, -1)};
+    if (width == 16) operands.push_back(e.i32(4));  // rounding as everywhere
+    parts.push_back(e.intrinsic(name, type, operands));
+  }
+  return e.concat(parts);
 }
 
 /// x * 2^n for n in [-252, 254], rounded once: the first factor stays in the range of normal
 /// numbers.
-Value scaleByPower(Emitter& e, Value x, Value n) {
+Value scaleByPower(Emitter& e, Value x, Rounded power2) {
+  if (e.target.hasAvx512 && Emitter::lanesOf(x) >= 4) return scaleRegisters(e, x, power2.number);
+  const Value n = e.sub(bitsOf(e, power2.shifted), bitsOf(e, number(e, x, kRound)));
   const Value half = e.sar(n, 1);
   const auto power = [&](Value exponent) {
     return floatOf(e, e.shl(e.add(exponent, integer(e, n, 127)), 23));
@@ -78,7 +97,7 @@ Value expClamped(Emitter& e, Value x) {
   // ln 2 in two parts, the first of 9 bits: its product with n is exact, with and without FMA.
   Value r = e.fma(n.number, number(e, x, -0.693359375), x);
   r = e.fma(n.number, number(e, x, 2.12194440e-4), r);
-  return scaleByPower(e, expSmall(e, r), n.integer);
+  return scaleByPower(e, expSmall(e, r), n);
 }
 
 /// sqrt(x) / 2^k .. splits a positive x into m in [sqrt(1/2), sqrt(2)) and an exponent.
@@ -166,7 +185,7 @@ Value emitExp2(Emitter& e, Value x) {
   const Value clamped = clamp(e, x, -151.0, 129.0);
   const Rounded n = roundToInteger(e, clamped);
   const Value r = e.mul(e.sub(clamped, n.number), number(e, x, std::numbers::ln2));
-  return scaleByPower(e, expSmall(e, r), n.integer);
+  return scaleByPower(e, expSmall(e, r), n);
 }
 
 Value emitLog(Emitter& e, Value x) { return fixLog(e, x, logPositive(e, x)); }
@@ -181,27 +200,55 @@ Value emitLog1p(Emitter& e, Value x) {
   return e.select(isTiny, x, fixLog(e, u, corrected));
 }
 
+/// 1 / d for d in [1, 2] within a unit in the last place: multiply-adds keep pace with memory, a
+/// division does not.
+Value reciprocalNearOne(Emitter& e, Value d) {
+  const Value negative = arith::NegFOp::create(e.builder, e.loc, d);
+  // Within 1 / 99 (Chebyshev's third polynomial); each step squares that.
+  Value r = polynomial(e, d, {210.0 / 99, -144.0 / 99, 32.0 / 99});
+  for (int step = 0; step < 2; ++step) r = e.fma(r, e.fma(negative, r, number(e, d, 1.0)), r);
+  return r;
+}
+
 /// 1 / (1 + exp(-x)), for negative x as exp(x) / (1 + exp(x)): no overflow, and small results keep
 /// their precision.
 Value emitSigmoid(Emitter& e, Value x) {
   const Value one = number(e, x, 1.0);
   const Value negative = floatOf(e, e.ori(bitsOf(e, x), integer(e, x, INT32_MIN)));
-  const Value power = expClamped(e, clamp(e, negative, -104.0, 89.0));
+  const Value power = expClamped(e, maxFloat(e, negative, number(e, x, -104.0)));
   const Value isNegative = e.compare(CmpFPredicate::OLT, x, number(e, x, 0));
-  return divide(e, e.select(isNegative, power, one), e.add(one, power));
+  const Value above = e.select(isNegative, power, one), below = e.add(one, power);
+  return e.target.hasFma ? e.mul(above, reciprocalNearOne(e, below)) : divide(e, above, below);
 }
 
 Value emitSin(Emitter& e, Value x) { return sinShifted(e, x, 0); }
 Value emitCos(Emitter& e, Value x) { return sinShifted(e, x, 1); }
 
-Value minFloat(Emitter& e, Value a, Value b) {
-  const Value smaller = e.select(e.compare(CmpFPredicate::OLT, a, b), a, b);
-  return e.select(e.compare(CmpFPredicate::UNO, a, a), a, smaller);
+namespace {
+
+/// A constant that compares unequal to whatever has other bits: neither zero nor NaN.
+bool isPlainConstant(Value value) {
+  mlir::DenseElementsAttr lanes;
+  llvm::APFloat number(0.0F);
+  if (mlir::matchPattern(value, mlir::m_Constant(&lanes)) && lanes.isSplat())
+    number = lanes.getSplatValue<llvm::APFloat>();
+  else if (!mlir::matchPattern(value, mlir::m_ConstantFloat(&number)))
+    return false;
+  return !number.isNaN() && !number.isZero();
 }
 
-Value maxFloat(Emitter& e, Value a, Value b) {
-  const Value larger = e.select(e.compare(CmpFPredicate::OGT, a, b), a, b);
-  return e.select(e.compare(CmpFPredicate::UNO, a, a), a, larger);
+/// The one for which `beats` holds, NaN if one operand is.
+Value pick(Emitter& e, CmpFPredicate beats, Value a, Value b) {
+  // One instruction of processors: it gives its second operand when the two do not compare.
+  if (isPlainConstant(b)) return e.select(e.compare(beats, b, a), b, a);
+  const Value better = e.select(e.compare(beats, a, b), a, b);
+  return e.select(e.compare(CmpFPredicate::UNO, a, a), a, better);
 }
+
+}  // namespace
+
+Value minFloat(Emitter& e, Value a, Value b) { return pick(e, CmpFPredicate::OLT, a, b); }
+
+Value maxFloat(Emitter& e, Value a, Value b) { return pick(e, CmpFPredicate::OGT, a, b); }
 
 }  // namespace tessera::compiler
