@@ -4,6 +4,8 @@
 #include "llvm/ADT/TypeSwitch.h"
 #include "mlir/Dialect/SCF/IR/SCF.h"
 #include "tessera/base/check.h"
+#include "tessera/compiler/lowering/cpu/dot_ops.h"
+#include "tessera/compiler/lowering/cpu/whole_tiles.h"
 #include "tessera/compiler/lowering/lanes/elementwise.h"
 #include "tessera/compiler/passes/passes.h"
 
@@ -133,8 +135,9 @@ bool KernelLowering::lowerScalarSource(mlir::Operation* op) {
 
 void KernelLowering::lowerLoad(tile::LoadOp op) {
   const Value tile = op.getResult();
-  const Region region = views.region(op.getView(), op.getOverridden(), op.getOffsets(),
-                                     op.getOverrides(), tile::typeOf(tile).getShape());
+  const Region region =
+      views.region(op.getView(), op.getOverridden(), op.getOffsets(), op.getOverrides(),
+                   tile::typeOf(tile).getShape(), /*replaced=*/-1, whole_.contains(op));
   const Place place = views.readable(region, static_cast<int64_t>(op.getFill()));
   if (tile::isScalar(tile)) {
     evaluator.scalars[tile] = evaluator.read(place, {});
@@ -150,8 +153,9 @@ void KernelLowering::lowerLoad(tile::LoadOp op) {
 
 void KernelLowering::lowerStore(tile::StoreOp op) {
   const Value tile = op.getTile();
-  const Region region = views.region(op.getView(), op.getOverridden(), op.getOffsets(),
-                                     op.getOverrides(), tile::typeOf(tile).getShape());
+  const Region region =
+      views.region(op.getView(), op.getOverridden(), op.getOffsets(), op.getOverrides(),
+                   tile::typeOf(tile).getShape(), /*replaced=*/-1, whole_.contains(op));
   if (op.getMask()) return storeMaskedTile(op, region);
   if (tile::isScalar(tile)) {
     const auto write = [&] {
@@ -169,17 +173,32 @@ void KernelLowering::lowerStore(tile::StoreOp op) {
   views.finishWrite(region, place);
 }
 
+int64_t KernelLowering::streamAlignment(tile::StoreOp op) const {
+  const auto view = static_cast<int64_t>(op.getView());
+  const llvm::ArrayRef<int64_t> shape = tile::typeOf(op.getTile()).getShape();
+  const DType dtype = views.dtype(view);
+  if (!e.target.isX86 || !views.isStreamed(view) || shape.empty() || dtype == DType::f4e2m1)
+    return 0;
+  const int dim = Evaluator::vectorDim(shape);
+  const auto plain = static_cast<int64_t>(op.getOffsets().size() - shape.size());
+  if (views.stride(view, plain + dim) != Index(1)) return 0;
+  const int64_t alignment = std::min<int64_t>(evaluator.chunkOf(shape[dim]) * bits(dtype) / 8,
+                                              e.target.registerBytes());
+  return alignment < 16 ? 0 : alignment;
+}
+
 /// Two versions of the store: past the caches where all chunks are aligned, else the usual one.
 bool KernelLowering::storeStreamed(tile::StoreOp op, const Region& region) {
-  if (!e.target.isX86 || region.shape.empty() || region.dtype == DType::f4e2m1) return false;
-  const int dim = Evaluator::vectorDim(region.shape);
-  if (region.strides[dim] != Index(1)) return false;
-  const int64_t chunk = evaluator.chunkOf(region.shape[dim]) * bits(region.dtype) / 8;
-  const int64_t alignment = std::min<int64_t>(chunk, e.target.registerBytes());
+  const int64_t alignment = streamAlignment(op);
+  if (alignment == 0) return false;
+  streams_ = true;
+  if (whole_.contains(op)) {
+    storeTo({region.base, region.dtype, region.strides}, op.getTile(),
+            static_cast<unsigned>(alignment));
+    return true;
+  }
   const Value streamable =
       views.isStreamable(static_cast<int64_t>(op.getView()), region, alignment);
-  if (!streamable) return false;
-  streams_ = true;
   auto branch = scf::IfOp::create(e.builder, e.loc, streamable, /*withElseRegion=*/true);
   mlir::OpBuilder::InsertionGuard guard(e.builder);
   e.builder.setInsertionPoint(branch.thenBlock()->getTerminator());
@@ -240,6 +259,42 @@ void copyTile(KernelLowering& k, const Place& to, const Place& from,
 
 }  // namespace
 
+SmallVector<Value> KernelLowering::emitTurns(tile::ForOp op, ValueRange inits,
+                                             LogicalResult& status) {
+  mlir::Block& body = op.getBody().front();
+  const auto bound = [&](Value value) { return evaluator.scalars.at(value); };
+  return e.loop(bound(op.getLo()), bound(op.getHi()), bound(op.getStep()), inits,
+                [&](Value i, ValueRange carried) {
+                  evaluator.scalars[op.induction()] = i;
+                  size_t next = 0;
+                  for (Value param : body.getArguments().drop_front())
+                    if (tile::isScalar(param)) evaluator.scalars[param] = carried[next++];
+                  if (failed(lowerBlock(body))) status = failure();
+                  e.loc = op.getLoc();
+                  if (succeeded(status)) storeCarried(op);
+                  SmallVector<Value> yields;
+                  for (Value value : op.yielded())
+                    if (tile::isScalar(value)) yields.push_back(evaluator.scalars.lookup(value));
+                  return yields;
+                });
+}
+
+SmallVector<Value> KernelLowering::emitVersion(tile::ForOp op, ValueRange inits,
+                                               const llvm::DenseSet<mlir::Operation*>& whole,
+                                               LogicalResult& status) {
+  const auto scalars = evaluator.scalars;
+  const auto places = evaluator.places;
+  const auto sums = partialSums;
+  whole_ = whole;
+  const SmallVector<Value> last = emitTurns(op, inits, status);
+  whole_.clear();
+  evaluator.forget();
+  evaluator.scalars = scalars;
+  evaluator.places = places;
+  partialSums = sums;
+  return last;
+}
+
 LogicalResult KernelLowering::lowerFor(tile::ForOp op) {
   mlir::Block& body = op.getBody().front();
   SmallVector<Value> scalarInits;
@@ -259,25 +314,24 @@ LogicalResult KernelLowering::lowerFor(tile::ForOp op) {
     evaluator.places[param] = place;
     evaluator.places[result] = place;
   }
-  const auto bound = [&](Value value) { return evaluator.scalars.at(value); };
   LogicalResult status = success();
   evaluator.forget();
-  const SmallVector<Value> last = e.loop(bound(op.getLo()), bound(op.getHi()), bound(op.getStep()),
-                                         scalarInits, [&](Value i, ValueRange carried) {
-                                           evaluator.scalars[op.induction()] = i;
-                                           size_t next = 0;
-                                           for (Value param : body.getArguments().drop_front())
-                                             if (tile::isScalar(param))
-                                               evaluator.scalars[param] = carried[next++];
-                                           status = lowerBlock(body);
-                                           e.loc = op.getLoc();
-                                           if (succeeded(status)) storeCarried(op);
-                                           SmallVector<Value> yields;
-                                           for (Value value : op.yielded())
-                                             if (tile::isScalar(value))
-                                               yields.push_back(evaluator.scalars.lookup(value));
-                                           return yields;
-                                         });
+  SmallVector<Value> last;
+  if (const WholeTiles whole = findWholeTiles(*this, op); whole.hold) {
+    Emitter::Scratch made;
+    last = branch(
+        e, whole.hold,
+        [&] {
+          const Emitter::ScratchScope scope(e, &made, nullptr);
+          return emitVersion(op, scalarInits, whole.accesses, status);
+        },
+        [&] {
+          const Emitter::ScratchScope scope(e, nullptr, &made);
+          return emitVersion(op, scalarInits, {}, status);
+        });
+  } else {
+    last = emitTurns(op, scalarInits, status);
+  }
   evaluator.forget();
   size_t next = 0;
   for (auto [init, param, result] :

@@ -18,7 +18,6 @@ class KernelLowering {
   KernelLowering(Emitter& emitter, tile::KernelOp kernel, mlir::Value slots);
 
   mlir::LogicalResult lowerBody(std::array<mlir::Value, 3> ids, std::array<mlir::Value, 3> grid);
-  int64_t scratchBytes() const { return views.scratchBytes(); }
 
   // ---- for the files that lower one family of operations each ----
   Emitter& e;
@@ -29,6 +28,8 @@ class KernelLowering {
   Place placeOf(mlir::Value tile);
   /// Evaluates the tile into a place of its shape.
   void storeTo(const Place& place, mlir::Value tile, unsigned streamedAlignment = 0);
+  /// Alignment in bytes that the store needs to bypass the caches; 0: it may not.
+  int64_t streamAlignment(tile::StoreOp op) const;
   /// Some store bypasses the caches: the function must end in a fence.
   bool streams() const { return streams_; }
   /// A stored tile that nothing else looks at, defined in `block`, may be overwritten by its one
@@ -53,6 +54,13 @@ class KernelLowering {
   void lowerLoad(tile::LoadOp op);
   void lowerStore(tile::StoreOp op);
   bool storeStreamed(tile::StoreOp op, const Region& region);
+  /// The loop itself; its last scalars.
+  llvm::SmallVector<mlir::Value> emitTurns(tile::ForOp op, mlir::ValueRange inits,
+                                           mlir::LogicalResult& status);
+  /// The same where tiles of `whole` are inside their views; forgets what was lowered.
+  llvm::SmallVector<mlir::Value> emitVersion(tile::ForOp op, mlir::ValueRange inits,
+                                             const llvm::DenseSet<mlir::Operation*>& whole,
+                                             mlir::LogicalResult& status);
   void storeMaskedTile(tile::StoreOp op, const Region& region);
   mlir::LogicalResult lowerFor(tile::ForOp op);
   mlir::LogicalResult lowerIf(tile::IfOp op);
@@ -61,6 +69,7 @@ class KernelLowering {
   tile::KernelOp kernel_;
   std::array<mlir::Value, 3> ids_, grid_;
   bool streams_ = false;
+  llvm::DenseSet<mlir::Operation*> whole_;  // accesses inside their views, here and now
 };
 
 // ---- across.cc, sort.cc, rows.cc, dot_lowering.cc ----

@@ -78,8 +78,8 @@ struct LowerTilePass : mlir::PassWrapper<LowerTilePass, mlir::OperationPass<mlir
                                     builder.getStringAttr("llvm.x86.sse.sfence"), ValueRange{});
     LLVM::ReturnOp::create(builder, kernel.getLoc(), ValueRange{});
     if (failed(status)) return status;
-    if (lowering.scratchBytes() > kMaxScratch)
-      return kernel.emitError() << "needs " << lowering.scratchBytes()
+    if (e.scratchBytes() > kMaxScratch)
+      return kernel.emitError() << "needs " << e.scratchBytes()
                                 << " bytes of scratch memory for one program; " << kMaxScratch
                                 << " are the limit: use smaller tiles";
     return mlir::success();

@@ -65,7 +65,8 @@ Value ViewAccess::isInside(Value offset, Value extent, int64_t count, Value tile
 }
 
 Region ViewAccess::region(int64_t index, uint64_t overridden, ValueRange offsets,
-                          ValueRange overrides, ArrayRef<int64_t> shape, int64_t replaced) {
+                          ValueRange overrides, ArrayRef<int64_t> shape, int64_t replaced,
+                          bool wholly) {
   const View& view = views_[index];
   const int64_t rank = static_cast<int64_t>(view.extents.size());
   const int64_t plain = rank - static_cast<int64_t>(shape.size());
@@ -80,7 +81,7 @@ Region ViewAccess::region(int64_t index, uint64_t overridden, ValueRange offsets
     const Value extent = override ? evaluator_.scalars.at(override) : view.extents[dim].value;
     const int64_t count = dim < plain ? 1 : shape[dim - plain];
     Value inside;
-    if (dim != replaced) {
+    if (dim != replaced && !wholly) {
       const bool certain =
           fitsBelow(offsets[dim], count, index, dim, override, view.extents[dim].divisor);
       inside = isInside(offset, extent, count, offsets[dim], certain);
@@ -124,7 +125,6 @@ Value ViewAccess::insideMask(const Region& region, const Lanes& lanes) {
 
 Value ViewAccess::isStreamable(int64_t index, const Region& region, int64_t alignment) {
   const View& view = views_[index];
-  if (!view.attribute.getStreamed() || alignment < 16 || region.shape.empty()) return {};
   Value low = LLVM::PtrToIntOp::create(e.builder, e.loc, e.i64(), region.base);
   for (size_t i = 0; i + 1 < region.shape.size(); ++i)
     if (region.shape[i] > 1)
@@ -133,14 +133,20 @@ Value ViewAccess::isStreamable(int64_t index, const Region& region, int64_t alig
   return bothOrOne(aligned, region.full);
 }
 
+Value ViewAccess::alignmentBits(int64_t index) {
+  const View& view = views_[index];
+  Value low = LLVM::PtrToIntOp::create(e.builder, e.loc, e.i64(), view.address);
+  for (const Index& stride : ArrayRef(view.strides).drop_back())
+    low = e.ori(low, e.mul(materialize(e, stride), e.i64(bits(view.dtype) / 8)));
+  return low;
+}
+
 // ---- scratch memory ----
 
 Place ViewAccess::scratch(DType dtype, ArrayRef<int64_t> shape) {
   int64_t elements = 1;
   for (int64_t extent : shape) elements *= extent;
-  const int64_t bytes = size_in_bytes(dtype, elements);
-  scratchBytes_ += bytes;
-  Place place{e.scratch(bytes), dtype, {}};
+  Place place{e.scratch(size_in_bytes(dtype, elements)), dtype, {}};
   for (int64_t stride : rowMajor(shape)) place.strides.push_back(stride);
   return place;
 }

@@ -25,21 +25,30 @@ class ViewAccess {
   /// Reads the slots; at the start of the function.
   ViewAccess(Evaluator& evaluator, tile::KernelOp kernel, mlir::Value slots);
 
+  DType dtype(int64_t view) const { return views_[view].dtype; }
   mlir::Value extent(int64_t view, int64_t dim) const { return views_[view].extents[dim].value; }
+  int64_t extentDivisor(int64_t view, int64_t dim) const {
+    return views_[view].extents[dim].divisor;
+  }
+  Index stride(int64_t view, int64_t dim) const { return views_[view].strides[dim]; }
+  bool isStreamed(int64_t view) const { return views_[view].attribute.getStreamed(); }
+  /// Address and byte strides or-ed together.
+  mlir::Value alignmentBits(int64_t view);
   mlir::Value scalarArgument(int64_t index);
 
   /// The region of a load or store, or of gather and its like without the rows: `replaced` is the
   /// dimension whose offset the rows replace (-1: none); it counts as certain and offset 0.
+  /// `inside`: the whole region is known to be inside.
   Region region(int64_t view, uint64_t overridden, mlir::ValueRange offsets,
-                mlir::ValueRange overrides, llvm::ArrayRef<int64_t> shape, int64_t replaced = -1);
+                mlir::ValueRange overrides, llvm::ArrayRef<int64_t> shape, int64_t replaced = -1,
+                bool inside = false);
 
   /// Where the tile may be read; parts outside of the view hold `fill`.
   Place readable(const Region& region, int64_t fill);
   /// Where the tile may be written; finishWrite() afterwards moves it to the view.
   Place writable(const Region& region);
   void finishWrite(const Region& region, const Place& written);
-  /// i1: every row of the region is aligned and inside a view whose stores may bypass the caches;
-  /// null: never.
+  /// i1: every row of the region of a streamed view is aligned and inside.
   mlir::Value isStreamable(int64_t view, const Region& region, int64_t alignment);
   /// Whether the lanes of the region are inside the view: null when certain.
   mlir::Value insideMask(const Region& region, const Lanes& lanes);
@@ -47,7 +56,6 @@ class ViewAccess {
   /// A row-major tile in scratch memory.
   Place scratch(DType dtype, llvm::ArrayRef<int64_t> shape);
   void fill(mlir::Value pointer, DType dtype, int64_t elements, int64_t bits);
-  int64_t scratchBytes() const { return scratchBytes_; }
 
  private:
   struct Number {
@@ -74,7 +82,6 @@ class ViewAccess {
   tile::KernelOp kernel_;
   mlir::Value slots_;
   llvm::SmallVector<View> views_;
-  int64_t scratchBytes_ = 0;
 };
 
 }  // namespace tessera::compiler::cpu

@@ -144,11 +144,24 @@ void Emitter::store(Value value, Value to, unsigned alignment, bool nonTemporal)
 }
 
 Value Emitter::scratch(int64_t bytes) {
+  // Small pieces become registers; shared ones would not.
+  constexpr int64_t kShared = 4096;
+  if (spare_ != nullptr && bytes >= kShared) {
+    auto* fit = llvm::find_if(*spare_, [&](const auto& piece) { return piece.first == bytes; });
+    if (fit != spare_->end()) {
+      const Value memory = fit->second;
+      spare_->erase(fit);
+      return memory;
+    }
+  }
+  scratchBytes_ += bytes;
   mlir::OpBuilder::InsertionGuard guard(builder);
   builder.setInsertionPointToStart(entry_);
   // One array, not many bytes: LLVM's promotion to registers passes over the latter.
   const mlir::Type array = LLVM::LLVMArrayType::get(i8(), static_cast<uint64_t>(bytes));
-  return LLVM::AllocaOp::create(builder, loc, pointer(), array, i64(1), /*alignment=*/64);
+  const Value memory = LLVM::AllocaOp::create(builder, loc, pointer(), array, i64(1), /*alignment=*/64);
+  if (made_ != nullptr) made_->emplace_back(bytes, memory);
+  return memory;
 }
 
 void Emitter::memcpy(Value to, Value from, Value bytes) {

@@ -7,6 +7,7 @@
 #include <cstdint>
 #include <functional>
 #include <string_view>
+#include <utility>
 
 #include "llvm/ADT/ArrayRef.h"
 #include "llvm/ADT/STLFunctionalExtras.h"
@@ -68,6 +69,28 @@ class Emitter {
              bool nonTemporal = false);
   /// Stack memory of the whole call, 64-byte aligned.
   mlir::Value scratch(int64_t bytes);
+  int64_t scratchBytes() const { return scratchBytes_; }
+  /// Large pieces of scratch memory with their sizes.
+  using Scratch = llvm::SmallVector<std::pair<int64_t, mlir::Value>>;
+  /// While it lives, scratch memory is noted in `made`, and taken from `spare` where a piece fits:
+  /// two pieces of code of which a call is only ever in one may share it.
+  class ScratchScope {
+   public:
+    ScratchScope(Emitter& emitter, Scratch* made, Scratch* spare)
+        : e_(emitter),
+          made_(std::exchange(emitter.made_, made)),
+          spare_(std::exchange(emitter.spare_, spare)) {}
+    ~ScratchScope() {
+      e_.made_ = made_;
+      e_.spare_ = spare_;
+    }
+    ScratchScope(const ScratchScope&) = delete;
+    ScratchScope& operator=(const ScratchScope&) = delete;
+
+   private:
+    Emitter& e_;
+    Scratch *made_, *spare_;
+  };
   void memcpy(mlir::Value to, mlir::Value from, mlir::Value bytes);
   /// locality 3 = all caches, 2 = L2, 0 = non-temporal.
   void prefetch(mlir::Value pointer, int locality);
@@ -129,6 +152,8 @@ class Emitter {
 
  private:
   mlir::Block* entry_;  // of the function: allocas live there
+  Scratch *made_ = nullptr, *spare_ = nullptr;
+  int64_t scratchBytes_ = 0;
 };
 
 }  // namespace tessera::compiler
