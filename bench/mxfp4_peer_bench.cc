@@ -206,6 +206,8 @@ int main(int count, char** arguments) {
     fmt::print(stderr, "mxfp4_peer_bench PACK [threads] [rounds] [megabytes]\n");
     return 2;
   }
+  ggml_log_set([](ggml_log_level, const char*, void*) {},
+               nullptr);  // a line for each packed tensor
   const int threads = count > 2 ? std::atoi(arguments[2]) : 1;
   const int rounds = count > 3 ? std::atoi(arguments[3]) : 9;
   const int64_t megabytes = count > 4 ? std::atoll(arguments[4]) : 1024;

@@ -12,7 +12,7 @@ Jit::Jit(std::vector<std::unique_ptr<Target>> targets, CompileOptions options)
     : targets_(std::move(targets)), options_(std::move(options)) {}
 
 /// The number is raised with every change of generated code.
-std::string_view Jit::version() const { return "tessera-1 llvm-" LLVM_VERSION_STRING; }
+std::string_view Jit::version() const { return "tessera-2 llvm-" LLVM_VERSION_STRING; }
 
 Result<runtime::KernelImage> Jit::compile(const lang::Trace& trace, std::string_view arch) {
   std::vector<std::string_view> known;

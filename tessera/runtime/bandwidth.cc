@@ -22,6 +22,7 @@ class CopyProbe final : public BandwidthProbe {
     return std::unique_ptr<BandwidthProbe>(std::move(probe));
   }
 
+  size_t bytes() const override { return from_->size(); }
   Result<double> read_rate() override { return 0.0; }
   Result<double> copy_rate() override {
     TESSERA_TRY(stream_->record(*start_));

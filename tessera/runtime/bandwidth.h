@@ -10,13 +10,16 @@
 namespace tessera::runtime {
 
 struct BandwidthOptions {
-  size_t bytes = size_t{256} << 20;  // size of each array; must exceed the last-level cache by far
+  /// Of each array; a chip takes more where its caches are large.
+  size_t bytes = size_t{256} << 20;
 };
 
 /// Holds the arrays; each call is one pass over them. Must not outlive its device.
 class BandwidthProbe {
  public:
   virtual ~BandwidthProbe() = default;
+  /// Of each array: far more than caches hold.
+  virtual size_t bytes() const = 0;
   /// Bytes per second; 0 = not measured on this chip.
   virtual Result<double> read_rate() = 0;
   /// Bytes read plus bytes written, per second.

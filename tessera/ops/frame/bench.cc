@@ -108,7 +108,9 @@ Result<BenchResult> run_bench(kernels::KernelLibrary& library, const Operator& o
       PreparedOp::prepare(library, op, data.problem(), {.deterministic = options.deterministic}));
   TESSERA_ASSIGN(Timer timer, Timer::create(device));
   TESSERA_ASSIGN(RotatingTensors tensors,
-                 RotatingTensors::create(device, timer.stream(), data, options.rotate_bytes));
+                 RotatingTensors::create(device, timer.stream(), data,
+                                         std::max(options.rotate_bytes,
+                                                  ceilings.memory ? ceilings.memory->bytes() : 0)));
   TESSERA_ASSIGN(const auto workspace,
                  device.allocate(static_cast<size_t>(prepared.workspace_bytes())));
   TESSERA_TRY(timer.stream().fill(*workspace, 0, workspace->size(), 0));

@@ -15,9 +15,10 @@
 namespace tessera::ops {
 
 struct BenchOptions {
-  double min_seconds = 0.3;                 // of all timed runs together
-  int runs = 9;                             // timed ones; the median counts
-  size_t rotate_bytes = size_t{256} << 20;  // of all copies of the tensors
+  double min_seconds = 0.3;  // of all timed runs together
+  int runs = 9;              // timed ones; the median counts
+  /// Of all copies of the tensors, at least; as much as the ceilings' probe where that is more.
+  size_t rotate_bytes = size_t{256} << 20;
   bool deterministic = false;
 };
 

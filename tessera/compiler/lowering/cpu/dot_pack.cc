@@ -15,7 +15,7 @@ using mlir::Value;
 using mlir::arith::CmpIPredicate;
 
 constexpr int64_t kReuseBytes = 9 << 17;  // packed tiles kept for later calls
-constexpr int64_t kReuseSlots = 16;        // K up to 16384; each call pays for its stack pages
+constexpr int64_t kReuseSlots = 16;       // K up to 16384; each call pays for its stack pages
 constexpr int64_t kCopyRows = 32;
 
 /// f32 values of `lanes` stored elements, in memory order.

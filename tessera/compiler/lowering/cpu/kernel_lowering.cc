@@ -133,11 +133,51 @@ bool KernelLowering::lowerScalarSource(mlir::Operation* op) {
 
 // ---- memory ----
 
+namespace {
+
+constexpr int64_t kLine = 64;
+constexpr int64_t kPrefetchAhead = 12 * 1024;  // bytes; into L2: processors stop at page ends
+constexpr int64_t kPrefetchedLines = 32;       // of one tile
+
+}  // namespace
+
+/// Where a loop stores past the caches, what it reads comes from memory as well.
+bool KernelLowering::isWorthPrefetching(tile::LoadOp op) const {
+  auto loop = llvm::dyn_cast<tile::ForOp>(op->getParentOp());
+  const auto view = static_cast<int64_t>(op.getView());
+  const llvm::ArrayRef<int64_t> shape = tile::typeOf(op.getResult()).getShape();
+  const auto rank = static_cast<int64_t>(op.getOffsets().size());
+  if (!loop || rank < 2 || shape.empty() || bits(views.dtype(view)) < 8) return false;
+  if (views.stride(view, rank - 1) != Index(1)) return false;
+  return llvm::any_of(loop.getBody().front().getOps<tile::StoreOp>(), [&](tile::StoreOp store) {
+    return !store.getMask() && streamAlignment(store) != 0;
+  });
+}
+
+void KernelLowering::prefetch(const Region& region) {
+  const int64_t row = size_in_bytes(region.dtype, region.shape.back());
+  const int64_t rows = region.shape.size() > 1 ? region.shape[region.shape.size() - 2] : 1;
+  const int64_t lines = std::max<int64_t>(1, row / kLine);
+  if (region.shape.size() > 2 && region.shape.front() > 1) return;
+  if (rows * lines > kPrefetchedLines) return;
+  for (int64_t r = 0; r < rows; ++r) {
+    Value from = region.base;
+    if (r > 0) {
+      const Index stride = region.strides[region.shape.size() - 2];
+      const Value bytes = e.mul(materialize(e, stride), e.i64(r * bits(region.dtype) / 8));
+      from = e.offset(from, bytes);
+    }
+    for (int64_t line = 0; line < lines; ++line)
+      e.prefetch(e.offset(from, kPrefetchAhead + line * kLine), /*locality=*/2);
+  }
+}
+
 void KernelLowering::lowerLoad(tile::LoadOp op) {
   const Value tile = op.getResult();
   const Region region =
       views.region(op.getView(), op.getOverridden(), op.getOffsets(), op.getOverrides(),
                    tile::typeOf(tile).getShape(), /*replaced=*/-1, whole_.contains(op));
+  if (isWorthPrefetching(op)) prefetch(region);
   const Place place = views.readable(region, static_cast<int64_t>(op.getFill()));
   if (tile::isScalar(tile)) {
     evaluator.scalars[tile] = evaluator.read(place, {});
@@ -182,8 +222,8 @@ int64_t KernelLowering::streamAlignment(tile::StoreOp op) const {
   const int dim = Evaluator::vectorDim(shape);
   const auto plain = static_cast<int64_t>(op.getOffsets().size() - shape.size());
   if (views.stride(view, plain + dim) != Index(1)) return 0;
-  const int64_t alignment = std::min<int64_t>(evaluator.chunkOf(shape[dim]) * bits(dtype) / 8,
-                                              e.target.registerBytes());
+  const int64_t alignment =
+      std::min<int64_t>(evaluator.chunkOf(shape[dim]) * bits(dtype) / 8, e.target.registerBytes());
   return alignment < 16 ? 0 : alignment;
 }
 

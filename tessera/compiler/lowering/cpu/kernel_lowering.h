@@ -52,6 +52,9 @@ class KernelLowering {
   mlir::LogicalResult lower(mlir::Operation* op);
   bool lowerScalarSource(mlir::Operation* op);
   void lowerLoad(tile::LoadOp op);
+  bool isWorthPrefetching(tile::LoadOp op) const;
+  /// The lines that loads of the region's place will want some turns from now.
+  void prefetch(const Region& region);
   void lowerStore(tile::StoreOp op);
   bool storeStreamed(tile::StoreOp op, const Region& region);
   /// The loop itself; its last scalars.

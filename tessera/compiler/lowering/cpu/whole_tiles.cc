@@ -49,34 +49,31 @@ class Finder {
 
  private:
   Value scalar(Value value) const { return k.evaluator.scalars.at(value); }
-  bool isOutside(Value value) const {
-    return !loop_.getBody().isAncestor(value.getParentRegion());
-  }
+  bool isOutside(Value value) { return !loop_.getBody().isAncestor(value.getParentRegion()); }
 
   /// A scalar in the last turn, from which on it does not grow less; null: not known before.
   Value atLast(Value value) {
     if (isOutside(value)) return scalar(value);
     if (const auto known = last_.find(value); known != last_.end()) return known->second;
     mlir::Operation* op = value.getDefiningOp();
-    const Value last =
-        op == nullptr
-            ? Value()
-            : llvm::TypeSwitch<mlir::Operation*, Value>(op)
-                  .Case([&](tile::ConstantOp c) {
-                    return e.i64(static_cast<int64_t>(c.getValue()));
-                  })
-                  .Case([&](tile::ExtentOp x) {
-                    return k.views.extent(static_cast<int64_t>(x.getView()),
-                                          static_cast<int64_t>(x.getDim()));
-                  })
-                  .Case([&](tile::AddOp o) { return both<arith::AddIOp>(o); })
-                  .Case([&](tile::MulOp o) {
-                    return isNonNegative(o.getA()) && isNonNegative(o.getB())
-                               ? both<arith::MulIOp>(o)
-                               : Value();
-                  })
-                  .Case([&](tile::DivOp o) { return quotient(o); })
-                  .Default(Value());
+    const Value last = op == nullptr
+                           ? Value()
+                           : llvm::TypeSwitch<mlir::Operation*, Value>(op)
+                                 .Case([&](tile::ConstantOp c) {
+                                   return e.i64(static_cast<int64_t>(c.getValue()));
+                                 })
+                                 .Case([&](tile::ExtentOp x) {
+                                   return k.views.extent(static_cast<int64_t>(x.getView()),
+                                                         static_cast<int64_t>(x.getDim()));
+                                 })
+                                 .Case([&](tile::AddOp o) { return both<arith::AddIOp>(o); })
+                                 .Case([&](tile::MulOp o) {
+                                   return isNonNegative(o.getA()) && isNonNegative(o.getB())
+                                              ? both<arith::MulIOp>(o)
+                                              : Value();
+                                 })
+                                 .Case([&](tile::DivOp o) { return quotient(o); })
+                                 .Default(Value());
     return last_[value] = last;
   }
   template <class Arith, class Op>
@@ -100,8 +97,7 @@ class Finder {
     Value hold;
     size_t next = 0;
     for (int64_t dim = 0; dim < rank; ++dim) {
-      const Value override =
-          (op.getOverridden() >> dim) & 1 ? op.getOverrides()[next++] : Value();
+      const Value override = (op.getOverridden() >> dim) & 1 ? op.getOverrides()[next++] : Value();
       const Value offset = offsets[dim];
       const int64_t count = dim < plain ? 1 : shape[dim - plain];
       if (!isNonNegative(offset)) return;

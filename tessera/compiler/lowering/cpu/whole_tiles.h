@@ -1,8 +1,8 @@
 // SPDX-License-Identifier: Apache-2.0
 // Loops in two versions. Whether a tile lies inside its view is seldom known when a kernel is
-// compiled, but for all turns of a loop together it is a few comparisons before the first one. Where
-// they hold, the body is straight vector code: no checks, no copies of edges, no choice between
-// stores.
+// compiled, but for all turns of a loop together it is a few comparisons before the first one.
+// Where they hold, the body is straight vector code: no checks, no copies of edges, no choice
+// between stores.
 #pragma once
 
 #include "tessera/compiler/lowering/cpu/kernel_lowering.h"

@@ -159,7 +159,8 @@ Value Emitter::scratch(int64_t bytes) {
   builder.setInsertionPointToStart(entry_);
   // One array, not many bytes: LLVM's promotion to registers passes over the latter.
   const mlir::Type array = LLVM::LLVMArrayType::get(i8(), static_cast<uint64_t>(bytes));
-  const Value memory = LLVM::AllocaOp::create(builder, loc, pointer(), array, i64(1), /*alignment=*/64);
+  const Value memory =
+      LLVM::AllocaOp::create(builder, loc, pointer(), array, i64(1), /*alignment=*/64);
   if (made_ != nullptr) made_->emplace_back(bytes, memory);
   return memory;
 }
