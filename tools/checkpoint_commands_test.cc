@@ -1,5 +1,5 @@
 // SPDX-License-Identifier: Apache-2.0
-// `inspect` on the reference's small checkpoint, on damaged ones, and on one of full size.
+// `inspect` and `plan` on small checkpoints, damaged ones, and one of full size.
 #include <gtest/gtest.h>
 #include <sys/resource.h>
 
@@ -138,8 +138,82 @@ TEST_F(CheckpointCommandsTest, InspectsTheNanoCheckpoint) {
   EXPECT_EQ(nano.at("sound"), true);
 }
 
+TEST_F(CheckpointCommandsTest, PlansWithAndWithoutWeights) {
+  const std::string whole = sample("planned", [](Tensors&) {});
+  const Output output = tessera("plan --ctx 1000 --batch 3 --memory 64GiB " + whole);
+  EXPECT_EQ(output.exit_code, 0) << output.text;
+  EXPECT_TRUE(contains(output, ": native, context 1000, 3 sequences, steps of 512 tokens\n\n"))
+      << output.text;
+  EXPECT_TRUE(contains(output, "memory 64.0 GiB (--memory): fits, "));
+
+  const auto rank = [&](const std::string& options) {
+    return json::parse(tessera("plan --json --memory 1GiB " + options + " " + whole).text)
+        .at("rank");
+  };
+  const json one = rank("");
+  int64_t anonymous = one.at("copied").get<int64_t>();
+  for (const char* part : {"caches", "activations", "logits", "tables"}) {
+    EXPECT_GT(one.at("working").at(part), 0) << part;
+    anonymous += one.at("working").at(part).get<int64_t>();
+  }
+  EXPECT_EQ(one.at("anonymous"), anonymous);
+  EXPECT_EQ(one.at("all"), anonymous + one.at("mapped").get<int64_t>());
+  // The trunk alone; with the draft block all there is.
+  const json inspected = json::parse(tessera("inspect --json " + whole).text);
+  EXPECT_EQ(rank("--mtp").at("mapped"), inspected.at("bytes"));
+  EXPECT_LT(one.at("mapped"), inspected.at("bytes"));
+  EXPECT_LT(rank("--tp 2").at("mapped"), one.at("mapped"));
+  EXPECT_GT(rank("--precision fp8").at("copied"), 0);
+  const int64_t caches = rank("--ctx 1024").at("working").at("caches").get<int64_t>();
+  EXPECT_GT(rank("--ctx 2048").at("working").at("caches"), caches);
+  EXPECT_GE(rank("--ctx 1024 --batch 2").at("working").at("caches"), 2 * caches - 4096);
+
+  fs::create_directories(folder_ / "config_only");
+  fs::copy_file(fs::path(whole) / "config.json", folder_ / "config_only/config.json");
+  const Output bare = tessera("plan --memory 1GiB " + path("config_only"));
+  EXPECT_EQ(bare.exit_code, 0) << bare.text;
+  EXPECT_TRUE(contains(bare,
+                       "no model.safetensors.index.json and no model.safetensors; sizes are "
+                       "those the config asks for\n"))
+      << bare.text;
+}
+
+TEST_F(CheckpointCommandsTest, PlansThatDoNotFitSayWhatWould) {
+  const std::string whole = sample("large", [](Tensors&) {});
+  const json plan =
+      json::parse(tessera("plan --json --ctx 2048 --memory 1GiB " + whole).text).at("rank");
+  const auto all = plan.at("all").get<int64_t>();
+  const std::string use = "plan --ctx 2048 --memory ";
+  EXPECT_EQ(tessera(use + std::to_string(all) + " " + whole).exit_code, 0);
+  Output output = tessera(use + std::to_string(all - 1) + " " + whole);
+  EXPECT_EQ(output.exit_code, 1);
+  EXPECT_TRUE(contains(output, "does not fit, 1 B are missing\n")) << output.text;
+  EXPECT_TRUE(contains(output, "  weights would be read from disk again and again: about "));
+  EXPECT_TRUE(contains(output, "  fits with --ctx 1920 and below\n")) << output.text;
+  EXPECT_TRUE(contains(output, "  fits with --tp 2, this much memory for each\n"));
+  output = tessera(use + "1000 " + whole);
+  EXPECT_EQ(output.exit_code, 1);
+  EXPECT_TRUE(contains(output, "  no context and no number of ranks fits\n")) << output.text;
+}
+
+TEST_F(CheckpointCommandsTest, PlansAreRefusedWithTheNumbers) {
+  const std::string whole = sample("refused", [](Tensors&) {});
+  expect_usage("plan --tp 3 " + whole,
+               "tessera: 3 ranks cannot share 4 heads in 2 o-groups; possible are 1, 2, 4");
+  expect_usage("plan --precision int4 " + whole,
+               "tessera: no precision \"int4\"; there are: native, fp8, bf16, fp32");
+  expect_usage("plan --memory lots " + whole,
+               "tessera: \"lots\" is no size; write 64GiB, 500MB or bytes");
+  expect_usage("plan --ctx 0 " + whole, "tessera: --ctx is 0; it has to be a whole number above 0");
+  expect_usage("plan --batch 1.5 " + whole,
+               "tessera: --batch is 1.5; it has to be a whole number above 0");
+  const Output output = tessera("plan --ctx 4000 " + whole);
+  EXPECT_EQ(output.exit_code, 2);
+  EXPECT_TRUE(contains(output, "4000 positions: the model goes to 2048")) << output.text;
+}
+
 /// 160 GB apparent. Reading headers only must be quick and small.
-TEST_F(CheckpointCommandsTest, AFullSizeCheckpointIsInspectedQuickly) {
+TEST_F(CheckpointCommandsTest, AFullSizeCheckpointIsInspectedAndPlannedQuickly) {
   TESSERA_SKIP_WITHOUT_REFERENCE("checkpoint");
   const fs::path reference = reference_folder() / "checkpoint";
   const std::string config = read_reference("checkpoint/configs/DeepSeek-V4-Flash.config.json");
@@ -149,6 +223,8 @@ TEST_F(CheckpointCommandsTest, AFullSizeCheckpointIsInspectedQuickly) {
                           TensorList(parsed).read(reference / "tensors-DeepSeek-V4-Flash.tsv"));
   const Usage before = children();
   const Output output = tessera("inspect --json " + path("flash"));
+  const Usage inspected = children();
+  const Output planned = tessera("plan --json --memory 192GiB " + path("flash"));
   const Usage after = children();
   EXPECT_EQ(output.exit_code, 0);
   const json flash = json::parse(output.text);
@@ -159,9 +235,19 @@ TEST_F(CheckpointCommandsTest, AFullSizeCheckpointIsInspectedQuickly) {
   int64_t bytes = flash.at("draft").at("bytes").get<int64_t>();
   for (const json& kind : flash.at("kinds")) bytes += kind.at("bytes").get<int64_t>();
   EXPECT_EQ(bytes, 159'609'485'896);
-  EXPECT_LT(after.seconds - before.seconds, 3);
+
+  EXPECT_EQ(planned.exit_code, 0) << planned.text;
+  const json plan = json::parse(planned.text);
+  EXPECT_EQ(plan.at("rank").at("mapped"),
+            159'609'485'896 - flash.at("draft").at("bytes").get<int64_t>());
+  EXPECT_EQ(plan.at("rank").at("copied"), 0);
+  EXPECT_EQ(plan.at("fit"), "resident");
+
+  EXPECT_LT(inspected.seconds - before.seconds, 3);
+  EXPECT_LT(after.seconds - inspected.seconds, 3);
   EXPECT_LT(after.peak_bytes, 300'000'000u);
-  RecordProperty("seconds", std::to_string(after.seconds - before.seconds));
+  RecordProperty("inspect_seconds", std::to_string(inspected.seconds - before.seconds));
+  RecordProperty("plan_seconds", std::to_string(after.seconds - inspected.seconds));
   RecordProperty("peak_bytes", std::to_string(after.peak_bytes));
 }
 

@@ -13,7 +13,7 @@ TEST_F(ProgramTest, HelpNamesEveryCommand) {
     EXPECT_EQ(output.exit_code, 0);
     for (const char* command :
          {"run", "chat", "chips", "ops list", "ops show", "ops test", "ops bench", "pack",
-          "tokenize", "prompt render", "prompt parse", "doctor", "tour"})
+          "inspect", "plan", "tokenize", "prompt render", "prompt parse", "doctor", "tour"})
       EXPECT_TRUE(contains(output, std::string("  ") + command)) << command << "\n" << output.text;
   }
   const Output help = tessera("ops test --help");

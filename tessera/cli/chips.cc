@@ -5,6 +5,7 @@
 #include <nlohmann/json.hpp>
 
 #include "tessera/cli/commands.h"
+#include "tessera/cli/number_text.h"
 #include "tessera/cli/session.h"
 
 namespace tessera::cli {

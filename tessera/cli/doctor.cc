@@ -12,6 +12,7 @@
 #include "tessera/base/cpu_topology.h"
 #include "tessera/base/memory_limit.h"
 #include "tessera/cli/commands.h"
+#include "tessera/cli/number_text.h"
 #include "tessera/cli/session.h"
 #include "tessera/kernels/disk_cache.h"
 

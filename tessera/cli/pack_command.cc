@@ -10,6 +10,7 @@
 
 #include "tessera/base/cpu_topology.h"
 #include "tessera/cli/commands.h"
+#include "tessera/cli/number_text.h"
 #include "tessera/cli/progress_bar.h"
 #include "tessera/cli/session.h"
 #include "tessera/kernels/disk_cache.h"

@@ -50,7 +50,4 @@ std::span<const runtime::KnownFailure> known_failures(std::string_view spec);
 /// Cases of `op` to time whose text contains `filter`.
 std::vector<ops::Case> bench_cases(const ops::Operator& op, std::string_view filter);
 
-/// "1.5 GiB"
-std::string size_text(double bytes);
-
 }  // namespace tessera::cli
