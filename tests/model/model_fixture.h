@@ -13,8 +13,10 @@
 #include <vector>
 
 #include "tessera/base/testing/reference_data.h"
+#include "tessera/base/testing/temporary_folder.h"
 #include "tessera/compiler/jit.h"
 #include "tessera/compiler/target.h"
+#include "tessera/kernels/disk_cache.h"
 #include "tessera/kernels/kernel_library.h"
 #include "tessera/model/deepseek_v4/model.h"
 #include "tessera/runtime/chip_registry.h"
@@ -30,12 +32,13 @@ using model::deepseek_v4::Span;
 using reference_model::Rows;
 using reference_model::TensorFiles;
 
-/// Devices and compiled kernels are shared by the tests of a program.
+/// A device and its kernels. Machines of one program share compiled kernels.
 class Machine {
  public:
   explicit Machine(int threads = 0)
       : device_(runtime::open_device("cpu", {.threads = threads}).value()),
-        library_(*device_, {.provider = std::make_shared<compiler::Jit>(compiler::all_targets())}) {
+        library_(*device_, {.cache = cache(),
+                            .provider = std::make_shared<compiler::Jit>(compiler::all_targets())}) {
   }
   static Machine& shared() {
     static Machine machine;
@@ -56,6 +59,12 @@ class Machine {
   }
 
  private:
+  static std::shared_ptr<kernels::DiskCache> cache() {
+    static const TemporaryFolder folder;
+    static const auto cache = std::make_shared<kernels::DiskCache>(folder.path());
+    return cache;
+  }
+
   std::unique_ptr<runtime::Device> device_;
   kernels::KernelLibrary library_;
 };
