@@ -13,6 +13,7 @@ CommandSpec ops_list_command();
 CommandSpec ops_show_command();
 CommandSpec ops_test_command();
 CommandSpec ops_bench_command();
+CommandSpec bench_model_command();
 CommandSpec pack_command();
 CommandSpec inspect_command();
 CommandSpec plan_command();

@@ -1,0 +1,210 @@
+// SPDX-License-Identifier: Apache-2.0
+#include <fmt/format.h>
+
+#include <algorithm>
+#include <chrono>
+#include <nlohmann/json.hpp>
+
+#include "tessera/cli/commands.h"
+#include "tessera/cli/session.h"
+#include "tessera/model/deepseek_v4/known_configs.h"
+#include "tessera/model/deepseek_v4/made_weights.h"
+#include "tessera/model/deepseek_v4/model.h"
+#include "tessera/ops/frame/ceilings.h"
+
+namespace tessera::cli {
+namespace {
+
+using model::deepseek_v4::Config;
+using model::deepseek_v4::Model;
+using model::deepseek_v4::ModelOptions;
+using model::deepseek_v4::SectionTime;
+using model::deepseek_v4::Span;
+
+struct Sizes {
+  int64_t layers, prefill, decode, batch, position;
+  int64_t all_layers;  // of the configuration before it was shortened
+};
+
+Result<Config> chosen_config(const std::string& name) {
+  if (name == "flash") return model::deepseek_v4::flash_config();
+  if (name == "pro") return model::deepseek_v4::pro_config();
+  return as_usage(model::deepseek_v4::load_config(name));
+}
+
+Result<Sizes> chosen_sizes(const Arguments& arguments, const Config& config) {
+  Sizes sizes{arguments.integer("layers", 4),      arguments.integer("prefill", 512),
+              arguments.integer("decode", 16),     arguments.integer("batch", 1),
+              arguments.integer("at-position", 0), std::ssize(config.layers)};
+  for (const auto& [option, value, least] : {std::tuple{"--layers", sizes.layers, 1},
+                                             {"--prefill", sizes.prefill, 0},
+                                             {"--decode", sizes.decode, 0},
+                                             {"--batch", sizes.batch, 1},
+                                             {"--at-position", sizes.position, 0}})
+    if (value < least)
+      return invalid_argument(fmt::format("{} {}: at least {}", option, value, least));
+  return sizes;
+}
+
+/// Shortest time the chip's measured ceilings allow, in seconds; what bounds it.
+std::pair<double, const char*> least_time(const ops::Cost& cost, const ops::Ceilings& ceilings) {
+  const double memory = (cost.bytes_read + cost.bytes_written) / ceilings.read_rate;
+  const double arithmetic = cost.flops / ceilings.bf16_rate;
+  return memory >= arithmetic ? std::pair{memory, "read"} : std::pair{arithmetic, "bf16"};
+}
+
+class Report {
+ public:
+  Report(const ops::Ceilings& ceilings, bool json) : ceilings_(ceilings), json_(json) {}
+
+  void line(const std::string& phase, const SectionTime& time) const {
+    const auto [seconds, bound] = least_time(time.cost, ceilings_);
+    const double share = time.milliseconds > 0 ? seconds * 1e3 / time.milliseconds : 0;
+    if (json_)
+      fmt::print("{}\n", nlohmann::json{{"phase", phase},
+                                        {"part", time.name},
+                                        {"ms", time.milliseconds},
+                                        {"bytes", time.cost.bytes_read + time.cost.bytes_written},
+                                        {"flops", time.cost.flops},
+                                        {"ceiling", bound},
+                                        {"share", share}}
+                             .dump());
+    else
+      fmt::print("{:<8} {:<20} {:>10.3f} ms {:>9.1f} MB {:>9.2f} GFLOP {:>6.1f}% of {}\n", phase,
+                 time.name, time.milliseconds,
+                 (time.cost.bytes_read + time.cost.bytes_written) / 1e6, time.cost.flops / 1e9,
+                 100 * share, bound);
+    std::fflush(stdout);
+  }
+
+  /// The parts, their sum, and what the whole model would take.
+  void phase(const std::string& name, const std::vector<SectionTime>& times, const Sizes& sizes,
+             double step_ms) const {
+    SectionTime total{"whole step", step_ms, {}};
+    double in_layers = 0, all = 0;
+    for (const SectionTime& time : times) {
+      line(name, time);
+      total.cost.bytes_read += time.cost.bytes_read;
+      total.cost.bytes_written += time.cost.bytes_written;
+      total.cost.flops += time.cost.flops;
+      all += time.milliseconds;
+      if (time.name != "head" && time.name != "embedding" && time.name != "step tables")
+        in_layers += time.milliseconds;
+    }
+    line(name, total);
+    const double share = all > 0 ? in_layers / all : 0;
+    const double a_layer = step_ms * share / static_cast<double>(sizes.layers);
+    const double whole = a_layer * static_cast<double>(sizes.all_layers) + step_ms * (1 - share);
+    if (json_)
+      fmt::print("{}\n", nlohmann::json{{"phase", name},
+                                        {"ms_a_layer", a_layer},
+                                        {"layers", sizes.all_layers},
+                                        {"ms_all_layers", whole}}
+                             .dump());
+    else
+      fmt::print("{:<8} {:.3f} ms a layer; {} layers would take {:.1f} ms\n\n", name, a_layer,
+                 sizes.all_layers, whole);
+  }
+
+ private:
+  const ops::Ceilings& ceilings_;
+  bool json_;
+};
+
+/// Milliseconds of one step, the median of `runs`: wall time with everything the host does.
+Result<double> time_steps(Model& model, std::span<const Span> spans, int64_t runs) {
+  std::vector<double> times;
+  for (int64_t i = 0; i <= runs; ++i) {
+    const auto start = std::chrono::steady_clock::now();
+    TESSERA_TRY(model.step(spans));
+    const std::chrono::duration<double, std::milli> taken =
+        std::chrono::steady_clock::now() - start;
+    if (i > 0) times.push_back(taken.count());  // the first one compiles
+  }
+  std::ranges::sort(times);
+  return times[times.size() / 2];
+}
+
+Result<void> measure(Model& model, const std::string& name, std::span<const Span> spans,
+                     int64_t runs, const Sizes& sizes, const Report& report) {
+  TESSERA_ASSIGN(const double step_ms, time_steps(model, spans, runs));
+  TESSERA_TRY(model.pretend(sizes.position));
+  TESSERA_ASSIGN(const auto times, model.profile(spans, static_cast<int>(runs)));
+  report.phase(name, times, sizes, step_ms);
+  return {};
+}
+
+Result<int> run(const Arguments& arguments, const Program& program) {
+  TESSERA_ASSIGN(const Config whole, chosen_config(arguments.text("config", "flash")));
+  TESSERA_ASSIGN(const Sizes sizes, chosen_sizes(arguments, whole));
+  if (!arguments.flag("random-weights"))
+    return invalid_argument("bench model makes its weights: pass --random-weights");
+  const auto precision = model::deepseek_v4::parse_precision(arguments.text("precision", "native"));
+  if (!precision)
+    return invalid_argument(fmt::format("no precision \"{}\"; there are: native, fp8, bf16, fp32",
+                                        arguments.text("precision")));
+  const Config config = model::deepseek_v4::shortened(whole, sizes.layers);
+  TESSERA_ASSIGN(const Session session, open_session(arguments, program));
+  const ModelOptions options{
+      .precision = *precision,
+      .context = std::min(config.max_positions,
+                          std::max<int64_t>(4096, sizes.position + sizes.prefill + 128)),
+      .sequences = sizes.batch,
+      .largest_step = std::max({sizes.prefill, sizes.batch, int64_t{1}}),
+      .deterministic = arguments.flag("deterministic")};
+  TESSERA_ASSIGN(const auto model,
+                 Model::create(std::make_shared<model::deepseek_v4::RandomWeights>(
+                                   config, *precision, *session.device),
+                               config, *session.library, options));
+  TESSERA_ASSIGN(const ops::Ceilings ceilings, ops::measure_ceilings(*session.library));
+  if (!arguments.json())
+    fmt::print("{}: read {:.1f} GB/s, bf16 {:.3f} TFLOP/s; {} of {} layers\n\n",
+               session.device->info().arch, ceilings.read_rate / 1e9, ceilings.bf16_rate / 1e12,
+               config.layers.size(), sizes.all_layers);
+  const Report report(ceilings, arguments.json());
+  std::vector<int32_t> tokens;
+  for (int64_t i = 0; i < std::max(sizes.prefill, sizes.batch); ++i)
+    tokens.push_back(static_cast<int32_t>(i * 977 % config.vocab_size));
+  TESSERA_TRY(model->pretend(sizes.position));
+  if (sizes.prefill > 0) {
+    const Span prompt{0, sizes.position, std::span(tokens).first(sizes.prefill)};
+    TESSERA_TRY(measure(*model, "prefill", std::span(&prompt, 1), 3, sizes, report));
+  }
+  if (sizes.decode > 0) {
+    std::vector<Span> spans;
+    for (int64_t s = 0; s < sizes.batch; ++s)
+      spans.push_back({static_cast<int32_t>(s), sizes.position, std::span(tokens).subspan(s, 1)});
+    TESSERA_TRY(model->pretend(sizes.position));
+    TESSERA_TRY(measure(*model, "decode", spans, sizes.decode, sizes, report));
+  }
+  return 0;
+}
+
+}  // namespace
+
+CommandSpec bench_model_command() {
+  using Kind = OptionSpec::Kind;
+  return {
+      .path = "bench model",
+      .summary = "Time prefill and decode at a model's real widths, part by part",
+      .details =
+          "Weights are random numbers in anonymous memory; few layers hold both compressed kinds.\n"
+          "A part's share is the least time its bytes and products need at the measured rates.\n"
+          "With --json: one line a part.",
+      .positionals = {},
+      .options = {kChipOption,
+                  {"--config", Kind::kText, "NAME", "flash (default), pro, or a config.json"},
+                  {"--layers", Kind::kNumber, "N", "Layers to run (default 4)"},
+                  {"--random-weights", Kind::kFlag, "", "Make the weights"},
+                  {"--precision", Kind::kText, "P", "native (default), fp8, bf16 or fp32"},
+                  {"--prefill", Kind::kNumber, "N", "Tokens of a prompt step (default 512)"},
+                  {"--decode", Kind::kNumber, "N", "Decode steps to time (default 16)"},
+                  {"--batch", Kind::kNumber, "N", "Sequences of a decode step (default 1)"},
+                  {"--at-position", Kind::kNumber, "P", "Positions held before (default 0)"},
+                  {"--deterministic", Kind::kFlag, "", "Plan with one class for up to 64 rows"},
+                  kThreadsOption,
+                  kPackOption},
+      .run = run};
+}
+
+}  // namespace tessera::cli
