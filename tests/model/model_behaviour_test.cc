@@ -220,6 +220,10 @@ TEST(WrongOptions, AreNamed) {
   EXPECT_EQ(message({.sequences = -1}), "sequences is -1, at least 1");
   EXPECT_EQ(message({.context = 2'000'000}),
             "a context of 2000000 positions: the model goes to 1048576");
+  EXPECT_EQ(message({.quantised_cache = true}),
+            "a quantised cache for heads of 192: a power of two from 128 on is needed");
+  EXPECT_EQ(message({.precision = Precision::fp32, .quantised_cache = true}),
+            "a quantised cache holds keys rounded to e4m3: native and fp8 only");
 }
 
 }  // namespace

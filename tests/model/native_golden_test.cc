@@ -137,6 +137,22 @@ TEST_F(Bf16Model, StaysNearFp32) {
   EXPECT_GE(sum / static_cast<double>(count), 0.99);
 }
 
+// Codes hold what the bf16 rows hold.
+TEST_F(NativeModel, TheQuantisedCacheGivesTheSameBits) {
+  TESSERA_SKIP_WITHOUT_REFERENCE("goldens/flash-nano");
+  std::vector<double> logits[2];
+  for (const bool quantised : {false, true}) {
+    ASSERT_NO_FATAL_FAILURE(open_model(130, {.largest_step = 130, .quantised_cache = quantised}));
+    std::vector<double>& all = logits[quantised];
+    all = prefill(*model_, ids_, 130, true).values;
+    for (int i = 0; i < 3; ++i) {
+      const Rows next = step(*model_, 130 + i, std::span(&greedy_[static_cast<size_t>(i)], 1));
+      all.insert(all.end(), next.values.begin(), next.values.end());
+    }
+  }
+  EXPECT_EQ(logits[0], logits[1]);
+}
+
 // Experts re-scaled without loss give the products of native.
 TEST_F(NativeModel, Fp8ExpertsAreTheSameNumbers) {
   TESSERA_SKIP_WITHOUT_REFERENCE("goldens/flash-nano");

@@ -4,6 +4,7 @@
 #include <cmath>
 
 #include "tessera/model/deepseek_v4/compressor.h"
+#include "tessera/model/deepseek_v4/kv_cache.h"
 
 namespace tessera::model::deepseek_v4 {
 namespace {
@@ -16,20 +17,6 @@ Value queries(Pass& p, const AttentionWeights& w, const Activation& latent, cons
   p.b.call("q_norm_rope", {{"q", q}, {"cos", step.row_rope.cos}, {"sin", step.row_rope.sin}},
            {{"eps", p.config.norm_eps}, {"exact_fp32", p.numerics.official ? 0.0 : 1.0}});
   return q;
-}
-
-/// The step's own keys into the window of the cache.
-void insert_keys(Pass& p, const AttentionWeights& w, const Activation& x, const RatioStep& step,
-                 Value rows) {
-  const Value kv = linear(p, x, w.wkv);
-  p.b.call("kv_norm_rope_insert",
-           {{"x", kv},
-            {"w", p.weight(w.kv_norm)},
-            {"cos", step.row_rope.cos},
-            {"sin", step.row_rope.sin},
-            {"slots", step.window_slots},
-            {"cache", rows}},
-           {{"eps", p.config.norm_eps}, {"simulate", p.numerics.official ? 1.0 : 0.0}});
 }
 
 /// Heads back into the hidden state: rotated back, each group of heads through its low-rank matrix,
@@ -72,14 +59,12 @@ Value all_indices(Pass& p, const RatioStep& step) {
 
 Value attention(Pass& p, const AttentionWeights& w, const LayerCache& cache, const Activation& x) {
   const RatioStep& step = p.step.of_ratio(cache.ratio);
-  const int64_t width = p.config.head_dim;
-  const Value rows =
-      p.cached(p.numerics.activation,
-               {p.caches.options.sequences * p.caches.rows(cache.ratio), width}, cache.kv_offset);
+  const bool quantised = p.numerics.quantised_cache;
+  const Value rows = kv_rows(p, cache);
   p.b.section("attention q, kv");
   const Activation latent = normalised(p, linear(p, x, w.wq_a), w.q_norm, Keep::kForLinears);
   const Value q = queries(p, w, latent, step);
-  insert_keys(p, w, x, step, rows);
+  insert_rows(p, linear(p, x, w.wkv), w.kv_norm, step.row_rope, step.window_slots, rows);
   Value indices = step.indices;
   if (cache.ratio != 0) {
     p.b.section("compressor");
@@ -95,10 +80,14 @@ Value attention(Pass& p, const AttentionWeights& w, const LayerCache& cache, con
   }
   p.b.section("attention");
   const Value heads = p.value(p.b.shape(q));
-  p.b.call(
-      "sparse_attention",
-      {{"q", q}, {"kv", rows}, {"indices", indices}, {"sink", p.weight(w.sink)}, {"out", heads}},
-      {{"scale", 1 / std::sqrt(static_cast<double>(width))}});
+  p.b.call("sparse_attention",
+           {{"q", q},
+            {"kv", quantised ? Value{} : rows},
+            {"kv_quantised", quantised ? rows : Value{}},
+            {"indices", indices},
+            {"sink", p.weight(w.sink)},
+            {"out", heads}},
+           {{"scale", 1 / std::sqrt(static_cast<double>(p.config.head_dim))}});
   p.b.section("attention output");
   return output(p, w, heads, step);
 }

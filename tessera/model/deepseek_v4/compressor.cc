@@ -3,6 +3,8 @@
 
 #include <cmath>
 
+#include "tessera/model/deepseek_v4/kv_cache.h"
+
 namespace tessera::model::deepseek_v4 {
 namespace {
 
@@ -50,14 +52,7 @@ void compress_keys(Pass& p, const CompressorWeights& w, const LayerCache& cache,
                    Value rows) {
   const RatioStep& step = p.step.of_ratio(cache.ratio);
   const Value pooled = pool(p, w, cache.ratio, cache.state, x);
-  p.b.call("kv_norm_rope_insert",
-           {{"x", pooled},
-            {"w", p.weight(w.norm)},
-            {"cos", step.entry_rope.cos},
-            {"sin", step.entry_rope.sin},
-            {"slots", step.entry_slots},
-            {"cache", rows}},
-           {{"eps", p.config.norm_eps}, {"simulate", p.numerics.official ? 1.0 : 0.0}});
+  insert_rows(p, pooled, w.norm, step.entry_rope, step.entry_slots, rows);
 }
 
 void compress_index_keys(Pass& p, const CompressorWeights& w, const LayerCache& cache, Value x) {

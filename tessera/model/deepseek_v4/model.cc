@@ -7,6 +7,7 @@
 #include <bit>
 
 #include "tessera/model/deepseek_v4/checkpoint_weights.h"
+#include "tessera/model/deepseek_v4/kv_cache.h"
 #include "tessera/model/deepseek_v4/made_weights.h"
 #include "tessera/model/deepseek_v4/rescaled_experts.h"
 
@@ -41,6 +42,10 @@ std::vector<int64_t> trunk_ratios(const Config& config) {
   return ratios;
 }
 
+Numerics numerics_of(const ModelOptions& options) {
+  return Numerics::of(options.precision, options.deterministic, options.quantised_cache);
+}
+
 CacheLayout caches_of(const Config& config, const ModelOptions& options, const Numerics& numerics) {
   std::vector<int64_t> ratios = trunk_ratios(config);
   if (options.mtp) ratios.push_back(0);
@@ -51,7 +56,7 @@ CacheLayout caches_of(const Config& config, const ModelOptions& options, const N
                .window = config.window,
                .head_dim = config.head_dim,
                .index_head_dim = config.index_head_dim,
-               .row_bytes = size_in_bytes(numerics.activation, config.head_dim),
+               .row_bytes = kv_row_bytes(config, numerics).value(),
                .index_row_bytes = size_in_bytes(numerics.activation, config.index_head_dim)});
 }
 
@@ -65,6 +70,7 @@ Result<void> check_options(const Config& config, const ModelOptions& options) {
                                         options.context, config.max_positions));
   if (options.mtp && config.draft_layers < 1)
     return invalid_argument("this model has no block for multi-token prediction");
+  TESSERA_TRY(kv_row_bytes(config, numerics_of(options)));
   return {};
 }
 
@@ -85,7 +91,7 @@ int64_t table_words(const ModelOptions& options, const std::vector<int64_t>& rat
 Model::Model(const Config& config, kernels::KernelLibrary& library, const ModelOptions& options)
     : config_(config),
       options_(options),
-      numerics_(Numerics::of(options.precision, options.deterministic)),
+      numerics_(numerics_of(options)),
       library_(library),
       operators_(library, {.deterministic = options.deterministic}),
       caches_(caches_of(config, options, numerics_)),

@@ -7,10 +7,11 @@
 
 namespace tessera::model::deepseek_v4 {
 
-Numerics Numerics::of(Precision precision, bool deterministic) {
+Numerics Numerics::of(Precision precision, bool deterministic, bool quantised_cache) {
   return {.activation = precision == Precision::fp32 ? DType::f32 : DType::bf16,
           .official = precision == Precision::native || precision == Precision::fp8,
-          .deterministic = deterministic};
+          .deterministic = deterministic,
+          .quantised_cache = quantised_cache};
 }
 
 const RatioStep& StepValues::of_ratio(int64_t ratio) const {

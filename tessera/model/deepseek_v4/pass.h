@@ -19,8 +19,9 @@ struct Numerics {
   DType activation = DType::bf16;  // between operators
   bool official = true;  // e4m3 activations, KV and indexer simulations, the bf16 chain of q norms
   bool deterministic = false;
+  bool quantised_cache = false;  // KV rows as codes
 
-  static Numerics of(Precision precision, bool deterministic);
+  static Numerics of(Precision precision, bool deterministic, bool quantised_cache);
 };
 
 /// cos and sin of some positions, [positions, 32] each.

@@ -54,7 +54,7 @@ void ProgramBuilder::section(std::string name) {
   sections_.push_back({std::move(name), calls_.size(), calls_.size(), {}});
 }
 
-void ProgramBuilder::call(std::string_view op, std::initializer_list<Operand> operands,
+void ProgramBuilder::call(std::string_view op, std::span<const Operand> operands,
                           std::initializer_list<Attribute> attributes) {
   if (error_) return;
   error_ = try_call(op, operands, attributes);

@@ -14,6 +14,7 @@
 
 #include <initializer_list>
 #include <optional>
+#include <span>
 #include <string>
 #include <string_view>
 #include <vector>
@@ -58,8 +59,12 @@ class ProgramBuilder {
   /// Calls that follow count under this name.
   void section(std::string name);
   /// Appends an operator. Operands not named are absent optional tensors.
-  void call(std::string_view op, std::initializer_list<Operand> operands,
+  void call(std::string_view op, std::span<const Operand> operands,
             std::initializer_list<Attribute> attributes = {});
+  void call(std::string_view op, std::initializer_list<Operand> operands,
+            std::initializer_list<Attribute> attributes = {}) {
+    call(op, std::span(operands.begin(), operands.size()), attributes);
+  }
 
   /// Bytes of the arena build() would ask for; compiles nothing.
   Result<int64_t> arena_bytes() const;
