@@ -1,13 +1,9 @@
 // SPDX-License-Identifier: Apache-2.0
 #include "tessera/compiler/target.h"
 
-#include <fmt/format.h>
+#include <algorithm>
 
 namespace tessera::compiler {
-
-Result<std::unique_ptr<Target>> Target::with_features(const std::vector<std::string>&) const {
-  return invalid_argument(fmt::format("{} has no optional features", arch()));
-}
 
 std::optional<std::vector<std::string>> features_of(std::string_view text, std::string_view arch) {
   if (!text.starts_with(arch)) return std::nullopt;

@@ -36,8 +36,9 @@ class Target {
                                                const CompileOptions& options) const = 0;
   /// The same for machines that have exactly these optional features, whatever this machine has;
   /// an error names those there are.
-  virtual Result<std::unique_ptr<Target>> with_features(
-      const std::vector<std::string>& features) const;
+  virtual Result<std::unique_ptr<Target>> with_features(const std::vector<std::string>&) const {
+    return invalid_argument(std::string(arch()) + " has no optional features");
+  }
 };
 
 /// The features in "<arch>+avx512bf16+avx512vnni"; none for `arch` itself, null for another one.

@@ -130,7 +130,8 @@ TEST_F(ConformanceTest, ACompilerErrorFailsItsCaseOnly) {
 
 TEST_F(ConformanceTest, BenchTimesACase) {
   const Operator op = make_operator<SampleOp>();
-  const Ceilings ceilings = {.read_rate = 1e9, .copy_rate = 1e9, .f32_rate = 1e9};
+  Ceilings ceilings;
+  ceilings.read_rate = ceilings.copy_rate = ceilings.f32_rate = 1e9;
   const auto result = run_bench(library_, op, op.cases()[4], ceilings,
                                 {.min_seconds = 0.01, .rotate_bytes = 1 << 20});
   ASSERT_TRUE(result.ok()) << result.error().to_string();
