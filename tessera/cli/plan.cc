@@ -4,6 +4,7 @@
 #include <fmt/ranges.h>
 
 #include <algorithm>
+#include <map>
 #include <nlohmann/json.hpp>
 #include <optional>
 
@@ -34,14 +35,23 @@ struct Planner {
   ModelOptions options;
   int64_t ranks = 1;
 
-  Result<MemoryPlan> at(int64_t context, int64_t rank_count) const {
-    MemoryPlan plan = plan_weights(
+  /// Weights alone; they do not depend on the context.
+  const MemoryPlan& weights_of(int64_t rank_count) {
+    const auto [entry, added] = weight_plans_.try_emplace(rank_count);
+    if (!added) return entry->second;
+    MemoryPlan& plan = entry->second;
+    plan = plan_weights(
         weights, config, rank_count,
         {.rescales_experts = options.precision == Precision::fp8, .with_draft = options.mtp});
     if (copies_weights) {
       plan.copied += plan.mapped;
       plan.mapped = 0;
     }
+    return plan;
+  }
+
+  Result<MemoryPlan> at(int64_t context, int64_t rank_count) {
+    MemoryPlan plan = weights_of(rank_count);
     ModelOptions own = options;
     own.context = context;
     TESSERA_ASSIGN(const WorkingMemory working,
@@ -55,6 +65,9 @@ struct Planner {
     add("tables", working.tables);
     return plan;
   }
+
+ private:
+  std::map<int64_t, MemoryPlan> weight_plans_;
 };
 
 struct Memory {
@@ -86,14 +99,15 @@ bool reads_host_memory(runtime::Device& device) {
   return device.import_host(page).ok();
 }
 
-Result<Advice> advise(const Planner& planner, uint64_t memory) {
+Result<Advice> advise(Planner& planner, uint64_t memory) {
   Advice advice;
   TESSERA_ASSIGN(
       advice.context,
       largest_context([&](int64_t context) { return planner.at(context, planner.ranks); }, memory,
                       planner.config.max_positions));
   for (int64_t count = planner.ranks + 1; count <= planner.config.heads && !advice.ranks; ++count) {
-    if (!check_ranks(planner.config, count).ok()) continue;
+    if (!check_ranks(planner.config, count).ok() || planner.weights_of(count).all() > memory)
+      continue;
     TESSERA_ASSIGN(const MemoryPlan plan, planner.at(planner.options.context, count));
     if (fit_into(plan, memory) == Fit::resident) advice.ranks = count;
   }

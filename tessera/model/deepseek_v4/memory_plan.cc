@@ -78,11 +78,13 @@ Config rank_config(const Config& config, int64_t ranks) {
 Result<std::optional<int64_t>> largest_context(
     const std::function<Result<MemoryPlan>(int64_t context)>& plan, uint64_t memory, int64_t most) {
   constexpr int64_t kStep = 128;
-  int64_t fits = 0, fails = most / kStep + 1;  // in steps
-  while (fails - fits > 1) {
-    const int64_t middle = fits + (fails - fits) / 2;
-    TESSERA_ASSIGN(const MemoryPlan at, plan(middle * kStep));
-    (fit_into(at, memory) == Fit::resident ? fits : fails) = middle;
+  int64_t fits = 0, fails = most / kStep + 1;                                     // in steps
+  for (int64_t tried = 1; fails - fits > 1; tried = fits + (fails - fits) / 2) {  // the least first
+    TESSERA_ASSIGN(const MemoryPlan at, plan(tried * kStep));
+    if (fit_into(at, memory) == Fit::resident)
+      fits = tried;
+    else
+      fails = tried;
   }
   if (fits == 0) return std::optional<int64_t>();
   return std::optional(fits * kStep);

@@ -68,7 +68,7 @@ Result<void> check_options(const Config& config, const ModelOptions& options) {
   if (options.context > config.max_positions)
     return invalid_argument(fmt::format("a context of {} positions: the model goes to {}",
                                         options.context, config.max_positions));
-  if (options.mtp && config.draft_layers < 1)
+  if (options.mtp && (config.draft_layers < 1 || config.dspark))
     return invalid_argument("this model has no block for multi-token prediction");
   TESSERA_TRY(kv_row_bytes(config, numerics_of(options)));
   return {};
