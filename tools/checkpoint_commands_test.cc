@@ -34,17 +34,31 @@ Usage children() {
 
 class CheckpointCommandsTest : public ProgramTest {
  protected:
-  /// The sample model with some tensors changed.
+  /// A checkpoint with some tensors changed.
   template <class Change>
-  static std::string sample(const std::string& name, Change change) {
+  static std::string sample(const std::string& name, Change change,
+                            const json& config = sample_config()) {
     std::map<std::string, ListedTensor> tensors;
-    for (const WeightSpec& weight : expand_weights(parse_config(sample_config().dump()).value(), 1))
+    for (const WeightSpec& weight : expand_weights(parse_config(config.dump()).value(), 1))
       tensors[weight.name] = {std::string(checkpoint::safetensors_name(weight.dtype)),
                               weight.shape};
     change(tensors);
     fs::create_directories(folder_ / name);
-    write_sparse_checkpoint(folder_ / name, sample_config().dump(), tensors);
+    write_sparse_checkpoint(folder_ / name, config.dump(), tensors);
     return path(name);
+  }
+  /// The sample model in sizes that can be run.
+  static json runnable() {
+    json config = sample_config();
+    config.merge_patch({{"hidden_size", 256},
+                        {"vocab_size", 512},
+                        {"head_dim", 128},
+                        {"qk_rope_head_dim", 64},
+                        {"q_lora_rank", 128},
+                        {"o_lora_rank", 128},
+                        {"index_head_dim", 128},
+                        {"moe_intermediate_size", 128}});
+    return config;
   }
   using Tensors = std::map<std::string, ListedTensor>;
 };
@@ -139,7 +153,7 @@ TEST_F(CheckpointCommandsTest, InspectsTheNanoCheckpoint) {
 }
 
 TEST_F(CheckpointCommandsTest, PlansWithAndWithoutWeights) {
-  const std::string whole = sample("planned", [](Tensors&) {});
+  const std::string whole = sample("planned", [](Tensors&) {}, runnable());
   const Output output = tessera("plan --ctx 1000 --batch 3 --memory 64GiB " + whole);
   EXPECT_EQ(output.exit_code, 0) << output.text;
   EXPECT_TRUE(contains(output, ": native, context 1000, 3 sequences, steps of 512 tokens\n\n"))
@@ -179,7 +193,7 @@ TEST_F(CheckpointCommandsTest, PlansWithAndWithoutWeights) {
 }
 
 TEST_F(CheckpointCommandsTest, PlansThatDoNotFitSayWhatWould) {
-  const std::string whole = sample("large", [](Tensors&) {});
+  const std::string whole = sample("large", [](Tensors&) {}, runnable());
   const json plan =
       json::parse(tessera("plan --json --ctx 2048 --memory 1GiB " + whole).text).at("rank");
   const auto all = plan.at("all").get<int64_t>();

@@ -202,6 +202,8 @@ Result<int> run(const Arguments& arguments, const Program& program) {
   TESSERA_ASSIGN(planner.options, model_options(arguments));
   TESSERA_ASSIGN(planner.ranks, positive_option(arguments, "tp", 1));
   TESSERA_ASSIGN(planner.config, load_config(folder));
+  if (!arguments.has("ctx"))
+    planner.options.context = std::min(planner.options.context, planner.config.max_positions);
   TESSERA_TRY(check_ranks(planner.config, planner.ranks));
 
   // Before weights are downloaded the config alone says what they will be.
