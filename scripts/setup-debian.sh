@@ -14,6 +14,8 @@ packages=(
   # libraries
   libbenchmark-dev libcli11-dev libedit-dev libevent-dev libfmt-dev libgtest-dev libhwloc-dev
   libopenblas-dev libpcre2-dev libspdlog-dev libutf8proc-dev libxxhash-dev nlohmann-json3-dev
+  # jobs of several processes and machines
+  libopenmpi-dev openmpi-bin
   # chips that need no GPU: lavapipe (Vulkan) and PoCL (OpenCL)
   libvulkan-dev mesa-vulkan-drivers ocl-icd-opencl-dev opencl-headers pocl-opencl-icd spirv-tools
   vulkan-tools

@@ -4,6 +4,7 @@
 #include <memory>
 
 #include "tessera/chips/cuda/device.h"
+#include "tessera/runtime/native_stream.h"
 
 namespace tessera::chips::cuda {
 
@@ -39,10 +40,11 @@ class CudaGraph final : public runtime::Graph {
 };
 
 /// A CUDA stream. A stream is used by one thread at a time.
-class CudaStream final : public runtime::Stream {
+class CudaStream final : public runtime::Stream, public runtime::NativeStream {
  public:
   static Result<std::unique_ptr<runtime::Stream>> create(CudaDevice& device);
   ~CudaStream() override;
+  void* native_handle() const override { return stream_; }
 
  private:
   CudaStream(CudaDevice& device, CUstream stream)
