@@ -8,6 +8,8 @@
 #include <atomic>
 #include <cstdlib>
 
+#include "tessera/base/log_prefix.h"
+
 namespace tessera {
 namespace {
 
@@ -54,6 +56,10 @@ std::atomic<LogLevel>& current_level() {
 }
 
 }  // namespace
+
+void set_log_prefix(std::string_view prefix) {
+  logger().set_pattern(fmt::format("[{}] %^%L %H:%M:%S.%e%$ %v [%s:%#]", prefix));
+}
 
 LogLevel log_level() { return current_level().load(std::memory_order_relaxed); }
 void set_log_level(LogLevel level) { current_level().store(level, std::memory_order_relaxed); }

@@ -3,9 +3,11 @@
 
 #include <algorithm>
 #include <chrono>
+#include <functional>
 #include <nlohmann/json.hpp>
 
 #include "tessera/cli/commands.h"
+#include "tessera/cli/rank_job.h"
 #include "tessera/cli/session.h"
 #include "tessera/model/deepseek_v4/known_configs.h"
 #include "tessera/model/deepseek_v4/made_weights.h"
@@ -134,28 +136,11 @@ Result<void> measure(Model& model, const std::string& name, std::span<const Span
   return {};
 }
 
-Result<int> run(const Arguments& arguments, const Program& program) {
-  TESSERA_ASSIGN(const Config whole, chosen_config(arguments.text("config", "flash")));
-  TESSERA_ASSIGN(const Sizes sizes, chosen_sizes(arguments, whole));
-  if (!arguments.flag("random-weights"))
-    return invalid_argument("bench model makes its weights: pass --random-weights");
-  const auto precision = model::deepseek_v4::parse_precision(arguments.text("precision", "native"));
-  if (!precision)
-    return invalid_argument(fmt::format("no precision \"{}\"; there are: native, fp8, bf16, fp32",
-                                        arguments.text("precision")));
-  const Config config = model::deepseek_v4::shortened(whole, sizes.layers);
-  TESSERA_ASSIGN(const Session session, open_session(arguments, program));
-  const ModelOptions options{
-      .precision = *precision,
-      .context = std::min(config.max_positions,
-                          std::max<int64_t>(4096, sizes.position + sizes.prefill + 128)),
-      .sequences = sizes.batch,
-      .largest_step = std::max({sizes.prefill, sizes.batch, int64_t{1}}),
-      .deterministic = arguments.flag("deterministic")};
-  TESSERA_ASSIGN(const auto model,
-                 Model::create(std::make_shared<model::deepseek_v4::RandomWeights>(
-                                   config, *precision, *session.device),
-                               config, *session.library, options));
+/// What the command prints, of the model that `load` makes.
+Result<int> time_model(const Arguments& arguments, const Session& session, const Sizes& sizes,
+                       const Config& config,
+                       const std::function<Result<std::unique_ptr<Model>>()>& load) {
+  TESSERA_ASSIGN(const auto model, load());
   TESSERA_ASSIGN(const ops::Ceilings ceilings, ops::measure_ceilings(*session.library));
   if (!arguments.json())
     fmt::print("{}: read {:.1f} GB/s, bf16 {:.3f} TFLOP/s; {} of {} layers\n\n",
@@ -180,6 +165,39 @@ Result<int> run(const Arguments& arguments, const Program& program) {
   return 0;
 }
 
+Result<int> run(const Arguments& arguments, const Program& program) {
+  TESSERA_ASSIGN(const Config whole, chosen_config(arguments.text("config", "flash")));
+  TESSERA_ASSIGN(const Sizes sizes, chosen_sizes(arguments, whole));
+  if (!arguments.flag("random-weights"))
+    return invalid_argument("bench model makes its weights: pass --random-weights");
+  const auto precision = model::deepseek_v4::parse_precision(arguments.text("precision", "native"));
+  if (!precision)
+    return invalid_argument(fmt::format("no precision \"{}\"; there are: native, fp8, bf16, fp32",
+                                        arguments.text("precision")));
+  const Config config = model::deepseek_v4::shortened(whole, sizes.layers);
+  TESSERA_ASSIGN(const auto job, RankJob::join(arguments));
+  Session session;
+  auto opened = open_session(arguments, program);
+  if (opened.ok()) session = std::move(*opened);
+  TESSERA_TRY(job->meet(arguments, nullptr, session, opened.ok() ? nullptr : &opened.error()));
+  const auto load = [&](const ModelOptions& options) {
+    const auto weights = [&](model::deepseek_v4::Rank rank) {
+      return std::make_shared<model::deepseek_v4::RandomWeights>(config, *precision,
+                                                                 *session.device, rank);
+    };
+    return Model::create(weights, config, *session.library, options, job->model_job());
+  };
+  if (!job->leads()) return job->follow(load);
+  const ModelOptions options{
+      .precision = *precision,
+      .context = std::min(config.max_positions,
+                          std::max<int64_t>(4096, sizes.position + sizes.prefill + 128)),
+      .sequences = sizes.batch,
+      .largest_step = std::max({sizes.prefill, sizes.batch, int64_t{1}}),
+      .deterministic = arguments.flag("deterministic")};
+  return job->finish(time_model(arguments, session, sizes, config, [&] { return load(options); }));
+}
+
 }  // namespace
 
 CommandSpec bench_model_command() {
@@ -202,6 +220,8 @@ CommandSpec bench_model_command() {
                   {"--batch", Kind::kNumber, "N", "Sequences of a decode step (default 1)"},
                   {"--at-position", Kind::kNumber, "P", "Positions held before (default 0)"},
                   {"--deterministic", Kind::kFlag, "", "Plan with one class for up to 64 rows"},
+                  kTpOption,
+                  kPatienceOption,
                   kThreadsOption,
                   kPackOption},
       .run = run};

@@ -75,6 +75,14 @@ class Parser {
     app->footer(std::string(command.details));
     Leaf leaf{app, &command, {}};
     for (const PositionalSpec& spec : command.positionals) {
+      if (spec.name.ends_with("..")) {  // all words from here on
+        const std::string name(spec.name.substr(0, spec.name.size() - 2));
+        auto* option = app->add_option(name, lists_.emplace_back(), std::string(spec.help));
+        option->required(spec.required);
+        option->type_name("");
+        leaf.options.emplace_back(name, option);
+        continue;
+      }
       auto* option =
           app->add_option(std::string(spec.name), texts_.emplace_back(), std::string(spec.help));
       option->required(spec.required);

@@ -49,6 +49,8 @@ std::vector<OptionSpec> generation_options(std::vector<OptionSpec> more) {
       {"--stream-weights", Kind::kFlag, "",
        "Run even if weights do not stay in memory and are read again for every token"},
       {"--stats", Kind::kFlag, "", "Print tokens and speed to standard error"},
+      kTpOption,
+      kPatienceOption,
       kThreadsOption,
       kChipOption,
       kPackOption,
@@ -97,11 +99,12 @@ Result<deepseek::ModelOptions> model_options(const Arguments& arguments,
 /// Holds what the model will take against what the host has.
 Result<> check_memory(const Arguments& arguments, const deepseek::Config& config,
                       kernels::KernelLibrary& library, const deepseek::ModelOptions& options) {
-  const int64_t available = MemoryLimit::read().available;
+  const int64_t here = comm::MpiJob::local_ranks(),
+                available = MemoryLimit::read().available / here;
   if (available <= 0) return {};
   const auto weights = deepseek::expand_weights(config, config.draft_layers);
   const deepseek::MemoryPlan fixed =
-      deepseek::plan_weights(weights, config, 1,
+      deepseek::plan_weights(weights, config, options.rank.count,
                              {.rescales_experts = options.precision == deepseek::Precision::fp8,
                               .with_draft = options.mtp});
   const auto plan_at = [&](int64_t context) -> Result<deepseek::MemoryPlan> {
@@ -148,20 +151,29 @@ Result<engine::Request> read_request(const Arguments& arguments) {
   return request;
 }
 
-Result<LoadedModel> load_model(const Arguments& arguments, const Program& program,
-                               bool needs_tokenizer) {
-  const auto start = Clock::now();
-  ProgressBar bar;
+namespace {
+
+/// What every rank has before the model is loaded.
+struct Opened {
   LoadedModel loaded;
+  deepseek::Config config;
+  deepseek::ModelOptions options;
+  std::shared_ptr<const checkpoint::Checkpoint> checkpoint;
+};
+
+using Doing = std::function<void(std::string_view what, size_t step)>;
+
+Result<> open(Opened& opened, const Arguments& arguments, const Program& program, int ranks,
+              bool needs_tokenizer, const Doing& doing) {
+  LoadedModel& loaded = opened.loaded;
   TESSERA_ASSIGN(loaded.folder, model_folder(arguments.text("MODEL")));
-  const auto doing = [&](std::string_view what, size_t step) {
-    bar.update(fmt::format("loading {}: {}", loaded.folder.filename().string(), what), step, 4);
-  };
   doing("checkpoint", 0);
-  TESSERA_ASSIGN(const deepseek::Config config, deepseek::load_config(loaded.folder));
-  TESSERA_ASSIGN(const deepseek::ModelOptions options, model_options(arguments, config));
+  TESSERA_ASSIGN(opened.config, deepseek::load_config(loaded.folder));
+  TESSERA_ASSIGN(opened.options, model_options(arguments, opened.config));
+  TESSERA_TRY(deepseek::check_ranks(opened.config, ranks));
   TESSERA_ASSIGN(auto checkpoint, checkpoint::Checkpoint::open(loaded.folder));
-  loaded.end_tokens.assign(config.eos_tokens.begin(), config.eos_tokens.end());
+  opened.checkpoint = std::make_shared<const checkpoint::Checkpoint>(std::move(checkpoint));
+  loaded.end_tokens.assign(opened.config.eos_tokens.begin(), opened.config.eos_tokens.end());
   doing("tokenizer", 1);
   if (needs_tokenizer || fs::exists(loaded.folder / "tokenizer.json")) {
     TESSERA_ASSIGN(auto tokenizer, load_tokenizer(loaded.folder));
@@ -169,17 +181,62 @@ Result<LoadedModel> load_model(const Arguments& arguments, const Program& progra
   }
   doing("device", 2);
   TESSERA_ASSIGN(loaded.session, open_session(arguments, program));
-  TESSERA_TRY(check_memory(arguments, config, *loaded.session.library, options));
-  doing("weights", 3);
-  TESSERA_ASSIGN(
-      auto model,
-      deepseek::Model::load(std::make_shared<const checkpoint::Checkpoint>(std::move(checkpoint)),
-                            config, *loaded.session.library, options));
-  loaded.model = std::make_unique<engine::DeepSeekModel>(std::move(model));
-  loaded.generator = std::make_unique<engine::Generator>(
-      *loaded.model, loaded.tokenizer.get(), engine::GeneratorOptions{.speculate = options.mtp});
-  loaded.seconds = std::chrono::duration<double>(Clock::now() - start).count();
-  return loaded;
+  deepseek::ModelOptions planned = opened.options;
+  planned.rank.count = ranks;
+  return check_memory(arguments, opened.config, *loaded.session.library, planned);
+}
+
+}  // namespace
+
+Result<int> with_model(const Arguments& arguments, const Program& program, bool needs_tokenizer,
+                       const std::function<Result<int>(LoadedModel&)>& answer) {
+  const auto start = Clock::now();
+  TESSERA_ASSIGN(auto joined, RankJob::join(arguments));
+  RankJob& job = *joined;
+  ProgressBar bar(job.leads());
+  const std::string name = fs::path(arguments.text("MODEL")).filename().string();
+  const Doing doing = [&](std::string_view what, size_t step) {
+    bar.update(fmt::format("loading {}: {}", name, what), step, 4);
+  };
+  Opened opened;
+  const auto own = open(opened, arguments, program, job.ranks(), needs_tokenizer, doing);
+  LoadedModel& loaded = opened.loaded;
+  TESSERA_TRY(job.meet(arguments, opened.checkpoint.get(), loaded.session,
+                       own.ok() ? nullptr : &own.error()));
+  const auto load = [&](const deepseek::ModelOptions& options) {
+    return deepseek::Model::load(opened.checkpoint, opened.config, *loaded.session.library, options,
+                                 job.model_job());
+  };
+  if (!job.leads()) return job.follow(load);
+  const auto run = [&]() -> Result<int> {
+    doing("weights", 3);
+    TESSERA_ASSIGN(auto model, load(opened.options));
+    loaded.model = std::make_unique<engine::DeepSeekModel>(std::move(model));
+    loaded.generator = std::make_unique<engine::Generator>(
+        *loaded.model, loaded.tokenizer.get(),
+        engine::GeneratorOptions{.speculate = opened.options.mtp});
+    loaded.seconds = std::chrono::duration<double>(Clock::now() - start).count();
+    bar.clear();
+    return answer(loaded);
+  };
+  return job.finish(run());
+}
+
+std::string traffic_text(const LoadedModel& loaded, const engine::GenerationStats& stats) {
+  const deepseek::Model& model = loaded.model->model();
+  // The last token of an answer is not computed with.
+  const auto tokens = static_cast<double>(stats.prompt_tokens - stats.reused_tokens +
+                                          std::max<int64_t>(stats.generated_tokens - 1, 0));
+  const auto layers = static_cast<double>(model.config().layers.size());
+  std::string text;
+  for (const deepseek::SectionTraffic& section : model.traffic()) {
+    const bool is_of_layers = section.name != "embedding" && section.name != "logits";
+    text += fmt::format(
+        "{}{} {:.0f} B{}", text.empty() ? "sent by rank 0 per token: " : ", ", section.name,
+        static_cast<double>(section.traffic.bytes) / tokens / (is_of_layers ? layers : 1),
+        is_of_layers ? " a layer" : "");
+  }
+  return text;
 }
 
 std::string stats_text(const engine::GenerationStats& stats) {

@@ -7,8 +7,10 @@
 #include <string>
 #include <vector>
 
+#include "tessera/cli/rank_job.h"
 #include "tessera/cli/session.h"
 #include "tessera/engine/conversation.h"
+#include "tessera/engine/deepseek_model.h"
 #include "tessera/engine/generator.h"
 #include "tessera/text/tokenizer.h"
 
@@ -16,7 +18,7 @@ namespace tessera::cli {
 
 inline constexpr PositionalSpec kModelPositional{"MODEL", "Folder of a checkpoint, or tiny"};
 
-/// Options for load_model() and read_request(), followed by `more`.
+/// Options for with_model() and read_request(), followed by `more`.
 std::vector<OptionSpec> generation_options(std::vector<OptionSpec> more);
 
 /// Sampling, stop texts and length as the options say. Wrong use: values out of range.
@@ -25,17 +27,20 @@ Result<engine::Request> read_request(const Arguments& arguments);
 struct LoadedModel {
   std::filesystem::path folder;
   Session session;  // the device
-  std::unique_ptr<engine::LanguageModel> model;
+  std::unique_ptr<engine::DeepSeekModel> model;
   std::unique_ptr<const text::Tokenizer> tokenizer;  // if the folder has one
   std::unique_ptr<engine::Generator> generator;
   std::vector<text::TokenId> end_tokens;  // of config.json
   double seconds = 0;                     // that loading took
 };
 
-/// Shows progress on a terminal. Errors say what to do; a missing tokenizer is one when
+/// Loads the model and has rank 0 call `answer`; other ranks follow it until it is done. Shows
+/// progress on a terminal. Errors say what to do; a missing tokenizer is one when
 /// `needs_tokenizer`.
-Result<LoadedModel> load_model(const Arguments& arguments, const Program& program,
-                               bool needs_tokenizer);
+Result<int> with_model(const Arguments& arguments, const Program& program, bool needs_tokenizer,
+                       const std::function<Result<int>(LoadedModel&)>& answer);
+/// "sent per token and layer: attention sum 30,720 B, ..", by rank 0; empty for one rank.
+std::string traffic_text(const LoadedModel& loaded, const engine::GenerationStats& stats);
 
 /// "prompt 12 tokens (8 reused) in 0.10 s, 40.0 tok/s; answer 30 tokens, 25.0 tok/s; ..."
 std::string stats_text(const engine::GenerationStats& stats);

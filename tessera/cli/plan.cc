@@ -54,8 +54,8 @@ struct Planner {
     MemoryPlan plan = weights_of(rank_count);
     ModelOptions own = options;
     own.context = context;
-    TESSERA_ASSIGN(const WorkingMemory working,
-                   Model::plan(rank_config(config, rank_count), *library, own));
+    own.rank.count = rank_count;
+    TESSERA_ASSIGN(const WorkingMemory working, Model::plan(config, *library, own));
     const auto add = [&](std::string_view name, int64_t bytes) {
       plan.working.push_back({name, static_cast<uint64_t>(bytes)});
     };
@@ -118,8 +118,8 @@ constexpr std::string_view fit_name(Fit fit) {
   return fit == Fit::resident ? "resident" : fit == Fit::streamed ? "streamed" : "no";
 }
 
-void print_json(const Planner& planner, const MemoryPlan& plan, const Memory& memory,
-                const std::optional<Advice>& advice) {
+json plan_json(const Planner& planner, const MemoryPlan& plan, const Memory& memory,
+               const std::optional<Advice>& advice) {
   json working = json::object();
   for (const MemoryPart& part : plan.working) working[std::string(part.name)] = part.bytes;
   json result = {{"precision", name(planner.options.precision)},
@@ -137,7 +137,7 @@ void print_json(const Planner& planner, const MemoryPlan& plan, const Memory& me
                  {"read_per_token", plan.read_per_token}};
   if (advice && advice->context) result["largest_context"] = *advice->context;
   if (advice && advice->ranks) result["fewest_ranks"] = *advice->ranks;
-  fmt::print("{}\n", result.dump(1));
+  return result;
 }
 
 void print_line(std::string_view kind, std::string_view what, uint64_t bytes) {
@@ -180,6 +180,59 @@ void print_verdict(const Planner& planner, const MemoryPlan& plan, const Memory&
     fmt::print("  fits with --ctx {} and below\n", *advice->context);
   if (advice->ranks) fmt::print("  fits with --tp {}, this much memory for each\n", *advice->ranks);
   if (!advice->ranks && !advice->context) fmt::print("  no context and no number of ranks fits\n");
+}
+
+/// What a rank has with each number of ranks that these devices allow, and which number to take.
+struct Choice {
+  int64_t ranks = 1;
+  MemoryPlan plan;
+  bool fits = false;
+};
+
+Result<std::vector<Choice>> choices(Planner& planner, int64_t devices, uint64_t memory) {
+  std::vector<Choice> all;
+  for (int64_t count = 1; count <= devices; ++count) {
+    if (!check_ranks(planner.config, count).ok()) continue;
+    TESSERA_ASSIGN(MemoryPlan plan, planner.at(planner.options.context, count));
+    const bool fits = fit_into(plan, memory) == Fit::resident;
+    all.push_back({count, std::move(plan), fits});
+  }
+  return all;
+}
+
+/// The fewest ranks that fit: devices that are left over hold copies of the model.
+const Choice* recommended(const std::vector<Choice>& all) {
+  const auto found = std::ranges::find_if(all, &Choice::fits);
+  return found == all.end() ? nullptr : &*found;
+}
+
+void print_choices(const std::vector<Choice>& all, int64_t devices, uint64_t memory) {
+  const auto size = [](uint64_t bytes) { return size_text(static_cast<double>(bytes)); };
+  fmt::print("\n{} devices of {}, bytes of one rank:\n{:>5} {:>12} {:>12} {:>12}\n", devices,
+             size(memory), "ranks", "weights", "working", "all");
+  for (const Choice& choice : all) {
+    const uint64_t weights = choice.plan.mapped + choice.plan.copied;
+    fmt::print("{:>5} {:>12} {:>12} {:>12}  {}\n", choice.ranks, size(weights),
+               size(choice.plan.all() - weights), size(choice.plan.all()),
+               choice.fits ? "fits" : "");
+  }
+  if (const Choice* const best = recommended(all)) {
+    const int64_t copies = devices / best->ranks;
+    fmt::print("best: --tp {}{}\n", best->ranks,
+               copies > 1 ? fmt::format(", {} copies of the model", copies) : "");
+  } else {
+    fmt::print("best: none fits\n");
+  }
+}
+
+json choices_json(const std::vector<Choice>& all) {
+  json list = json::array();
+  for (const Choice& choice : all)
+    list.push_back({{"ranks", choice.ranks},
+                    {"weights", choice.plan.mapped + choice.plan.copied},
+                    {"all", choice.plan.all()},
+                    {"fits", choice.fits}});
+  return list;
 }
 
 Result<ModelOptions> model_options(const Arguments& arguments) {
@@ -231,14 +284,25 @@ Result<int> run(const Arguments& arguments, const Program& program) {
   if (!fits) {
     TESSERA_ASSIGN(advice, advise(planner, memory.bytes));
   }
+  std::vector<Choice> shared;
+  TESSERA_ASSIGN(const int64_t devices, positive_option(arguments, "devices", 1));
+  if (arguments.has("devices")) {
+    TESSERA_ASSIGN(shared, choices(planner, devices, memory.bytes));
+  }
   if (arguments.json()) {
-    print_json(planner, plan, memory, advice);
+    json result = plan_json(planner, plan, memory, advice);
+    if (!shared.empty()) {
+      result["choices"] = choices_json(shared);
+      if (const Choice* const best = recommended(shared)) result["best"] = best->ranks;
+    }
+    fmt::print("{}\n", result.dump(1));
   } else {
     print_plan(planner, folder, plan);
     print_verdict(planner, plan, memory, advice);
+    if (!shared.empty()) print_choices(shared, devices, memory.bytes);
     fmt::print("{}", note);
   }
-  return fits ? 0 : 1;
+  return fits || recommended(shared) ? 0 : 1;
 }
 
 }  // namespace
@@ -251,11 +315,15 @@ CommandSpec plan_command() {
       .details =
           "Loads nothing; without weights in DIR, config.json is enough. With --tp N everything "
           "is for one of N ranks. Exit code 1: it does not fit.\n"
+          "--devices 16 --memory 32GB compares the numbers of ranks. Experts are whole on one "
+          "rank.\n"
           "Example: tessera plan DIR --ctx 131072 --memory 192GiB",
       .positionals = {{"DIR", "Folder of a checkpoint"}},
       .options = {{"--ctx", Kind::kNumber, "N", "Positions of a sequence (default 4096)"},
                   {"--batch", Kind::kNumber, "N", "Sequences at once (default 1)"},
                   {"--tp", Kind::kNumber, "N", "Tensor-parallel ranks (default 1)"},
+                  {"--devices", Kind::kNumber, "N",
+                   "Show what a rank has when up to N of them share the model, and which is best"},
                   {"--precision", Kind::kText, "P", "native, fp8, bf16 or fp32 (default native)"},
                   {"--mtp", Kind::kFlag, "", "With the block that drafts tokens"},
                   {"--memory", Kind::kText, "SIZE",

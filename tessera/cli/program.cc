@@ -9,6 +9,8 @@
 #include "tessera/base/log.h"
 #include "tessera/cli/command_line.h"
 #include "tessera/cli/commands.h"
+#include "tessera/cli/launch.h"
+#include "tessera/cli/rank_job.h"
 #include "tessera/cli/version.h"  // generated
 
 namespace tessera::cli {
@@ -34,7 +36,7 @@ int run_program(const Program& program, int argc, const char* const* argv) {
       chips_command(),         ops_list_command(),     ops_show_command(), ops_test_command(),
       ops_bench_command(),     bench_model_command(),  pack_command(),     tokenize_command(),
       prompt_render_command(), prompt_parse_command(), verify_command(),   doctor_command(),
-      tour_command(),
+      tour_command(),          launch_command(),
   };
   try {
     const ParsedCommand parsed = parse_command_line(program.name, kVersion, commands, argc, argv);
@@ -45,7 +47,8 @@ int run_program(const Program& program, int argc, const char* const* argv) {
     const Result<int> result = parsed.command->run(parsed.arguments, program);
     std::fflush(stdout);
     if (result.ok()) return *result;
-    fmt::print(stderr, "{}: {}\n", program.name, message(result.error()));
+    if (!RankJob::is_silent())
+      fmt::print(stderr, "{}: {}\n", program.name, message(result.error()));
     return result.error().code == ErrorCode::invalid_argument ? 2 : 1;
   } catch (const std::exception& error) {  // of a library: we throw none
     fmt::print(stderr, "{}: {}\n", program.name, error.what());

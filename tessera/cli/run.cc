@@ -70,12 +70,17 @@ class Runner {
       out_.update(answer_json(answer_));
       fmt::print("{}\n", out_.dump());
     }
-    if (arguments_.flag("stats"))
-      fmt::print(stderr, "loaded in {:.3f} s; {}\n", loaded_.seconds, stats_text(answer_.stats));
+    if (arguments_.flag("stats")) print_stats();
     return answer_.finish == engine::FinishReason::cancelled ? 130 : 0;
   }
 
  private:
+  void print_stats() const {
+    fmt::print(stderr, "loaded in {:.3f} s; {}\n", loaded_.seconds, stats_text(answer_.stats));
+    if (const std::string traffic = traffic_text(loaded_, answer_.stats); !traffic.empty())
+      fmt::print(stderr, "{}\n", traffic);
+  }
+
   Result<> ask(const std::string& text) {
     engine::Conversation conversation(*loaded_.generator, *loaded_.tokenizer);
     TESSERA_ASSIGN(conversation.chat, chat_options(arguments_, loaded_.folder));
@@ -153,8 +158,9 @@ class Runner {
 Result<int> run(const Arguments& arguments, const Program& program) {
   TESSERA_ASSIGN(const Input input, read_input(arguments));
   TESSERA_ASSIGN(engine::Request request, read_request(arguments));
-  TESSERA_ASSIGN(LoadedModel loaded, load_model(arguments, program, !input.ids));
-  return Runner(arguments, loaded, std::move(request)).run(input);
+  return with_model(arguments, program, !input.ids, [&](LoadedModel& loaded) {
+    return Runner(arguments, loaded, std::move(request)).run(input);
+  });
 }
 
 }  // namespace

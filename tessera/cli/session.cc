@@ -6,6 +6,7 @@
 
 #include <algorithm>
 
+#include "tessera/cli/rank_job.h"
 #include "tessera/ops/frame/case_data.h"
 
 namespace tessera::cli {
@@ -30,7 +31,7 @@ Result<std::vector<std::shared_ptr<const kernels::Pack>>> open_packs(const Argum
 
 Result<Session> open_session(const Arguments& arguments, const Program& program,
                              runtime::ChipOptions options) {
-  if (options.threads == 0) options.threads = arguments.integer("threads", 0);
+  if (options.threads == 0) options.threads = arguments.integer("threads", threads_of_rank());
   Session session;
   TESSERA_ASSIGN(session.device, as_usage(runtime::open_device(arguments.text("chip", kDefaultChip),
                                                                std::move(options))));

@@ -86,13 +86,9 @@ Result<void> time_operators(const Program& program) {
 }
 
 /// Three prompts to the model that comes with the program.
-Result<void> talk(const Program& program) {
+Result<int> talk_with(LoadedModel& loaded) {
   static constexpr const char* kPrompts[] = {"What is a tile language?", "Count to ten.",
                                              "Say hello."};
-  Arguments arguments;
-  arguments.add("MODEL", {"tiny"});
-  arguments.add("context", {"512"});
-  TESSERA_ASSIGN(LoadedModel loaded, load_model(arguments, program, true));
   fmt::print(
       "\nThe model tiny, in the format of DeepSeek-V4 (its weights are random: read the "
       "speed, not the words):\n");
@@ -106,7 +102,14 @@ Result<void> talk(const Program& program) {
                stats_text(reply.answer.stats));
     std::fflush(stdout);
   }
-  return {};
+  return 0;
+}
+
+Result<int> talk(const Program& program) {
+  Arguments arguments;
+  arguments.add("MODEL", {"tiny"});
+  arguments.add("context", {"512"});
+  return with_model(arguments, program, true, talk_with);
 }
 
 Result<int> run(const Arguments&, const Program& program) {

@@ -33,23 +33,35 @@ constexpr int64_t kLargestStep = 512;
 
 class Verifier {
  public:
-  Verifier(const Arguments& arguments, const Program& program)
-      : arguments_(arguments), program_(program), chip_(arguments.text("chip", kDefaultChip)) {}
+  Verifier(const Arguments& arguments, const Program& program, RankJob& job)
+      : arguments_(arguments),
+        program_(program),
+        job_(job),
+        chip_(arguments.text("chip", kDefaultChip)),
+        bar_(job.leads()) {}
 
   /// Opens and checks what the command line names.
   Result<> open();
+  /// Of rank 0 and of the others, after open().
   Result<std::vector<Verification>> run();
+  Result<int> follow();
+  /// Of every rank: whether all could open what they need; `opened` is of this one.
+  Result<> meet(const Result<>& opened) {
+    return job_.meet(arguments_, checkpoint_.get(), session_,
+                     opened.ok() ? nullptr : &opened.error());
+  }
   const std::string& chip() const { return chip_; }
 
  private:
   Result<std::vector<Precision>> precisions() const;
   Result<std::vector<Prompt>> expected(Precision precision) const;
   Result<std::unique_ptr<Model>> load(Session& session, Precision precision,
-                                      std::span<const Prompt> prompts);
+                                      std::span<const Prompt> prompts, const Job& job);
   Result<> fill(std::vector<Prompt>& prompts);
 
   const Arguments& arguments_;
   const Program& program_;
+  RankJob& job_;
   const std::string chip_;
   std::vector<Precision> precisions_;
   std::vector<std::vector<Prompt>> prompts_;  // of each precision
@@ -63,7 +75,7 @@ class Verifier {
 Result<std::vector<Precision>> Verifier::precisions() const {
   if (!arguments_.has("precision")) {
     std::vector<Precision> found;
-    if (golden_ ? has_numbers(*golden_, Numbers::fp32) : chip_ != kDefaultChip)
+    if (golden_ ? has_numbers(*golden_, Numbers::fp32) : chip_ != kDefaultChip || job_.ranks() > 1)
       found.push_back(Precision::fp32);
     if (!golden_ || has_numbers(*golden_, Numbers::native)) found.push_back(Precision::native);
     if (!found.empty()) return found;
@@ -76,7 +88,7 @@ Result<std::vector<Precision>> Verifier::precisions() const {
   if (!precision)
     return invalid_argument(
         fmt::format("no precision \"{}\"; there are: {}", text, fmt::join(kPrecisionNames, ", ")));
-  if (!golden_ && *precision == Precision::fp32 && chip_ == kDefaultChip)
+  if (!golden_ && *precision == Precision::fp32 && chip_ == kDefaultChip && job_.ranks() == 1)
     return invalid_argument(
         "fp32 on the CPU is what others are compared with; give --golden, or another --precision "
         "or --chip");
@@ -88,6 +100,7 @@ Result<> Verifier::open() {
     return invalid_argument("--layers needs --golden, whose prompts it is about");
   TESSERA_ASSIGN(const auto folder, model_folder(arguments_.text("MODEL")));
   TESSERA_ASSIGN(config_, load_config(folder));
+  TESSERA_TRY(check_ranks(config_, job_.ranks()));
   TESSERA_ASSIGN(auto checkpoint, Checkpoint::open(folder));
   checkpoint_ = std::make_shared<const Checkpoint>(std::move(checkpoint));
   if (arguments_.has("golden")) {
@@ -127,7 +140,7 @@ Result<std::vector<Prompt>> Verifier::expected(Precision precision) const {
 }
 
 Result<std::unique_ptr<Model>> Verifier::load(Session& session, Precision precision,
-                                              std::span<const Prompt> prompts) {
+                                              std::span<const Prompt> prompts, const Job& job) {
   ModelOptions options{.precision = precision, .context = 0, .largest_step = 0};
   for (const Prompt& prompt : prompts) {
     options.context = std::max({options.context, prompt.positions(), prompt.length() + kMadeSteps});
@@ -135,10 +148,10 @@ Result<std::unique_ptr<Model>> Verifier::load(Session& session, Precision precis
     options.mtp |= !prompt.draft.empty();
   }
   options.context = std::min(options.context, config_.max_positions);
-  return Model::load(checkpoint_, config_, *session.library, options);
+  return Model::load(checkpoint_, config_, *session.library, options, job);
 }
 
-/// The prompts' numbers from fp32 on the CPU.
+/// The prompts' numbers from fp32 on the CPU, by one rank alone.
 Result<> Verifier::fill(std::vector<Prompt>& prompts) {
   Session reference;
   if (chip_ != kDefaultChip) {
@@ -147,7 +160,7 @@ Result<> Verifier::fill(std::vector<Prompt>& prompts) {
     TESSERA_ASSIGN(reference, open_session(arguments, program_));
   }
   Session& session = reference.device ? reference : session_;
-  TESSERA_ASSIGN(const auto model, load(session, Precision::fp32, prompts));
+  TESSERA_ASSIGN(const auto model, load(session, Precision::fp32, prompts, {}));
   ModelSubject subject(*model);
   for (size_t i = 0; i < prompts.size(); ++i) {
     bar_.update("fp32 on the CPU: " + prompts[i].name, i, prompts.size());
@@ -164,7 +177,7 @@ Result<std::vector<Verification>> Verifier::run() {
   std::vector<Verification> all;
   for (size_t i = 0; i < precisions_.size(); ++i) {
     const Precision precision = precisions_[i];
-    TESSERA_ASSIGN(const auto model, load(session_, precision, prompts_[i]));
+    TESSERA_ASSIGN(const auto model, load(session_, precision, prompts_[i], job_.model_job()));
     ModelSubject subject(*model);
     const auto progress = [&](std::string_view what, size_t done, size_t total) {
       bar_.update(fmt::format("{}: {}", name(precision), what), done, total);
@@ -177,10 +190,14 @@ Result<std::vector<Verification>> Verifier::run() {
   return all;
 }
 
-Result<int> run(const Arguments& arguments, const Program& program) {
-  const auto start = std::chrono::steady_clock::now();
-  Verifier verifier(arguments, program);
-  TESSERA_TRY(verifier.open());
+Result<int> Verifier::follow() {
+  return job_.follow([&](const ModelOptions& options) {
+    return Model::load(checkpoint_, config_, *session_.library, options, job_.model_job());
+  });
+}
+
+Result<int> report(const Arguments& arguments, Verifier& verifier,
+                   std::chrono::steady_clock::time_point start) {
   TESSERA_ASSIGN(const auto all, verifier.run());
   const std::chrono::duration<double> elapsed = std::chrono::steady_clock::now() - start;
   const bool passed = std::ranges::all_of(all, &Verification::passed);
@@ -199,6 +216,15 @@ Result<int> run(const Arguments& arguments, const Program& program) {
   fmt::print("{} on {}: {} in {:.1f} s\n", arguments.text("MODEL"), verifier.chip(),
              passed ? "passed" : "FAILED", elapsed.count());
   return passed ? 0 : 1;
+}
+
+Result<int> run(const Arguments& arguments, const Program& program) {
+  const auto start = std::chrono::steady_clock::now();
+  TESSERA_ASSIGN(const auto job, RankJob::join(arguments));
+  Verifier verifier(arguments, program, *job);
+  TESSERA_TRY(verifier.meet(verifier.open()));
+  if (!job->leads()) return verifier.follow();
+  return job->finish(report(arguments, verifier, start));
 }
 
 }  // namespace
@@ -223,6 +249,8 @@ CommandSpec verify_command() {
                   {"--layers", Kind::kText, "FILE", "Residual streams of these prompts"},
                   {"--precision", Kind::kText, "P",
                    "native, fp8, bf16 or fp32 (default: fp32 and native, as the file has them)"},
+                  kTpOption,
+                  kPatienceOption,
                   kChipOption,
                   kThreadsOption,
                   kPackOption},

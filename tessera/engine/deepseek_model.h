@@ -15,6 +15,8 @@ class DeepSeekModel : public LanguageModel {
   explicit DeepSeekModel(std::unique_ptr<model::deepseek_v4::Model> model)
       : model_(std::move(model)) {}
 
+  const model::deepseek_v4::Model& model() const { return *model_; }
+
   int64_t vocabulary() const override { return model_->config().vocab_size; }
   int64_t context() const override { return model_->context(); }
   int32_t sequences() const override { return static_cast<int32_t>(model_->options().sequences); }

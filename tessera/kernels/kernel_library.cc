@@ -12,6 +12,7 @@
 
 #include "tessera/base/cpu_topology.h"
 #include "tessera/base/log.h"
+#include "tessera/kernels/compile_lock.h"
 
 namespace tessera::kernels {
 namespace {
@@ -58,7 +59,10 @@ Loaded KernelLibrary::State::from_cache(const Hash128& key) {
   const Image image = options.cache->find(key);
   if (!image) return std::shared_ptr<runtime::Executable>();
   auto loaded = device.load(*image);
-  if (loaded.ok()) return loaded;
+  if (loaded.ok()) {
+    ++stats.from_cache;
+    return loaded;
+  }
   TESSERA_LOG(warn, "kernel cache: {} cannot be loaded ({}); compiling anew",
               options.cache->path_of(key).string(), loaded.error().message);
   return std::shared_ptr<runtime::Executable>();
@@ -93,12 +97,13 @@ Loaded KernelLibrary::State::fetch(const lang::Trace& trace, const Hash128& hash
                                             options.packs[0]->path().string()),
         arch()));
   const Hash128 key = DiskCache::key(trace, arch(), options.provider->version());
-  if (options.cache) {
-    TESSERA_ASSIGN(auto executable, from_cache(key));
-    if (executable) {
-      ++stats.from_cache;
-      return executable;
-    }
+  if (!options.cache) return compile(trace, key);
+  TESSERA_ASSIGN(auto executable, from_cache(key));
+  if (executable) return executable;
+  const CompileLock lock(options.cache->folder(), key);
+  if (lock.had_to_wait()) {
+    TESSERA_ASSIGN(executable, from_cache(key));
+    if (executable) return executable;
   }
   return compile(trace, key);
 }

@@ -163,5 +163,24 @@ TEST_F(KernelLibraryTest, ADamagedPackIsAnErrorEvenWithACompiler) {
   EXPECT_NE(kernel.error().message.find(pack_file_.string()), std::string::npos);
 }
 
+// As processes do: each has a library of its own, and they share a folder.
+TEST_F(KernelLibraryTest, OfSeveralThatShareACacheOneCompiles) {
+  const auto folder = std::filesystem::path(folder_ / "shared");
+  std::vector<lang::Trace> traces;
+  for (int i = 1; i <= 20; ++i) traces.push_back(scale_trace(static_cast<float>(i)));
+  std::vector<std::thread> threads;
+  std::atomic<int64_t> compiled{0}, cached{0};
+  for (int i = 0; i < 4; ++i)
+    threads.emplace_back([&] {
+      KernelLibrary one = library({.cache = std::make_shared<DiskCache>(folder)});
+      for (const lang::Trace& trace : traces) EXPECT_TRUE(one.get(trace).ok());
+      compiled += one.stats().compiled;
+      cached += one.stats().from_cache;
+    });
+  for (std::thread& thread : threads) thread.join();
+  EXPECT_EQ(compiled, 20);
+  EXPECT_EQ(cached, 60);
+}
+
 }  // namespace
 }  // namespace tessera::kernels

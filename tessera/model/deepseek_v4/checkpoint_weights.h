@@ -1,12 +1,14 @@
 // SPDX-License-Identifier: Apache-2.0
 // The weights of a mapped checkpoint, in place where the device reads host memory, else one copy of
-// each of its files.
+// each of its files. A rank takes its parts: rows in place, columns packed into memory of their
+// own; where nothing can be in place every part is copied, and no more than that.
 #pragma once
 
 #include <memory>
 #include <vector>
 
 #include "tessera/checkpoint/checkpoint.h"
+#include "tessera/model/deepseek_v4/sharding.h"
 #include "tessera/model/deepseek_v4/weight_source.h"
 
 namespace tessera::model::deepseek_v4 {
@@ -14,20 +16,25 @@ namespace tessera::model::deepseek_v4 {
 class CheckpointWeights final : public WeightSource {
  public:
   CheckpointWeights(std::shared_ptr<const checkpoint::Checkpoint> checkpoint,
-                    runtime::Device& device);
+                    runtime::Device& device, Shards shards = {});
 
   /// `not_found` where the checkpoint has no tensor of that name.
   Result<DeviceTensor> tensor(std::string_view name) override;
   Result<DeviceTensor> table(std::span<const int64_t> numbers) override;
+  Held held() const override { return held_; }
 
  private:
-  /// Bytes of a file on the device; brought there when the first tensor is asked for.
+  /// Bytes of a file on the device; brought there when the first tensor is asked for. nullptr: the
+  /// device reads no host memory and this is a rank that wants parts only.
   Result<const runtime::Buffer*> file(int shard);
+  Result<DeviceTensor> packed(const checkpoint::Tensor& source, const Slice& slice);
 
   std::shared_ptr<const checkpoint::Checkpoint> checkpoint_;
   runtime::Device& device_;
   std::vector<std::unique_ptr<runtime::Buffer>> files_;  // by shard
-  std::vector<std::unique_ptr<runtime::Buffer>> tables_;
+  std::vector<std::unique_ptr<runtime::Buffer>> tables_, parts_;
+  const Shards shards_;
+  Held held_;
 };
 
 }  // namespace tessera::model::deepseek_v4

@@ -72,7 +72,7 @@ void compress_index_keys(Pass& p, const CompressorWeights& w, const LayerCache& 
 Value select_entries(Pass& p, const IndexerWeights& w, const LayerCache& cache, Value x,
                      const Activation& latent) {
   const RatioStep& step = p.step.of_ratio(cache.ratio);
-  const int64_t heads = p.config.index_heads, width = p.config.index_head_dim;
+  const int64_t heads = w.weights_proj.desc.shape[0], width = p.config.index_head_dim;
   const Value q = p.b.reshaped(linear(p, latent, w.wq_b), {p.step.rows, heads, width});
   p.b.call("index_query", {{"q", q}, {"cos", step.row_rope.cos}, {"sin", step.row_rope.sin}},
            {{"simulate", p.numerics.official ? 1.0 : 0.0}});
@@ -88,10 +88,14 @@ Value select_entries(Pass& p, const IndexerWeights& w, const LayerCache& cache, 
             {"positions", p.step.positions},
             {"sequence", p.step.sequence},
             {"scores", scores}},
-           {{"ratio", ratio}, {"weight_scale", 1 / std::sqrt(static_cast<double>(width * heads))}});
+           {{"ratio", ratio},
+            {"weight_scale", 1 / std::sqrt(static_cast<double>(width * p.config.index_heads))}});
+  // Ranks that share the heads have parts of the scores.
+  if (heads < p.config.index_heads) p.b.all_reduce(scores, comm::Reduction::sum, p.ranks.world);
   const Value selected = p.b.temporary(DType::i32, {p.step.rows, p.config.index_top_k});
   p.b.call("top_k", {{"scores", scores}, {"positions", p.step.positions}, {"indices", selected}},
            {{"ratio", ratio}});
+  if (p.ranks.differ) p.b.broadcast(selected, 0, p.ranks.world);
   return selected;
 }
 

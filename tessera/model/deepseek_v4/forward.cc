@@ -27,8 +27,7 @@ Value layer(Pass& p, const LayerWeights& w, const LayerCache& cache, Value h, Va
 /// hc_mult equal copies of the tokens' embeddings [T, 4, D].
 Value embed(Pass& p, const DeviceTensor& table) {
   p.b.section("embedding");
-  const Value x = p.value({p.step.rows, p.config.hidden_size});
-  p.b.call("embedding", {{"ids", p.step.tokens}, {"table", p.weight(table)}, {"y", x}});
+  const Value x = embedding(p, table);
   const Value h = p.value({p.step.rows, Config::kStreams, p.config.hidden_size});
   p.b.call("hc_expand", {{"x", x}, {"y", h}});
   return h;
@@ -40,10 +39,11 @@ void head(Pass& p, const HeadWeights& w, Value h, uint64_t logits) {
   const Value y = p.value(p.b.shape(x));
   p.b.call("rms_norm", {{"x", x}, {"w", p.weight(w.norm)}, {"y", y}}, {{"eps", p.config.norm_eps}});
   const int64_t rows = p.b.shape(p.step.logit_rows)[0];
-  p.b.call("logits", {{"x", y},
-                      {"rows", p.step.logit_rows},
-                      {"w", p.weight(w.projection)},
-                      {"logits", p.b.bound({DType::f32, {rows, p.config.vocab_size}}, logits)}});
+  p.b.call("logits",
+           {{"x", y},
+            {"rows", p.step.logit_rows},
+            {"w", p.weight(w.projection)},
+            {"logits", p.b.bound({DType::f32, {rows, w.projection.desc.shape[0]}}, logits)}});
 }
 
 /// h[t, c] = e_proj(enorm(embedding of the next token)) + h_proj(hnorm(stream copy c)).
@@ -51,9 +51,7 @@ Value draft_input(Pass& p, const Weights& weights, Value stream) {
   const DraftWeights& w = *weights.draft;
   const int64_t rows = p.step.rows, copies = Config::kStreams, width = p.config.hidden_size;
   p.b.section("draft input");
-  const Value embedded = p.value({rows, width});
-  p.b.call("embedding",
-           {{"ids", p.step.tokens}, {"table", p.weight(weights.embedding)}, {"y", embedded}});
+  const Value embedded = embedding(p, weights.embedding);
   const Value e = linear(p, normalised(p, embedded, w.e_norm, Keep::kForLinears), w.e_proj);
   const Value taken = p.value({rows, copies * width});
   p.b.call("token_gather", {{"x", p.b.reshaped(stream, {p.b.shape(stream)[0], copies * width})},
@@ -114,7 +112,7 @@ RatioStep begin_ratio(Pass& p, const RatioTables& t, const StepPlan& plan, uint6
 /// What the layers of a step share: its tables, angles and the indices nobody selects.
 Pass begin(ProgramBuilder& b, const Config& config, const StepPlan& plan, const StepMemory& memory,
            const std::vector<int64_t>& ratios) {
-  Pass p{b, config, plan.numerics, *plan.caches, memory.caches, {}};
+  Pass p{b, config, plan.numerics, *plan.caches, memory.caches, plan.ranks, {}};
   const StepTables tables = plan_step_tables(plan.shape, ratios);
   b.section("step tables");
   p.step.rows = plan.shape.rows;

@@ -12,7 +12,7 @@ struct StepMemory {
   uint64_t caches = 0;   // CacheLayout::bytes
   uint64_t hidden = 0;   // the residual stream [rows, hc_mult, D]
   uint64_t drafted = 0;  // that of the draft block
-  uint64_t logits = 0;   // f32 [logits, vocabulary]
+  uint64_t logits = 0;   // f32 [logits, the rank's part of the vocabulary]
 };
 
 struct StepPlan {
@@ -21,6 +21,7 @@ struct StepPlan {
   const CacheLayout* caches = nullptr;
   std::vector<int64_t> ratios;  // of the trunk's layers
   Numerics numerics;
+  Ranks ranks = {};
 };
 
 /// Tokens -> residual stream and logits.

@@ -59,10 +59,15 @@ std::vector<std::byte> routing_table(const Shape& shape, int64_t experts) {
 
 }  // namespace
 
-WeightShapes::WeightShapes(const Config& config, Precision precision) {
+WeightShapes::WeightShapes(const Config& config, Precision precision, Rank rank) {
   const bool rescales = config.expert_dtype == DType::f4e2m1;
-  for (const WeightSpec& spec : expand_weights(config, config.draft_layers))
+  for (WeightSpec& spec : expand_weights(config, config.draft_layers)) {
+    const Slice slice = slice_of(spec, config, rank);
+    if (slice.rows() == 0 && spec.expert >= 0) continue;
+    spec.shape[0] = slice.rows();
+    if (spec.shape.rank() == 2) spec.shape[1] = slice.columns();
     descriptions_.emplace(spec.name, description(spec, rescales ? precision : Precision::native));
+  }
 }
 
 Result<DeviceTensor> WeightShapes::tensor(std::string_view name) {
@@ -76,8 +81,9 @@ Result<DeviceTensor> WeightShapes::table(std::span<const int64_t> numbers) {
   return DeviceTensor{{DType::i64, {std::ssize(numbers)}}, 0, true};
 }
 
-RandomWeights::RandomWeights(const Config& config, Precision precision, runtime::Device& device)
-    : WeightShapes(config, precision), config_(config), device_(device) {}
+RandomWeights::RandomWeights(const Config& config, Precision precision, runtime::Device& device,
+                             Rank rank)
+    : WeightShapes(config, precision, rank), config_(config), device_(device) {}
 
 Result<uint64_t> RandomWeights::filled(std::span<const std::byte> pattern, size_t bytes) {
   if (!stream_) {

@@ -9,14 +9,15 @@
 
 #include "tessera/model/deepseek_v4/config.h"
 #include "tessera/model/deepseek_v4/precision.h"
+#include "tessera/model/deepseek_v4/sharding.h"
 #include "tessera/model/deepseek_v4/weight_source.h"
 
 namespace tessera::model::deepseek_v4 {
 
-/// Descriptions of all tensors of a configuration, at no address.
+/// Descriptions of a rank's tensors of a configuration, at no address.
 class WeightShapes : public WeightSource {
  public:
-  WeightShapes(const Config& config, Precision precision);
+  WeightShapes(const Config& config, Precision precision, Rank rank = {});
 
   Result<DeviceTensor> tensor(std::string_view name) override;
   Result<DeviceTensor> table(std::span<const int64_t> numbers) override;
@@ -29,7 +30,7 @@ class WeightShapes : public WeightSource {
 /// near 1. The same for every run.
 class RandomWeights final : public WeightShapes {
  public:
-  RandomWeights(const Config& config, Precision precision, runtime::Device& device);
+  RandomWeights(const Config& config, Precision precision, runtime::Device& device, Rank rank = {});
 
   Result<DeviceTensor> tensor(std::string_view name) override;
   Result<DeviceTensor> table(std::span<const int64_t> numbers) override;

@@ -16,6 +16,14 @@ uint64_t rescaled_bytes(const WeightSpec& weight) {
                                blocks(weight.shape[1] * Config::kFp4Block));
 }
 
+}  // namespace
+
+uint64_t MemoryPlan::anonymous() const {
+  uint64_t bytes = copied;
+  for (const MemoryPart& part : working) bytes += part.bytes;
+  return bytes;
+}
+
 MemoryPlan plan_rank(std::span<const WeightSpec> weights, const Config& config, Rank rank,
                      const WeightUse& use) {
   MemoryPlan plan;
@@ -30,7 +38,7 @@ MemoryPlan plan_rank(std::span<const WeightSpec> weights, const Config& config, 
       plan.copied += rescaled_bytes(weight);
       continue;
     }
-    plan.mapped += bytes;
+    (is_rows(slice, weight) ? plan.mapped : plan.copied) += bytes;
     if (is_expert)
       experts += bytes;
     else if (weight.kind != WeightKind::embedding)
@@ -40,14 +48,6 @@ MemoryPlan plan_rank(std::span<const WeightSpec> weights, const Config& config, 
   plan.read_per_token += experts / static_cast<uint64_t>(config.experts) *
                          static_cast<uint64_t>(config.experts_per_token);
   return plan;
-}
-
-}  // namespace
-
-uint64_t MemoryPlan::anonymous() const {
-  uint64_t bytes = copied;
-  for (const MemoryPart& part : working) bytes += part.bytes;
-  return bytes;
 }
 
 MemoryPlan plan_weights(std::span<const WeightSpec> weights, const Config& config, int64_t ranks,
@@ -63,16 +63,6 @@ MemoryPlan plan_weights(std::span<const WeightSpec> weights, const Config& confi
 Fit fit_into(const MemoryPlan& plan, uint64_t memory) {
   if (plan.all() <= memory) return Fit::resident;
   return plan.anonymous() <= memory ? Fit::streamed : Fit::no;
-}
-
-Config rank_config(const Config& config, int64_t ranks) {
-  const auto part = [&](int64_t count) { return (count + ranks - 1) / ranks; };
-  Config own = config;
-  own.heads = config.heads / ranks;
-  own.o_groups = std::max<int64_t>(1, config.o_groups / ranks);
-  own.vocab_size = part(config.vocab_size);
-  if (config.index_heads % ranks == 0) own.index_heads = config.index_heads / ranks;
-  return own;
 }
 
 Result<std::optional<int64_t>> largest_context(

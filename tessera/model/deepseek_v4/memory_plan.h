@@ -29,7 +29,7 @@ struct MemoryPart {
 /// Bytes of one rank.
 struct MemoryPlan {
   uint64_t mapped = 0;  // weights read where the checkpoint has them; pages that can be dropped
-  uint64_t copied = 0;  // weights made anew
+  uint64_t copied = 0;  // weights made anew, and columns of matrices that ranks share
   /// Of `mapped`, what one token reads at least: everything but the experts it is not routed to,
   /// and of the embedding one row.
   uint64_t read_per_token = 0;
@@ -39,7 +39,10 @@ struct MemoryPlan {
   uint64_t all() const { return mapped + anonymous(); }
 };
 
-/// Of the rank that needs most. `weights` is an expansion of the weight table.
+/// Weights of one rank. `weights` is an expansion of the weight table.
+MemoryPlan plan_rank(std::span<const WeightSpec> weights, const Config& config, Rank rank,
+                     const WeightUse& use);
+/// Of the rank that needs most.
 MemoryPlan plan_weights(std::span<const WeightSpec> weights, const Config& config, int64_t ranks,
                         const WeightUse& use);
 
@@ -49,9 +52,6 @@ enum class Fit : uint8_t {
   no,
 };
 Fit fit_into(const MemoryPlan& plan, uint64_t memory);
-
-/// The shapes of what one of `ranks` computes: its heads, o-groups and part of the vocabulary.
-Config rank_config(const Config& config, int64_t ranks);
 
 /// The largest multiple of 128 up to `most` whose plan is resident in `memory`; nullopt when none
 /// is. `plan` grows with the context.

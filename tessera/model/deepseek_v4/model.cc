@@ -6,6 +6,7 @@
 #include <algorithm>
 #include <bit>
 
+#include "tessera/comm/agreement.h"
 #include "tessera/model/deepseek_v4/checkpoint_weights.h"
 #include "tessera/model/deepseek_v4/kv_cache.h"
 #include "tessera/model/deepseek_v4/made_weights.h"
@@ -96,44 +97,75 @@ Model::Model(const Config& config, kernels::KernelLibrary& library, const ModelO
       operators_(library, {.deterministic = options.deterministic}),
       caches_(caches_of(config, options, numerics_)),
       ratios_(trunk_ratios(config)),
+      vocabulary_(vocabulary_share(config, options.rank)),
       lengths_(static_cast<size_t>(options.sequences)) {}
 
-Model::~Model() = default;
+Model::~Model() {
+  // A rank that cannot be told has gone, and so will this one.
+  if (leads_) static_cast<void>(send_order(*groups_->ranks().world, {.kind = OrderKind::unload}));
+}
 
 Result<std::unique_ptr<Model>> Model::load(std::shared_ptr<const checkpoint::Checkpoint> checkpoint,
                                            const Config& config, kernels::KernelLibrary& library,
-                                           const ModelOptions& options) {
-  TESSERA_TRY(check_options(config, options));
-  std::shared_ptr<WeightSource> source =
-      std::make_shared<CheckpointWeights>(checkpoint, library.device());
-  if (options.precision == Precision::fp8 && config.expert_dtype == DType::f4e2m1)
-    source = std::make_shared<RescaledExperts>(std::move(checkpoint), std::move(source),
-                                               library.device());
-  return create(std::move(source), config, library, options);
+                                           const ModelOptions& options, const Job& job) {
+  const auto source = [&](Rank rank) -> std::shared_ptr<WeightSource> {
+    const Shards shards(config, rank);
+    auto stored = std::make_shared<CheckpointWeights>(checkpoint, library.device(), shards);
+    if (options.precision != Precision::fp8 || config.expert_dtype != DType::f4e2m1) return stored;
+    return std::make_shared<RescaledExperts>(checkpoint, std::move(stored), library.device(),
+                                             shards);
+  };
+  return create(source, config, library, options, job);
 }
 
-Result<std::unique_ptr<Model>> Model::create(std::shared_ptr<WeightSource> source,
-                                             const Config& config, kernels::KernelLibrary& library,
-                                             const ModelOptions& options) {
+Result<std::unique_ptr<Model>> Model::create(const SourceOf& source, const Config& config,
+                                             kernels::KernelLibrary& library,
+                                             const ModelOptions& options, const Job& job) {
   TESSERA_TRY(check_options(config, options));
-  std::unique_ptr<Model> model(new Model(config, library, options));
-  TESSERA_ASSIGN(model->weights_, assemble_weights(config, *source, options.mtp));
-  model->source_ = std::move(source);
-  TESSERA_TRY(model->take_memory().context("memory of the model"));
+  if (!job.world || job.world->size() == 1) {
+    std::unique_ptr<Model> model(new Model(config, library, options));
+    TESSERA_TRY(model->assemble(source, job));
+    return model;
+  }
+  ModelOptions own = options;
+  own.rank = {job.world->rank(), job.world->size()};
+  TESSERA_TRY(check_ranks(config, own.rank.count));
+  if (own.rank.number == 0)
+    TESSERA_TRY(send_order(*job.world, {.kind = OrderKind::load, .options = options}));
+  std::unique_ptr<Model> model(new Model(config, library, own));
+  const auto assembled = model->assemble(source, job);
+  TESSERA_TRY(comm::agree(*job.world, {}, assembled.ok() ? nullptr : &assembled.error()));
+  model->leads_ = own.rank.number == 0;
   return model;
+}
+
+Result<void> Model::assemble(const SourceOf& source, const Job& job) {
+  if (options_.rank.count > 1) {
+    TESSERA_ASSIGN(groups_, RankGroups::make(config_, *job.world, job.ranks_differ));
+  }
+  source_ = source(options_.rank);
+  TESSERA_ASSIGN(weights_, assemble_weights(config_, *source_, options_.mtp, options_.rank));
+  return take_memory().context("memory of the model");
+}
+
+Result<void> Model::tell(const Order& order) const {
+  return send_order(*groups_->ranks().world, order);
 }
 
 Result<WorkingMemory> Model::plan(const Config& config, kernels::KernelLibrary& library,
                                   const ModelOptions& options) {
   TESSERA_TRY(check_options(config, options));
   Model model(config, library, options);
-  WeightShapes source(config, options.precision);
-  TESSERA_ASSIGN(model.weights_, assemble_weights(config, source, options.mtp));
+  WeightShapes source(config, options.precision, options.rank);
+  TESSERA_ASSIGN(model.weights_, assemble_weights(config, source, options.mtp, options.rank));
   const StepShape shape = largest_shape(options);
   WorkingMemory memory;
   memory.caches = model.caches_.bytes;
   memory.tables = table_words(options, model.ratios_) * 4;
-  memory.logits = shape.logits * config.vocab_size * 4 * 2;  // on the device and on the host
+  // On the device and, of rank 0 all, on the host.
+  const int64_t part = model.vocabulary_.count();
+  const bool has_all = options.rank.count == 1, gathers = !has_all && options.rank.number == 0;
+  memory.logits = shape.logits * 4 * (2 * part + (gathers ? config.vocab_size : 0));
   const int64_t stream =
       shape.rows * size_in_bytes(model.numerics_.activation, Config::kStreams * config.hidden_size);
   ProgramBuilder builder(model.operators_);
@@ -184,12 +216,15 @@ Result<void> Model::grow_arena(int64_t bytes) {
 }
 
 Result<void> Model::grow_logits(int64_t rows) {
-  const auto bytes = static_cast<size_t>(rows * config_.vocab_size * 4);
+  const auto bytes = static_cast<size_t>(rows * vocabulary_.count() * 4);
   if (logits_ && logits_->size() >= bytes) return {};
   last_entry_ = nullptr;
+  for (const auto& [key, entry] : programs_) add_traffic(gone_traffic_, entry.program);
   programs_.clear();  // they hold the address
   TESSERA_ASSIGN(logits_, library_.device().allocate(bytes));
-  host_logits_.resize(bytes / 4);
+  const auto all = static_cast<size_t>(rows * config_.vocab_size);
+  if (options_.rank.count > 1) part_logits_.resize(bytes / 4);
+  if (options_.rank.number == 0) host_logits_.resize(all);
   return {};
 }
 
@@ -208,7 +243,8 @@ Model::Key Model::key_of(Kind kind, std::span<const Span> spans) const {
 }
 
 void Model::write(ProgramBuilder& builder, const Key& key, const StepMemory& memory) const {
-  const StepPlan plan{key.shape, key.bucket, &caches_, ratios_, numerics_};
+  const Ranks ranks = groups_ ? groups_->ranks() : Ranks{.rank = options_.rank};
+  const StepPlan plan{key.shape, key.bucket, &caches_, ratios_, numerics_, ranks};
   switch (key.kind) {
     case Kind::kStep: return write_step(builder, config_, weights_, plan, memory);
     case Kind::kLayers:
@@ -227,9 +263,12 @@ Result<Model::Entry*> Model::entry(const Key& key) {
     TESSERA_ASSIGN(Program program, std::move(builder).build());
     TESSERA_TRY(grow_arena(program.arena_bytes()));
     TESSERA_TRY(program.bind(*arena_));
-    if (programs_.size() >= kPrograms)
-      programs_.erase(std::ranges::min_element(
-          programs_, {}, [](const auto& entry) { return entry.second.last_use; }));
+    if (programs_.size() >= kPrograms) {
+      const auto oldest = std::ranges::min_element(
+          programs_, {}, [](const auto& entry) { return entry.second.last_use; });
+      add_traffic(gone_traffic_, oldest->second.program);
+      programs_.erase(oldest);
+    }
     const std::vector<int64_t> ratios =
         key.kind == Kind::kDraft ? std::vector<int64_t>{0} : ratios_;
     found = programs_
@@ -247,6 +286,26 @@ Result<Model::Entry*> Model::entry(const Key& key) {
 
 size_t Model::last_kernel_count() const {
   return last_entry_ ? last_entry_->program.kernel_count() : 0;
+}
+
+void Model::add_traffic(std::vector<SectionTraffic>& all, const Program& program) {
+  for (const ProgramSection& section : program.sections()) {
+    if (section.traffic.operations == 0) continue;
+    auto found = std::ranges::find(all, section.name, &SectionTraffic::name);
+    if (found == all.end()) {
+      all.push_back({section.name, {}});
+      found = all.end() - 1;
+    }
+    found->traffic.operations += section.traffic.operations;
+    found->traffic.bytes += section.traffic.bytes;
+  }
+}
+
+std::vector<SectionTraffic> Model::traffic() const {
+  std::vector<SectionTraffic> all = gone_traffic_;
+  for (const auto& [key, entry] : programs_) add_traffic(all, entry.program);
+  if (logits_traffic_.operations > 0) all.push_back({"logits", logits_traffic_});
+  return all;
 }
 
 // ---- running ----
@@ -305,19 +364,48 @@ Result<void> Model::send_tables(const Entry& entry, std::span<const Span> spans,
 }
 
 Result<void> Model::run(Entry& entry) {
-  return entry.graph ? stream_->replay(*entry.graph) : entry.program.run(*stream_);
+  return entry.graph ? entry.graph->replay(*stream_) : entry.program.run(*stream_);
 }
 
 Result<std::span<const float>> Model::read_logits(int64_t rows) {
-  const std::span<float> values =
-      std::span(host_logits_).first(static_cast<size_t>(rows * config_.vocab_size));
-  TESSERA_TRY(stream_->copy_to_host(std::as_writable_bytes(values), *logits_, 0));
+  const bool several = options_.rank.count > 1;
+  const std::span<float> part = std::span(several ? part_logits_ : host_logits_)
+                                    .first(static_cast<size_t>(rows * vocabulary_.count()));
+  TESSERA_TRY(stream_->copy_to_host(std::as_writable_bytes(part), *logits_, 0));
   TESSERA_TRY(stream_->synchronize());
-  return std::span<const float>(values);
+  if (!several) return std::span<const float>(part);
+  comm::Communicator& world = *groups_->ranks().world;
+  if (options_.rank.number == 0) {
+    TESSERA_TRY(gather_logits(rows));
+    return std::span<const float>(host_logits_)
+        .first(static_cast<size_t>(rows * config_.vocab_size));
+  }
+  ++logits_traffic_.operations;
+  logits_traffic_.bytes += std::ssize(part) * 4;
+  TESSERA_TRY(world.send(std::as_bytes(part), 0));
+  return std::span<const float>();
+}
+
+Result<void> Model::gather_logits(int64_t rows) {
+  for (int64_t r = 0; r < options_.rank.count; ++r) {
+    const Share share = vocabulary_share(config_, {r, options_.rank.count});
+    // The largest share is one row of the table more than the least.
+    part_logits_.resize(std::max(part_logits_.size(), static_cast<size_t>(rows * share.count())));
+    const std::span<float> part =
+        std::span(part_logits_).first(static_cast<size_t>(rows * share.count()));
+    if (r > 0)
+      TESSERA_TRY(
+          groups_->ranks().world->receive(std::as_writable_bytes(part), static_cast<int>(r)));
+    for (int64_t row = 0; row < rows; ++row)
+      std::copy_n(&part[static_cast<size_t>(row * share.count())], share.count(),
+                  &host_logits_[static_cast<size_t>(row * config_.vocab_size + share.begin)]);
+  }
+  return {};
 }
 
 Result<std::span<const float>> Model::step(std::span<const Span> spans) {
   TESSERA_TRY(check(spans, true));
+  if (leads_) TESSERA_TRY(tell({.kind = OrderKind::step, .spans = {spans.begin(), spans.end()}}));
   const Key key = key_of(Kind::kStep, spans);
   TESSERA_ASSIGN(Entry* const program, entry(key));
   TESSERA_TRY(send_tables(*program, spans));
@@ -357,6 +445,7 @@ Result<std::span<const float>> Model::draft(std::span<const Span> spans) {
   if (!weights_.draft) return invalid_argument("the model was loaded without its draft block");
   TESSERA_TRY(check(spans, false));
   TESSERA_ASSIGN(const std::vector<int32_t> sources, source_rows(spans));
+  if (leads_) TESSERA_TRY(tell({.kind = OrderKind::draft, .spans = {spans.begin(), spans.end()}}));
   const Key key = key_of(Kind::kDraft, spans);
   TESSERA_ASSIGN(Entry* const program, entry(key));
   TESSERA_TRY(send_tables(*program, spans, sources));
@@ -384,6 +473,12 @@ Result<std::vector<std::byte>> Model::run_layers(size_t first, size_t last,
   if (std::ssize(stream) != rows * row)
     return invalid_argument(
         fmt::format("a residual stream of {} bytes for {} rows of {}", stream.size(), rows, row));
+  if (leads_)
+    TESSERA_TRY(tell({.kind = OrderKind::layers,
+                      .first = static_cast<int64_t>(first),
+                      .last = static_cast<int64_t>(last),
+                      .spans = {spans.begin(), spans.end()},
+                      .stream = {stream.begin(), stream.end()}}));
   Key key = key_of(Kind::kLayers, spans);
   key.first = first;
   key.last = last;
@@ -398,6 +493,9 @@ Result<std::vector<std::byte>> Model::run_layers(size_t first, size_t last,
 
 Result<std::vector<SectionTime>> Model::profile(std::span<const Span> spans, int repeats) {
   TESSERA_TRY(check(spans, true));
+  if (leads_)
+    TESSERA_TRY(tell(
+        {.kind = OrderKind::profile, .first = repeats, .spans = {spans.begin(), spans.end()}}));
   TESSERA_ASSIGN(Entry* const program, entry(key_of(Kind::kStep, spans)));
   TESSERA_TRY(send_tables(*program, spans));
   const auto sections = program->program.sections();
@@ -435,6 +533,7 @@ Result<void> Model::pretend(int64_t positions) {
   if (positions < 0 || positions > options_.context)
     return invalid_argument(
         fmt::format("{} positions held in a context of {}", positions, options_.context));
+  if (leads_) TESSERA_TRY(tell({.kind = OrderKind::pretend, .first = positions}));
   // 0x3c3c3c3c is a small number in f32 and in bf16 alike.
   TESSERA_TRY(stream_->fill(*cache_memory_, 0, cache_memory_->size(), 0x3c));
   TESSERA_TRY(stream_->synchronize());

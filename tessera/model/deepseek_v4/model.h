@@ -3,6 +3,7 @@
 // steps seen so far. One thread at a time.
 #pragma once
 
+#include <functional>
 #include <map>
 #include <memory>
 #include <optional>
@@ -15,21 +16,13 @@
 #include "tessera/model/deepseek_v4/cache_layout.h"
 #include "tessera/model/deepseek_v4/config.h"
 #include "tessera/model/deepseek_v4/forward.h"
-#include "tessera/model/deepseek_v4/precision.h"
+#include "tessera/model/deepseek_v4/model_options.h"
+#include "tessera/model/deepseek_v4/orders.h"
+#include "tessera/model/deepseek_v4/ranks.h"
 #include "tessera/model/deepseek_v4/step_tables.h"
 #include "tessera/model/deepseek_v4/weights.h"
 
 namespace tessera::model::deepseek_v4 {
-
-struct ModelOptions {
-  Precision precision = Precision::native;
-  int64_t context = 4096;        // positions of a sequence
-  int64_t sequences = 1;         // at once
-  int64_t largest_step = 512;    // rows of all spans of a step together
-  bool quantised_cache = false;  // KV rows as e4m3 codes: fewer bytes, the same numbers
-  bool deterministic = false;    // a row's bits never depend on its neighbours or the chunking
-  bool mtp = false;              // load the draft block (multi-token prediction)
-};
 
 /// Anonymous memory of a model besides its weights, in bytes.
 struct WorkingMemory {
@@ -44,18 +37,32 @@ struct SectionTime {
   ops::Cost cost;
 };
 
+/// What the collectives of a part of a step sent from this rank.
+struct SectionTraffic {
+  std::string name;
+  comm::Traffic traffic;
+};
+
+/// The job a model is a part of; by default there is none.
+struct Job {
+  comm::Communicator* world = nullptr;  // outlives the model
+  bool ranks_differ = false;            // see Ranks
+};
+
+/// With several ranks every rank has a Model. Rank 0's are used as if they were alone; the others
+/// follow() it.
 class Model {
  public:
   /// The device of `library` must outlive the model. Errors: a configuration the checkpoint does
-  /// not fit, memory, a kernel that cannot be had.
+  /// not fit, memory, a kernel that cannot be had; of any rank.
   static Result<std::unique_ptr<Model>> load(
       std::shared_ptr<const checkpoint::Checkpoint> checkpoint, const Config& config,
-      kernels::KernelLibrary& library, const ModelOptions& options);
-  /// The same from any source of weights.
-  static Result<std::unique_ptr<Model>> create(std::shared_ptr<WeightSource> source,
-                                               const Config& config,
+      kernels::KernelLibrary& library, const ModelOptions& options, const Job& job = {});
+  /// The same from any source of weights; `source` makes it for a rank.
+  using SourceOf = std::function<std::shared_ptr<WeightSource>(Rank rank)>;
+  static Result<std::unique_ptr<Model>> create(const SourceOf& source, const Config& config,
                                                kernels::KernelLibrary& library,
-                                               const ModelOptions& options);
+                                               const ModelOptions& options, const Job& job = {});
   /// What create() takes for itself at these options; loads and compiles nothing.
   static Result<WorkingMemory> plan(const Config& config, kernels::KernelLibrary& library,
                                     const ModelOptions& options);
@@ -70,7 +77,7 @@ class Model {
   /// Runs the tokens of all spans, each sequence at most once, and keeps their keys. A span may
   /// begin at position 0 (the sequence starts anew), where its sequence ends, or up to
   /// CacheLayout::kRollback positions before. Logits f32 [rows asked for, vocabulary] in the order
-  /// of the spans; valid until the next call.
+  /// of the spans; valid until the next call. Ranks other than 0 get none.
   Result<std::span<const float>> step(std::span<const Span> spans);
 
   /// Runs the draft block over rows of the last step: a span names positions of that step, its
@@ -95,6 +102,10 @@ class Model {
 
   /// Launches of the program that served the last call.
   size_t last_kernel_count() const;
+  /// Of all steps so far, by section, those that sent anything.
+  std::vector<SectionTraffic> traffic() const;
+  /// Bytes of the weights of this rank.
+  WeightSource::Held weights_held() const { return source_->held(); }
 
  private:
   enum class Kind : uint8_t { kStep, kLayers, kDraft };
@@ -108,7 +119,7 @@ class Model {
   struct Entry {
     Program program;
     StepTables tables;
-    std::unique_ptr<runtime::Graph> graph;
+    std::optional<CapturedProgram> graph;
     int64_t last_use = 0;
   };
   struct Length {
@@ -117,7 +128,11 @@ class Model {
   };
 
   Model(const Config& config, kernels::KernelLibrary& library, const ModelOptions& options);
+  static void add_traffic(std::vector<SectionTraffic>& all, const Program& program);
+  Result<void> assemble(const SourceOf& source, const Job& job);
   Result<void> take_memory();
+  /// By a rank that leads_: what it is about to do.
+  Result<void> tell(const Order& order) const;
   Result<void> check(std::span<const Span> spans, bool continues) const;
   Key key_of(Kind kind, std::span<const Span> spans) const;
   Result<Entry*> entry(const Key& key);
@@ -125,6 +140,8 @@ class Model {
   Result<void> send_tables(const Entry& entry, std::span<const Span> spans,
                            std::span<const int32_t> source_rows = {});
   Result<std::span<const float>> read_logits(int64_t rows);
+  /// On rank 0: the parts of all ranks side by side, in host_logits_.
+  Result<void> gather_logits(int64_t rows);
   Result<std::vector<int32_t>> source_rows(std::span<const Span> spans) const;
   Result<void> grow_arena(int64_t bytes);
   Result<void> grow_logits(int64_t rows);
@@ -138,13 +155,18 @@ class Model {
   OperatorStore operators_;
   CacheLayout caches_;
   std::vector<int64_t> ratios_;  // of the trunk's layers
+  Share vocabulary_;             // of this rank
+  std::optional<RankGroups> groups_;
+  bool leads_ = false;  // other ranks do what this one tells them
   std::shared_ptr<WeightSource> source_;
   Weights weights_;
 
   std::unique_ptr<runtime::Stream> stream_;
   std::unique_ptr<runtime::Buffer> cache_memory_, tables_, hidden_, drafted_, logits_, arena_;
-  std::vector<int32_t> words_;  // of the tables
-  std::vector<float> host_logits_;
+  std::vector<int32_t> words_;                    // of the tables
+  std::vector<float> host_logits_, part_logits_;  // of the vocabulary, of a rank's share
+  std::vector<SectionTraffic> gone_traffic_;      // of programs that are not kept any more
+  comm::Traffic logits_traffic_;
   std::vector<Length> lengths_;  // by sequence
   struct StepRow {
     int32_t sequence;

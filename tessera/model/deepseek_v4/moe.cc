@@ -40,12 +40,28 @@ Route route(Pass& p, const MoeWeights& w, Value x, Value tokens) {
               {"ids", route.ids},
               {"weights", route.weights}},
              {{"scale", scale}});
+  if (p.ranks.differ) {
+    p.b.broadcast(route.ids, 0, p.ranks.world);
+    p.b.broadcast(route.weights, 0, p.ranks.world);
+  }
   return route;
 }
 
+/// The ids of the rank's own experts, from 0; -1: elsewhere.
+Value local_ids(Pass& p, Value ids) {
+  if (!p.ranks.several()) return ids;
+  const Share own = expert_share(p.config, p.ranks.rank);
+  const Value local = p.b.temporary(DType::i32, p.b.shape(ids));
+  p.b.call(
+      "local_experts", {{"ids", ids}, {"local", local}},
+      {{"first", static_cast<double>(own.begin)}, {"count", static_cast<double>(own.count())}});
+  return local;
+}
+
 Tiles align(Pass& p, Value ids) {
-  const int64_t pairs = p.b.shape(ids).numel(), experts = p.config.experts;
-  const int64_t block = expert_block(pairs, experts, p.numerics.deterministic);
+  const int64_t pairs = p.b.shape(ids).numel();
+  const int64_t experts = expert_share(p.config, p.ranks.rank).count();
+  const int64_t block = expert_block(pairs, p.config.experts, p.numerics.deterministic);
   const int64_t tiles = block == 1 ? pairs : (pairs + block - 1) / block + std::min(experts, pairs);
   const Tiles t{p.b.temporary(DType::i32, {tiles * block}), p.b.temporary(DType::i32, {tiles}),
                 p.b.temporary(DType::i32, {1}), static_cast<double>(block)};
@@ -94,10 +110,23 @@ Activation gated(Pass& p, Value gate, Value up, Value weights) {
   return y;
 }
 
+/// The shared expert where a scale block of its width lies on several ranks.
+Value shared_in_parts(Pass& p, const MoeWeights& w, const Activation& x) {
+  const Value gate = linear(p, x, w.shared_w1), up = linear(p, x, w.shared_w3);
+  const Value h = p.value(p.b.shape(gate));
+  p.b.call("swiglu_clamp", {{"gate", gate}, {"up", up}, {"y", h}},
+           {{"limit", p.config.swiglu_limit}});
+  return partial_linear(p, part_of_block(p, h, p.ranks.width_block), w.shared_w2);
+}
+
+/// The rank's part of the shared expert; absent where it has none.
 Value shared(Pass& p, const MoeWeights& w, const Activation& x) {
   const bool codes = p.numerics.official;
+  if (w.shared_w1.w.desc.shape[0] == 0) return {};
+  if (codes && splits_width_blocks(p.config, p.ranks.rank.count)) return shared_in_parts(p, w, x);
   const Value in = codes ? x.codes : x.plain;
-  const Value y = p.value(p.b.shape(in));
+  const Value y =
+      p.b.temporary(p.ranks.several() ? DType::f32 : p.numerics.activation, p.b.shape(in));
   p.b.call("shared_expert",
            {{"x", in},
             {"x_scale", codes ? x.scales : Value{}},
@@ -110,6 +139,18 @@ Value shared(Pass& p, const MoeWeights& w, const Activation& x) {
             {"y", y}},
            {{"limit", p.config.swiglu_limit}});
   return y;
+}
+
+/// Outputs of the rank's experts [T, J, D] for the pairs that `local` names.
+Value routed(Pass& p, const MoeWeights& w, const Activation& x, const Route& r, Value local) {
+  const int64_t rows = p.b.shape(x.plain)[0], width = p.b.shape(x.plain)[1];
+  const int64_t chosen = p.config.experts_per_token, pairs = rows * chosen;
+  const Tiles tiles = align(p, local);
+  p.b.section("experts");
+  const Value gate = expert_linear(p, x, w.w1, tiles, pairs, chosen);
+  const Value up = expert_linear(p, x, w.w3, tiles, pairs, chosen);
+  const Activation hidden = gated(p, gate, up, p.b.reshaped(r.weights, {pairs}));
+  return p.b.reshaped(expert_linear(p, hidden, w.w2, tiles, pairs, 1), {rows, chosen, width});
 }
 
 }  // namespace
@@ -125,22 +166,20 @@ int64_t expert_block(int64_t pairs, int64_t experts, bool deterministic) {
 
 Value moe(Pass& p, const MoeWeights& w, const Activation& x, Value tokens) {
   const int64_t rows = p.b.shape(x.plain)[0], width = p.b.shape(x.plain)[1];
-  const int64_t chosen = p.config.experts_per_token, pairs = rows * chosen;
   p.b.section("router");
   const Route r = route(p, w, x.plain, tokens);
-  const Tiles tiles = align(p, r.ids);
-  p.b.section("experts");
-  const Value gate = expert_linear(p, x, w.w1, tiles, pairs, chosen);
-  const Value up = expert_linear(p, x, w.w3, tiles, pairs, chosen);
-  const Activation hidden = gated(p, gate, up, p.b.reshaped(r.weights, {pairs}));
-  const Value routed = expert_linear(p, hidden, w.w2, tiles, pairs, 1);
+  Value local = local_ids(p, r.ids), y;
+  if (w.w1.w) {
+    y = routed(p, w, x, r, local);
+  } else {  // no expert is here: nothing of y is taken, whatever it is
+    y = p.b.reshaped(x.plain, {rows, 1, width});
+    local = p.b.narrowed(local, 1, 0, 1);
+  }
   p.b.section("shared expert");
-  const Value y = p.value({rows, width});
-  p.b.call("moe_reduce", {{"y", p.b.reshaped(routed, {rows, chosen, width})},
-                          {"ids", r.ids},
-                          {"shared", shared(p, w, x)},
-                          {"out", y}});
-  return y;
+  const Value out =
+      p.b.temporary(p.ranks.several() ? DType::f32 : p.numerics.activation, {rows, width});
+  p.b.call("moe_reduce", {{"y", y}, {"ids", local}, {"shared", shared(p, w, x)}, {"out", out}});
+  return p.ranks.several() ? summed(p, out, "expert sum") : out;
 }
 
 }  // namespace tessera::model::deepseek_v4

@@ -57,15 +57,65 @@ Activation activation(Pass& p, Value x) {
   return y;
 }
 
-Value linear(Pass& p, const Activation& x, const LinearWeights& w) {
+Activation part_of_block(Pass& p, Value x, comm::Communicator* block) {
+  Activation y;
+  y.plain = x;
+  if (!p.numerics.official) return y;
+  const Shape shape = p.b.shape(x);
+  TESSERA_CHECK(shape[1] <= Config::kFp8Block, "{} columns of a block", shape[1]);
+  const Value amax = p.b.temporary(DType::f32, {shape[0], 1});
+  p.b.call("block_amax", {{"x", x}, {"m", amax}});
+  p.b.all_reduce(amax, comm::Reduction::max, block);
+  y.codes = p.b.temporary(DType::f8e4m3, shape);
+  y.scales = p.b.temporary(DType::f8e8m0, {shape[0], 1});
+  p.b.call("act_quant", {{"x", x}, {"y", y.codes}, {"s", y.scales}, {"amax", amax}});
+  return y;
+}
+
+namespace {
+
+Value product(Pass& p, const Activation& x, const LinearWeights& w, DType to) {
   const Value a = p.numerics.official ? x.codes : x.plain;
-  const Value y = p.value({p.b.shape(a)[0], w.w.desc.shape[0]});
+  const Value y = p.b.temporary(to, {p.b.shape(a)[0], w.w.desc.shape[0]});
   p.b.call("gemm_fp8", {{"a", a},
                         {"a_scale", p.numerics.official ? x.scales : Value{}},
                         {"w", p.weight(w.w)},
                         {"w_scale", p.weight(w.scale)},
                         {"y", y}});
   return y;
+}
+
+}  // namespace
+
+Value linear(Pass& p, const Activation& x, const LinearWeights& w) {
+  return product(p, x, w, p.numerics.activation);
+}
+
+Value partial_linear(Pass& p, const Activation& x, const LinearWeights& w) {
+  return product(p, x, w, DType::f32);
+}
+
+Value rounded(Pass& p, Value x) {
+  if (p.b.dtype(x) == p.numerics.activation) return x;
+  const Value y = p.value(p.b.shape(x));
+  p.b.call("cast", {{"x", x}, {"y", y}});
+  return y;
+}
+
+Value summed(Pass& p, Value part, std::string section) {
+  p.b.section(std::move(section));
+  p.b.all_reduce(part, comm::Reduction::sum, p.ranks.world);
+  return rounded(p, part);
+}
+
+Value embedding(Pass& p, const DeviceTensor& table) {
+  const Value x = p.value({p.step.rows, p.config.hidden_size});
+  const Share own = vocabulary_share(p.config, p.ranks.rank);
+  p.b.call("embedding", {{"ids", p.step.tokens}, {"table", p.weight(table)}, {"y", x}},
+           {{"first_id", static_cast<double>(own.begin)}});
+  // Rows that another rank has are zero here.
+  if (p.ranks.several()) p.b.all_reduce(x, comm::Reduction::sum, p.ranks.world);
+  return x;
 }
 
 Value linear_f32(Pass& p, Value x, const DeviceTensor& w) {

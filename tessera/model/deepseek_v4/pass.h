@@ -8,6 +8,7 @@
 #include "tessera/model/deepseek_v4/cache_layout.h"
 #include "tessera/model/deepseek_v4/config.h"
 #include "tessera/model/deepseek_v4/precision.h"
+#include "tessera/model/deepseek_v4/ranks.h"
 #include "tessera/model/deepseek_v4/step_tables.h"
 #include "tessera/model/deepseek_v4/weights.h"
 #include "tessera/model/program/program_builder.h"
@@ -53,6 +54,7 @@ struct Pass {
   const Numerics numerics;
   const CacheLayout& caches;
   uint64_t cache_address;
+  const Ranks ranks;
   StepValues step;
 
   Value value(Shape shape) const { return b.temporary(numerics.activation, shape); }
@@ -73,8 +75,18 @@ enum class Keep : uint8_t { kForLinears, kPlainToo };
 Activation normalised(Pass& p, Value x, const DeviceTensor& weight, Keep keep);
 /// x [T, K] as it is.
 Activation activation(Pass& p, Value x);
+/// The same where the other parts of x's scale block are on the other ranks of `block`.
+Activation part_of_block(Pass& p, Value x, comm::Communicator* block);
 /// x w^T [T, N].
 Value linear(Pass& p, const Activation& x, const LinearWeights& w);
+/// The same where `x` and `w` are this rank's columns of several ranks': the part of the sum, f32.
+Value partial_linear(Pass& p, const Activation& x, const LinearWeights& w);
+/// What the ranks' parts (f32) are together, in the activation's type; `section` names the sum.
+Value summed(Pass& p, Value part, std::string section);
+/// Rounded to the activation's type.
+Value rounded(Pass& p, Value x);
+/// Rows of the embedding table [T, D], whichever rank has them.
+Value embedding(Pass& p, const DeviceTensor& table);
 /// x w^T in f32 with a bf16 or f32 matrix, whatever the precision [T, N] (official: x.float()).
 Value linear_f32(Pass& p, Value x, const DeviceTensor& w);
 

@@ -76,8 +76,18 @@ Result<Rescaled> rescale_fp4(std::span<const std::byte> codes, std::span<const s
 }
 
 RescaledExperts::RescaledExperts(std::shared_ptr<const checkpoint::Checkpoint> checkpoint,
-                                 std::shared_ptr<WeightSource> rest, runtime::Device& device)
-    : checkpoint_(std::move(checkpoint)), rest_(std::move(rest)), device_(device) {}
+                                 std::shared_ptr<WeightSource> rest, runtime::Device& device,
+                                 Shards shards)
+    : checkpoint_(std::move(checkpoint)),
+      rest_(std::move(rest)),
+      device_(device),
+      shards_(std::move(shards)) {}
+
+WeightSource::Held RescaledExperts::held() const {
+  Held all = rest_->held();
+  for (const auto& buffer : buffers_) all.copied += buffer->size();
+  return all;
+}
 
 Result<DeviceTensor> RescaledExperts::on_device(DType dtype, Shape shape,
                                                 std::span<const uint8_t> bytes) {
@@ -93,7 +103,8 @@ Result<void> RescaledExperts::rescale_all() {
   TESSERA_ASSIGN(stream_, device_.create_stream());
   std::vector<const checkpoint::Tensor*> packed;
   for (const checkpoint::Tensor& tensor : checkpoint_->tensors())
-    if (tensor.dtype == DType::i8 && tensor.name.find(".experts.") != std::string::npos)
+    if (tensor.dtype == DType::i8 && tensor.name.find(".experts.") != std::string::npos &&
+        !shards_.is_elsewhere(tensor.name))
       packed.push_back(&tensor);
   std::atomic<size_t> next{0};
   std::mutex mutex;  // of what follows

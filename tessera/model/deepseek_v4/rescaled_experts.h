@@ -10,6 +10,7 @@
 #include <vector>
 
 #include "tessera/checkpoint/checkpoint.h"
+#include "tessera/model/deepseek_v4/sharding.h"
 #include "tessera/model/deepseek_v4/weight_source.h"
 
 namespace tessera::model::deepseek_v4 {
@@ -28,10 +29,11 @@ Result<Rescaled> rescale_fp4(std::span<const std::byte> codes, std::span<const s
 class RescaledExperts final : public WeightSource {
  public:
   RescaledExperts(std::shared_ptr<const checkpoint::Checkpoint> checkpoint,
-                  std::shared_ptr<WeightSource> rest, runtime::Device& device);
+                  std::shared_ptr<WeightSource> rest, runtime::Device& device, Shards shards = {});
 
   Result<DeviceTensor> tensor(std::string_view name) override;
   Result<DeviceTensor> table(std::span<const int64_t> numbers) override;
+  Held held() const override;
 
  private:
   Result<void> rescale_all();
@@ -40,6 +42,7 @@ class RescaledExperts final : public WeightSource {
   std::shared_ptr<const checkpoint::Checkpoint> checkpoint_;
   std::shared_ptr<WeightSource> rest_;
   runtime::Device& device_;
+  const Shards shards_;
   std::unique_ptr<runtime::Stream> stream_;
   std::vector<std::unique_ptr<runtime::Buffer>> buffers_;
   std::map<std::string, DeviceTensor, std::less<>> made_;

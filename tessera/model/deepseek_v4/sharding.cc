@@ -5,54 +5,62 @@
 #include <fmt/ranges.h>
 
 #include <algorithm>
+#include <charconv>
 #include <vector>
 
 namespace tessera::model::deepseek_v4 {
 namespace {
 
-struct Range {
-  int64_t begin, end;
-};
-
 /// The rank's share of `count` things, each `unit` rows or columns wide.
-Range share(int64_t count, int64_t unit, Rank rank) {
+Share share(int64_t count, int64_t unit, Rank rank) {
   return {rank.number * count / rank.count * unit, (rank.number + 1) * count / rank.count * unit};
 }
 
-/// Ranks that share an o-group; 1 when a rank has whole groups.
-int64_t ranks_per_group(const Config& config, Rank rank) {
-  return std::max<int64_t>(1, rank.count / config.o_groups);
+/// Whether [begin, end) begins where a scale block does or lies in one.
+bool fits_blocks(Share share) {
+  return share.begin % Config::kFp8Block == 0 ||
+         share.begin / Config::kFp8Block == (share.end - 1) / Config::kFp8Block;
 }
 
 bool can_share(const Config& config, int64_t ranks) {
   if (config.heads % ranks != 0) return false;
-  if (config.o_groups % ranks == 0) return true;
-  return ranks % config.o_groups == 0 && config.o_lora_rank % (ranks / config.o_groups) == 0;
+  const int64_t of_group = ranks_per_group(config, ranks);
+  if (config.o_groups % ranks != 0 &&
+      (ranks % config.o_groups != 0 || config.o_lora_rank % of_group != 0))
+    return false;
+  // A product cannot begin in the middle of a scale block and go on into the next.
+  for (int64_t r = 0; r < ranks; ++r)
+    if (!fits_blocks(share(config.heads, config.head_dim, {r, ranks})) ||
+        !fits_blocks(group_output_share(config, {r, ranks})) ||
+        !fits_blocks(share(config.heads_per_group(), config.head_dim, {r % of_group, of_group})))
+      return false;
+  return true;
 }
 
 /// Scale blocks that a range of rows or columns touches.
 void to_blocks(int64_t& begin, int64_t& end) {
+  const bool is_empty = begin == end;
   begin /= Config::kFp8Block;
-  end = (end + Config::kFp8Block - 1) / Config::kFp8Block;
+  end = is_empty ? begin : (end + Config::kFp8Block - 1) / Config::kFp8Block;
 }
 
 /// Of a weight itself, in its logical shape [out, in].
 Slice logical_slice(const WeightSpec& weight, const Config& c, Rank rank, Slice all) {
-  const auto rows = [&](Range range) {
+  const auto rows = [&](Share range) {
     all.row_begin = range.begin;
     all.row_end = range.end;
   };
-  const auto columns = [&](Range range) {
+  const auto columns = [&](Share range) {
     all.column_begin = range.begin;
     all.column_end = range.end;
   };
-  const int64_t group_ranks = ranks_per_group(c, rank);
+  const int64_t group_ranks = ranks_per_group(c, rank.count);
   const Rank group{rank.number / group_ranks, rank.count / group_ranks};
   const Rank inside{rank.number % group_ranks, group_ranks};
-  const Range groups = share(c.o_groups, 1, group);
+  const Share groups = share(c.o_groups, 1, group);
   switch (weight.sharing) {
     case Sharing::replicated: break;
-    case Sharing::vocabulary: rows(share(c.vocab_size, 1, rank)); break;
+    case Sharing::vocabulary: rows(vocabulary_share(c, rank)); break;
     case Sharing::heads:
       rows(share(c.heads, weight.shape.rank() == 1 ? 1 : c.head_dim, rank));
       break;
@@ -60,31 +68,50 @@ Slice logical_slice(const WeightSpec& weight, const Config& c, Rank rank, Slice 
       rows({groups.begin * c.o_lora_rank, groups.end * c.o_lora_rank});
       columns(share(c.heads_per_group(), c.head_dim, inside));
       break;
-    case Sharing::group_outputs: {
-      const Range part = share(c.o_lora_rank, 1, inside);
-      if (group_ranks > 1)
-        columns(
-            {groups.begin * c.o_lora_rank + part.begin, groups.begin * c.o_lora_rank + part.end});
-      else
-        columns({groups.begin * c.o_lora_rank, groups.end * c.o_lora_rank});
-      break;
-    }
+    case Sharing::group_outputs: columns(group_output_share(c, rank)); break;
     case Sharing::index_heads:
       if (c.index_heads % rank.count == 0)
         rows(share(c.index_heads, weight.dtype == DType::bf16 ? 1 : c.index_head_dim, rank));
       break;
     case Sharing::experts: {
-      const Range own = share(c.experts, 1, rank);
+      const Share own = expert_share(c, rank);
       if (weight.expert < own.begin || weight.expert >= own.end) return {};
       break;
     }
-    case Sharing::width_rows: rows(share(c.expert_width, 1, rank)); break;
-    case Sharing::width_columns: columns(share(c.expert_width, 1, rank)); break;
+    case Sharing::width_rows: rows(width_share(c, rank)); break;
+    case Sharing::width_columns: columns(width_share(c, rank)); break;
   }
   return all;
 }
 
 }  // namespace
+
+Share vocabulary_share(const Config& config, Rank rank) {
+  return share(config.vocab_size, 1, rank);
+}
+
+Share expert_share(const Config& config, Rank rank) { return share(config.experts, 1, rank); }
+
+Share width_share(const Config& config, Rank rank) {
+  const auto units = [&](int64_t unit) { return (config.expert_width + unit - 1) / unit; };
+  int64_t unit = Config::kFp8Block;
+  if (units(unit) < rank.count)
+    while (unit > 1 && units(unit / 2) <= rank.count) unit /= 2;
+  const Share own = share(units(unit), unit, rank);
+  return {std::min(own.begin, config.expert_width), std::min(own.end, config.expert_width)};
+}
+
+int64_t ranks_per_group(const Config& config, int64_t ranks) {
+  return std::max<int64_t>(1, ranks / config.o_groups);
+}
+
+Share group_output_share(const Config& config, Rank rank) {
+  return share(config.o_groups * config.o_lora_rank, 1, rank);
+}
+
+bool is_rows(const Slice& slice, const WeightSpec& weight) {
+  return weight.shape.rank() != 2 || slice.columns() == weight.shape[1];
+}
 
 Result<> check_ranks(const Config& config, int64_t ranks) {
   if (ranks >= 1 && can_share(config, ranks)) return {};
@@ -108,6 +135,32 @@ Slice slice_of(const WeightSpec& weight, const Config& config, Rank rank) {
   to_blocks(slice.row_begin, slice.row_end);
   to_blocks(slice.column_begin, slice.column_end);
   return slice;
+}
+
+Shards::Shards(const Config& config, Rank rank)
+    : rank_(rank), experts_(expert_share(config, rank)) {
+  if (!any()) return;
+  Config few = config;  // experts are whole, and a real model has ten thousands of their tensors
+  few.experts = 0;
+  for (const WeightSpec& weight : expand_weights(few, config.draft_layers)) {
+    if (weight.sharing == Sharing::replicated) continue;
+    const Slice slice = slice_of(weight, config, rank);
+    parts_.emplace(weight.name, Part{slice, deepseek_v4::is_rows(slice, weight)});
+  }
+}
+
+const Shards::Part* Shards::find(std::string_view name) const {
+  const auto found = parts_.find(name);
+  return found == parts_.end() ? nullptr : &found->second;
+}
+
+bool Shards::is_elsewhere(std::string_view name) const {
+  constexpr std::string_view kWord = ".experts.";
+  const size_t at = name.find(kWord);
+  if (!any() || at == std::string_view::npos) return false;
+  int64_t number = 0;
+  std::from_chars(name.data() + at + kWord.size(), name.data() + name.size(), number);
+  return number < experts_.begin || number >= experts_.end;
 }
 
 }  // namespace tessera::model::deepseek_v4

@@ -6,6 +6,9 @@
 #pragma once
 
 #include <cstdint>
+#include <map>
+#include <string>
+#include <string_view>
 
 #include "tessera/base/result.h"
 #include "tessera/model/deepseek_v4/config.h"
@@ -16,6 +19,21 @@ namespace tessera::model::deepseek_v4 {
 struct Rank {
   int64_t number = 0, count = 1;
 };
+
+/// Things [begin, end) of a rank.
+struct Share {
+  int64_t begin = 0, end = 0;
+  int64_t count() const { return end - begin; }
+};
+Share vocabulary_share(const Config& config, Rank rank);
+Share expert_share(const Config& config, Rank rank);
+/// Of the shared expert's width. As many ranks as blocks of 128, or fewer, take whole blocks;
+/// otherwise a rank's share lies inside one block, and may be empty.
+Share width_share(const Config& config, Rank rank);
+/// Ranks that share an o-group; 1 when a rank has whole groups.
+int64_t ranks_per_group(const Config& config, int64_t ranks);
+/// Outputs of its o-groups that a rank hands to wo_b.
+Share group_output_share(const Config& config, Rank rank);
 
 /// Rows and columns of a stored tensor; of one of rank 1 its elements are the rows.
 struct Slice {
@@ -32,8 +50,36 @@ struct Slice {
 /// Error: invalid_argument when that many ranks cannot share this model, with the numbers that do.
 Result<> check_ranks(const Config& config, int64_t ranks);
 
+/// Whether the slice is a block of consecutive rows; one that is not cannot stay where a file has
+/// it.
+bool is_rows(const Slice& slice, const WeightSpec& weight);
+
 /// The rank's part; empty for an expert of another rank. Scales that lie across the border of two
 /// ranks belong to both. `rank.count` has passed check_ranks.
 Slice slice_of(const WeightSpec& weight, const Config& config, Rank rank);
+
+/// The tensors a rank holds a part of, by name.
+class Shards {
+ public:
+  /// Everything is whole.
+  Shards() = default;
+  Shards(const Config& config, Rank rank);
+
+  struct Part {
+    Slice slice;
+    bool is_rows = true;
+  };
+  /// nullptr: taken whole.
+  const Part* find(std::string_view name) const;
+  /// Whether a tensor is of an expert of another rank.
+  bool is_elsewhere(std::string_view name) const;
+  /// Several ranks: a tensor is one of few that this rank needs of a file.
+  bool any() const { return rank_.count > 1; }
+
+ private:
+  Rank rank_;
+  Share experts_;
+  std::map<std::string, Part, std::less<>> parts_;
+};
 
 }  // namespace tessera::model::deepseek_v4

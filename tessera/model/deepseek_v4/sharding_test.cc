@@ -102,8 +102,46 @@ TEST(Sharding, ImpossibleCountsAreRefused) {
   EXPECT_FALSE(check_ranks(wide(), 32).ok());
   // 12 heads in 4 groups: 6 ranks would cut groups unevenly.
   EXPECT_EQ(
-      check_ranks(config_of({{"num_attention_heads", 12}, {"o_groups", 4}}), 6).error().message,
+      check_ranks(config_of({{"num_attention_heads", 12}, {"o_groups", 4}, {"head_dim", 128}}), 6)
+          .error()
+          .message,
       "6 ranks cannot share 12 heads in 4 o-groups; possible are 1, 2, 4, 12");
+}
+
+TEST(Sharding, TheSharedExpertIsCutInBlocksOrInsideOne) {
+  const Config c = wide();  // width 288: three blocks
+  const auto shares = [&](int64_t ranks) {
+    std::vector<std::pair<int64_t, int64_t>> all;
+    for (int64_t r = 0; r < ranks; ++r) {
+      const Share own = width_share(c, {r, ranks});
+      all.emplace_back(own.begin, own.end);
+    }
+    return all;
+  };
+  using Shares = std::vector<std::pair<int64_t, int64_t>>;
+  EXPECT_EQ(shares(2), (Shares{{0, 128}, {128, 288}}));
+  EXPECT_EQ(shares(4), (Shares{{0, 0}, {0, 128}, {128, 256}, {256, 288}}));
+  for (const auto& [begin, end] : shares(16))
+    EXPECT_TRUE(begin == end || begin / 128 == (end - 1) / 128) << begin << " to " << end;
+}
+
+TEST(Sharding, HeadsThatWouldBeginInAScaleBlockAreRefused) {
+  // Heads of 96 rows: the second begins in one block and ends in the next.
+  EXPECT_FALSE(
+      check_ranks(config_of({{"num_attention_heads", 4}, {"o_groups", 2}, {"head_dim", 96}}), 4)
+          .ok());
+}
+
+TEST(Sharding, ShardsNameTheTensorsThatAreNotWhole) {
+  const Config c = wide();
+  const Shards shards(c, {3, 8});
+  ASSERT_NE(shards.find("layers.0.attn.wq_b.weight"), nullptr);
+  EXPECT_TRUE(shards.find("layers.0.attn.wq_b.weight")->is_rows);
+  EXPECT_FALSE(shards.find("layers.0.attn.wo_a.weight")->is_rows);
+  EXPECT_EQ(shards.find("layers.0.attn.wq_a.weight"), nullptr);
+  EXPECT_TRUE(shards.is_elsewhere("layers.0.ffn.experts.0.w1.weight"));
+  EXPECT_FALSE(shards.is_elsewhere("layers.0.ffn.experts.3.w1.weight"));  // 10 experts: [3, 5)
+  EXPECT_FALSE(Shards().is_elsewhere("layers.0.ffn.experts.0.w1.weight"));
 }
 
 }  // namespace

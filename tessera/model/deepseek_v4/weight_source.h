@@ -29,8 +29,15 @@ class WeightSource {
   WeightSource(const WeightSource&) = delete;
   WeightSource& operator=(const WeightSource&) = delete;
 
-  /// The tensor of that name as the weight table describes it. e2m1 shapes count elements.
+  /// The tensor of that name as the weight table describes it, or this rank's part. e2m1 shapes
+  /// count elements.
   virtual Result<DeviceTensor> tensor(std::string_view name) = 0;
+  /// Bytes of the tensors given so far: those that stay where a file has them, and those in memory
+  /// of their own.
+  struct Held {
+    uint64_t mapped = 0, copied = 0;
+  };
+  virtual Held held() const { return {}; }
   /// Small numbers made by us, on the device.
   virtual Result<DeviceTensor> table(std::span<const int64_t> numbers) = 0;
 };

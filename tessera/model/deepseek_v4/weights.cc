@@ -13,7 +13,8 @@ namespace {
 /// Takes tensors by name and keeps the first error.
 class Assembler {
  public:
-  Assembler(const Config& config, WeightSource& source) : config_(config), source_(source) {}
+  Assembler(const Config& config, WeightSource& source, Rank rank)
+      : config_(config), source_(source), experts_(expert_share(config, rank)) {}
 
   DeviceTensor tensor(const std::string& name) {
     if (error_) return {};
@@ -91,15 +92,16 @@ class Assembler {
   /// stay apart here and in the product, so that ranks may own groups or parts of them.
   LinearWeights by_group(LinearWeights w) const {
     if (error_) return w;
+    const int64_t groups = w.w.desc.shape[0] / config_.o_lora_rank;
     for (DeviceTensor* t : {&w.w, &w.scale}) {
       const Shape& flat = t->desc.shape;
-      t->desc.shape = Shape{config_.o_groups, flat[0] / config_.o_groups, flat[1]};
+      t->desc.shape = Shape{groups, flat[0] / groups, flat[1]};
     }
     return w;
   }
   ExpertStack stack(const std::string& name, const char* matrix) {
     std::vector<DeviceTensor> w, scale;
-    for (int64_t e = 0; e < config_.experts; ++e) {
+    for (int64_t e = experts_.begin; e < experts_.end; ++e) {
       const std::string expert = fmt::format("{}.experts.{}.{}", name, e, matrix);
       w.push_back(tensor(expert + ".weight"));
       scale.push_back(tensor(expert + ".scale"));
@@ -133,13 +135,15 @@ class Assembler {
 
   const Config& config_;
   WeightSource& source_;
+  const Share experts_;
   std::optional<Error> error_;
 };
 
 }  // namespace
 
-Result<Weights> assemble_weights(const Config& config, WeightSource& source, bool with_draft) {
-  Assembler a(config, source);
+Result<Weights> assemble_weights(const Config& config, WeightSource& source, bool with_draft,
+                                 Rank rank) {
+  Assembler a(config, source, rank);
   Weights weights;
   weights.embedding = a.tensor("embed.weight");
   for (size_t i = 0; i < config.layers.size(); ++i)

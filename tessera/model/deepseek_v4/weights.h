@@ -8,6 +8,7 @@
 #include <vector>
 
 #include "tessera/model/deepseek_v4/config.h"
+#include "tessera/model/deepseek_v4/sharding.h"
 #include "tessera/model/deepseek_v4/weight_source.h"
 
 namespace tessera::model::deepseek_v4 {
@@ -17,8 +18,9 @@ struct LinearWeights {
   DeviceTensor w, scale;
 };
 
-/// Matrices [E, N, K] of all experts, wherever each lies: expert e begins `offsets[e]` bytes after
-/// the address of w. e2m1 with scales of 1 x 32, or e4m3 with scales of 128 x 128.
+/// Matrices [E, N, K] of the rank's experts, wherever each lies: expert e begins `offsets[e]` bytes
+/// after the address of w. e2m1 with scales of 1 x 32, or e4m3 with scales of 128 x 128. Absent
+/// where the rank has none.
 struct ExpertStack {
   DeviceTensor w, scale;
   DeviceTensor offsets, scale_offsets;  // i64 [E]
@@ -82,7 +84,9 @@ struct Weights {
   std::optional<DraftWeights> draft;
 };
 
-/// Takes every tensor the configuration names from `source`; the draft block where `with_draft`.
-Result<Weights> assemble_weights(const Config& config, WeightSource& source, bool with_draft);
+/// Takes every tensor of `rank` that the configuration names from `source`; the draft block where
+/// `with_draft`.
+Result<Weights> assemble_weights(const Config& config, WeightSource& source, bool with_draft,
+                                 Rank rank = {});
 
 }  // namespace tessera::model::deepseek_v4

@@ -9,11 +9,11 @@ namespace tessera::model {
 
 size_t Program::kernel_count() const {
   size_t count = 0;
-  for (const Call& call : calls_) count += call.op->kernel_count();
+  for (const Call& call : calls_) count += call.op ? call.op->kernel_count() : 0;
   return count;
 }
 
-Result<void> Program::bind(const runtime::Buffer& arena) {
+Result<void> Program::bind(runtime::Buffer& arena) {
   if (arena.size() < static_cast<size_t>(arena_bytes_))
     return invalid_argument(
         fmt::format("the program needs an arena of {} bytes, got {}", arena_bytes_, arena.size()));
@@ -23,6 +23,7 @@ Result<void> Program::bind(const runtime::Buffer& arena) {
         call.addresses[i] = arena.address() + static_cast<uint64_t>(call.arena_offset[i]);
     call.workspace = arena.address() + static_cast<uint64_t>(call.workspace_offset);
   }
+  arena_ = &arena;
   bound_ = true;
   return {};
 }
@@ -30,17 +31,73 @@ Result<void> Program::bind(const runtime::Buffer& arena) {
 Result<void> Program::run(runtime::Stream& stream, size_t first, size_t last) const {
   TESSERA_CHECK(bound_ && first <= last && last <= calls_.size(), "calls [{}, {}) of {}, bound {}",
                 first, last, calls_.size(), bound_);
-  for (size_t i = first; i < last; ++i)
-    TESSERA_TRY(calls_[i].op->run(stream, calls_[i].addresses, calls_[i].workspace));
+  for (size_t i = first; i < last; ++i) TESSERA_TRY(run_call(calls_[i], stream));
   return {};
 }
 
-Result<std::unique_ptr<runtime::Graph>> Program::capture(runtime::Stream& stream) const {
-  TESSERA_TRY(stream.begin_capture());
-  auto queued = run(stream);
-  auto graph = stream.end_capture();  // also after a failure: the stream leaves the capture
-  if (!queued.ok()) return std::move(queued).error();
-  return graph;
+Result<void> Program::run_call(const Call& call, runtime::Stream& stream) const {
+  if (!call.collective) return call.op->run(stream, call.addresses, call.workspace);
+  const Collective& c = *call.collective;
+  const auto region = [&](size_t i, int64_t bytes) {
+    return comm::Region{arena_, static_cast<size_t>(call.arena_offset[i]),
+                        static_cast<size_t>(bytes)};
+  };
+  TESSERA_CHECK(c.comm, "a program without communicators runs");
+  const comm::Traffic before = c.comm->traffic();
+  TESSERA_TRY(model::run(c, stream, region(0, c.from_bytes), region(1, c.to_bytes)));
+  if (call.section < sections_.size()) {
+    comm::Traffic& traffic = sections_[call.section].traffic;
+    traffic.operations += c.comm->traffic().operations - before.operations;
+    traffic.bytes += c.comm->traffic().bytes - before.bytes;
+  }
+  return {};
+}
+
+Result<CapturedProgram> Program::capture(runtime::Stream& stream) const {
+  TESSERA_CHECK(bound_, "a program without memory is captured");
+  const auto is_apart = [&](const Call& call) {
+    return call.collective && !call.collective->comm->can_capture(stream);
+  };
+  CapturedProgram captured;
+  captured.program_ = this;
+  for (size_t i = 0; i < calls_.size();) {
+    if (is_apart(calls_[i])) {
+      captured.parts_.push_back({nullptr, i++});
+      continue;
+    }
+    size_t last = i;
+    while (last < calls_.size() && !is_apart(calls_[last])) ++last;
+    TESSERA_TRY(stream.begin_capture());
+    auto queued = run(stream, i, last);
+    auto graph = stream.end_capture();  // also after a failure: the stream leaves the capture
+    if (!queued.ok()) return std::move(queued).error();
+    if (!graph.ok()) return std::move(graph).error();
+    captured.parts_.push_back({std::move(*graph), 0});
+    i = last;
+  }
+  return captured;
+}
+
+Result<> CapturedProgram::replay(runtime::Stream& stream) const {
+  for (const Part& part : parts_) {
+    if (part.graph)
+      TESSERA_TRY(stream.replay(*part.graph));
+    else
+      TESSERA_TRY(program_->run_call(program_->calls_[part.collective], stream));
+  }
+  return {};
+}
+
+size_t CapturedProgram::node_count() const {
+  size_t nodes = 0;
+  for (const Part& part : parts_) nodes += part.graph ? part.graph->node_count() : 1;
+  return nodes;
+}
+
+size_t CapturedProgram::graph_count() const {
+  size_t graphs = 0;
+  for (const Part& part : parts_) graphs += part.graph ? 1 : 0;
+  return graphs;
 }
 
 }  // namespace tessera::model

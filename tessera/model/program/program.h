@@ -5,13 +5,15 @@
 
 #include <cstdint>
 #include <memory>
+#include <optional>
 #include <span>
 #include <string>
 #include <vector>
 
+#include "tessera/model/program/captured_program.h"
+#include "tessera/model/program/collective.h"
 #include "tessera/ops/frame/prepared.h"
 #include "tessera/runtime/buffer.h"
-#include "tessera/runtime/graph.h"
 #include "tessera/runtime/stream.h"
 
 namespace tessera::model {
@@ -21,6 +23,7 @@ struct ProgramSection {
   std::string name;
   size_t first = 0, last = 0;  // calls [first, last)
   ops::Cost cost;
+  comm::Traffic traffic;  // of all runs: collectives and bytes this rank sent
 };
 
 class Program {
@@ -34,26 +37,32 @@ class Program {
 
   /// Temporaries lie in `arena` from now on; graphs captured before stay with the old one. An arena
   /// may serve many programs as long as only one runs at a time. Too small a buffer is an error.
-  Result<void> bind(const runtime::Buffer& arena);
+  Result<void> bind(runtime::Buffer& arena);
 
   /// Queues every call.
   Result<void> run(runtime::Stream& stream) const { return run(stream, 0, calls_.size()); }
   /// Queues calls [first, last), which a program bound before may do part by part.
   Result<void> run(runtime::Stream& stream, size_t first, size_t last) const;
-  /// The whole program as one graph; the arena must outlive it.
-  Result<std::unique_ptr<runtime::Graph>> capture(runtime::Stream& stream) const;
+  /// The whole program; the arena must outlive it.
+  Result<CapturedProgram> capture(runtime::Stream& stream) const;
 
  private:
+  friend class CapturedProgram;
   friend class ProgramBuilder;
   struct Call {
-    std::shared_ptr<const ops::PreparedOp> op;
+    std::shared_ptr<const ops::PreparedOp> op;  // or
+    std::optional<Collective> collective;       // over the two tensors from and to
+    size_t section = 0;
     std::vector<uint64_t> addresses;    // of tensors; of those in the arena once bound
     std::vector<int64_t> arena_offset;  // of tensors; -1: elsewhere or absent
     int64_t workspace_offset = 0;
     uint64_t workspace = 0;
   };
+  Result<void> run_call(const Call& call, runtime::Stream& stream) const;
+
   std::vector<Call> calls_;
-  std::vector<ProgramSection> sections_;
+  mutable std::vector<ProgramSection> sections_;  // traffic is counted while running
+  runtime::Buffer* arena_ = nullptr;
   int64_t arena_bytes_ = 0;
   bool bound_ = false;
 };

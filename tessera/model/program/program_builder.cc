@@ -51,7 +51,7 @@ const ops::TensorDesc& ProgramBuilder::desc(Value value) const {
 
 void ProgramBuilder::section(std::string name) {
   if (!sections_.empty()) sections_.back().last = calls_.size();
-  sections_.push_back({std::move(name), calls_.size(), calls_.size(), {}});
+  sections_.push_back({std::move(name), calls_.size(), calls_.size(), {}, {}});
 }
 
 void ProgramBuilder::call(std::string_view op, std::span<const Operand> operands,
@@ -91,8 +91,61 @@ std::optional<Error> ProgramBuilder::try_call(std::string_view op,
     sections_.back().cost.flops += cost.flops;
   }
   uses_.push_back({*found, std::move(*problem)});
-  calls_.push_back({std::move(values)});
+  calls_.push_back({std::move(values), std::nullopt});
   return std::nullopt;
+}
+
+std::optional<Error> ProgramBuilder::check_collective(Value from, Value to) const {
+  for (const Value value : {from, to}) {
+    if (!value) return internal_error("a collective on an absent value");
+    const Tensor& tensor = tensors_[static_cast<size_t>(value.id)];
+    const Storage& storage = storages_[static_cast<size_t>(tensor.storage)];
+    if (storage.bytes < 0 || !tensor.desc.strides.empty())
+      return internal_error(fmt::format("a collective on {}, which is not a dense temporary",
+                                        tensor.desc.shape.to_string()));
+  }
+  if (storages_[static_cast<size_t>(tensors_[static_cast<size_t>(from.id)].storage)].first < 0)
+    return internal_error("a collective reads a temporary that nothing has written");
+  return std::nullopt;
+}
+
+void ProgramBuilder::append(Collective::Kind kind, comm::Reduction how, int root, Value from,
+                            Value to, comm::Communicator* comm) {
+  if (error_) return;
+  error_ = check_collective(from, to);
+  if (error_) return;
+  const auto bytes = [&](Value value) {
+    const ops::TensorDesc& tensor = desc(value);
+    return size_in_bytes(tensor.dtype, tensor.shape.numel());
+  };
+  for (const Value value : {from, to}) {
+    Storage& storage =
+        storages_[static_cast<size_t>(tensors_[static_cast<size_t>(value.id)].storage)];
+    const int number = static_cast<int>(calls_.size());
+    if (storage.first < 0) storage.first = number;
+    storage.last = number;
+  }
+  calls_.push_back(
+      {{from, to}, Collective{kind, dtype(to), how, root, comm, bytes(from), bytes(to)}});
+}
+
+void ProgramBuilder::all_reduce(Value value, comm::Reduction how, comm::Communicator* comm) {
+  append(Collective::Kind::all_reduce, how, 0, value, value, comm);
+}
+
+void ProgramBuilder::reduce_scatter(Value parts, Value own, comm::Communicator* comm) {
+  append(Collective::Kind::reduce_scatter, comm::Reduction::sum, 0, parts, own, comm);
+}
+
+void ProgramBuilder::broadcast(Value value, int root, comm::Communicator* comm) {
+  append(Collective::Kind::broadcast, comm::Reduction::sum, root, value, value, comm);
+}
+
+std::vector<int64_t> ProgramBuilder::workspaces(std::span<const int64_t> of_uses) const {
+  std::vector<int64_t> all;
+  size_t use = 0;
+  for (const Call& call : calls_) all.push_back(call.collective ? 0 : of_uses[use++]);
+  return all;
 }
 
 std::optional<Error> ProgramBuilder::note_uses(const ops::Signature& signature,
@@ -124,23 +177,28 @@ std::vector<ArenaBlock> ProgramBuilder::blocks(std::span<const int64_t> workspac
 
 Result<int64_t> ProgramBuilder::arena_bytes() const {
   if (error_) return Error(*error_);
-  return plan_arena(blocks(operators_.workspace_bytes(uses_))).bytes;
+  return plan_arena(blocks(workspaces(operators_.workspace_bytes(uses_)))).bytes;
 }
 
 Result<Program> ProgramBuilder::build() && {
   if (error_) return std::move(*error_);
   if (!sections_.empty()) sections_.back().last = calls_.size();
   TESSERA_ASSIGN(auto prepared, operators_.get(uses_));
-  std::vector<int64_t> workspaces;
-  for (const auto& op : prepared) workspaces.push_back(op->workspace_bytes());
-  const ArenaPlan plan = plan_arena(blocks(workspaces));
+  std::vector<int64_t> of_uses;
+  for (const auto& op : prepared) of_uses.push_back(op->workspace_bytes());
+  const ArenaPlan plan = plan_arena(blocks(workspaces(of_uses)));
 
   Program program;
   program.arena_bytes_ = plan.bytes;
   program.sections_ = std::move(sections_);
+  size_t use = 0, section = 0;
   for (size_t i = 0; i < calls_.size(); ++i) {
+    while (section + 1 < program.sections_.size() && program.sections_[section].last <= i)
+      ++section;
     Program::Call call;
-    call.op = std::move(prepared[i]);
+    call.section = section;
+    call.collective = calls_[i].collective;
+    if (!call.collective) call.op = std::move(prepared[use++]);
     for (Value value : calls_[i].operands) {
       uint64_t address = 0;
       int64_t offset = -1;

@@ -66,6 +66,16 @@ class ProgramBuilder {
     call(op, std::span(operands.begin(), operands.size()), attributes);
   }
 
+  // What all ranks do together; on temporaries, dense ones. `comm` is absent where the program is
+  // planned only.
+
+  /// Replaces `value` by the reduction over the ranks.
+  void all_reduce(Value value, comm::Reduction how, comm::Communicator* comm);
+  /// Part r of `parts` along its first dimension, summed, becomes `own` of rank r.
+  void reduce_scatter(Value parts, Value own, comm::Communicator* comm);
+  /// Replaces `value` by that of rank `root`.
+  void broadcast(Value value, int root, comm::Communicator* comm);
+
   /// Bytes of the arena build() would ask for; compiles nothing.
   Result<int64_t> arena_bytes() const;
   /// Fetches or compiles every operator in parallel.
@@ -83,8 +93,14 @@ class ProgramBuilder {
     int first = -1, last = -1;  // calls that name it
   };
   struct Call {
-    std::vector<Value> operands;  // by tensor of the signature
+    std::vector<Value> operands;           // by tensor of the signature; from and to
+    std::optional<Collective> collective;  // else the next of uses_
   };
+  void append(Collective::Kind kind, comm::Reduction how, int root, Value from, Value to,
+              comm::Communicator* comm);
+  std::optional<Error> check_collective(Value from, Value to) const;
+  /// Of every call; `of_uses` has those of operators.
+  std::vector<int64_t> workspaces(std::span<const int64_t> of_uses) const;
   Value add(ops::TensorDesc desc, int storage, int64_t byte_offset);
   std::optional<Error> try_call(std::string_view op, std::span<const Operand> operands,
                                 std::span<const Attribute> attributes);
@@ -96,7 +112,7 @@ class ProgramBuilder {
   std::vector<Tensor> tensors_;
   std::vector<Storage> storages_;
   std::vector<Call> calls_;
-  std::vector<OperatorUse> uses_;  // by call
+  std::vector<OperatorUse> uses_;  // of calls that are operators
   std::vector<ProgramSection> sections_;
   std::optional<Error> error_;
 };

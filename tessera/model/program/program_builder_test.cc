@@ -110,9 +110,10 @@ TEST_F(ProgramTest, RunsAndReplaysAChainThroughTheArena) {
     EXPECT_FLOAT_EQ(read(*y)[static_cast<size_t>(i)], ramp[static_cast<size_t>(i % kWidth)]);
 
   auto graph = program.capture(*stream_).value();
-  EXPECT_EQ(graph->node_count(), program.kernel_count());
+  EXPECT_EQ(graph.node_count(), program.kernel_count());
+  EXPECT_EQ(graph.graph_count(), 1u);
   stream_->fill(*y, 0, y->size(), 0).value();
-  stream_->replay(*graph).value();
+  graph.replay(*stream_).value();
   EXPECT_FLOAT_EQ(read(*y)[kWidth + 1], 2);
 }
 

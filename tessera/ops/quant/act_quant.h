@@ -31,10 +31,13 @@ struct ActQuant {
             "448)), "
             "y = e4m3(clamp(X / s[t, b], -448, 448)), rounded to nearest even\n"
             "x [T, K] bf16, y [T, K] e4m3, s [T, S] e8m0 (or f32 with the same values), S = K / B "
-            "rounded up. A block with an infinity or a NaN has the scale NaN (f32: infinity).",
+            "rounded up. A block with an infinity or a NaN has the scale NaN (f32: infinity). amax "
+            "f32 [T, S], where given, takes the place of max |X|: that of a block whose other "
+            "elements are elsewhere.",
         .source = "kernel.py:41-127",
         .tensors = {in("x", "T,K", {DType::bf16, DType::f32}), out("y", "T,K", {DType::f8e4m3}),
-                    out("s", "T,S", {DType::f8e8m0, DType::f32})},
+                    out("s", "T,S", {DType::f8e8m0, DType::f32}),
+                    optional(in("amax", "T,S", {DType::f32}))},
         .attributes = {{"block", 128}},
     };
   }
@@ -65,8 +68,9 @@ struct ActQuant {
     Tile exponent;  // i32 [.., 1]
   };
   /// x [.., block] f32. The cast saturates at 448, and no element is beyond it anyway.
-  static Blocks quantise(Tile x) {
-    const Tile exponent = scale_exponent(amax_bits(x, kLeastAmax));
+  static Blocks quantise(Tile x) { return quantise(x, amax_bits(x, kLeastAmax)); }
+  static Blocks quantise(Tile x, Tile amax_bits) {
+    const Tile exponent = scale_exponent(amax_bits);
     return {cast(x * inverse_scale(exponent), DType::f8e4m3), exponent};
   }
 
@@ -98,18 +102,28 @@ struct ActQuant {
     const int64_t width = b.dim("K");
     const Tiling t = tiling(b, width, block);
     const DType scales = b.dtype("s");
-    b.kernel(
+    std::vector<Arg> args = {b.tensor("x"), streamed_if_large(b, "y", "T", width), b.tensor("s")};
+    if (b.has("amax")) args.push_back(b.tensor("amax"));
+    b.kernel_named(
         "blocks",
         {programs_for(width, t.cols_per_program), programs_for(b.dim("T"), t.rows_per_program)},
-        {b.tensor("x"), streamed_if_large(b, "y", "T", width), b.tensor("s")},
-        [t, block, scales](KernelBuilder& k, View x, View y, View s) {
-          for_tiles(k, x, t, t.blocks * block, [&](Tile row, Tile col) {
-            const Tile v = to_f32(load(x, {row, col}, {t.blocks * block}));
-            const Blocks q = quantise(reshape(v, {t.blocks, block}));
-            store(y, {row, col}, reshape(q.codes, {t.blocks * block}));
-            store(s, {row, col / block}, reshape(stored_scale(q.exponent, scales), {t.blocks}));
+        args, [t, block, scales](KernelBuilder& k, const NamedViews& v) {
+          for_tiles(k, v["x"], t, t.blocks * block, [&](Tile row, Tile col) {
+            const Tile x =
+                reshape(to_f32(load(v["x"], {row, col}, {t.blocks * block})), {t.blocks, block});
+            const Blocks q = v.has("amax") ? quantise(x, given_amax(v["amax"], row, col / block, t))
+                                           : quantise(x);
+            store(v["y"], {row, col}, reshape(q.codes, {t.blocks * block}));
+            store(v["s"], {row, col / block},
+                  reshape(stored_scale(q.exponent, scales), {t.blocks}));
           });
         });
+  }
+
+  /// As amax_bits() of the blocks from `first` on.
+  static Tile given_amax(const View& amax, Tile row, Tile first, const Tiling& t) {
+    const Tile bits = bitcast(load(amax, {row, first}, {t.blocks}), DType::i32);
+    return max(reshape(bits, {t.blocks, 1}), std::bit_cast<int32_t>(kLeastAmax));
   }
 
   static void reference(const Reference& r) {
@@ -121,9 +135,10 @@ struct ActQuant {
         double amax = 1e-4;
         bool finite = true;
         for (int64_t d = b * block; d < end; ++d) {
-          amax = std::max(amax, std::abs(r.in("x").at({t, d})));
+          if (!r.has("amax")) amax = std::max(amax, std::abs(r.in("x").at({t, d})));
           finite = finite && std::isfinite(r.in("x").at({t, d}));
         }
+        if (r.has("amax")) amax = std::max(amax, r.in("amax").at({t, b}));
         if (!finite) {
           for (int64_t d = b * block; d < end; ++d) r.out("y").set_any({t, d});
           const bool as_f32 = r.problem().dtype("s") == DType::f32;
@@ -143,6 +158,7 @@ struct ActQuant {
     const Types bf16 = {{"x", DType::bf16}, {"s", DType::f8e8m0}};
     const Types f32_scale = {{"x", DType::bf16}, {"s", DType::f32}};
     const Types f32 = {{"x", DType::f32}, {"s", DType::f8e8m0}};
+    const Types part = {{"x", DType::bf16}, {"s", DType::f8e8m0}, {"amax", DType::f32}};
     const std::map<std::string, double> b64 = {{"block", 64}};
     return {
         {{{"T", 1}, {"K", 4096}, {"S", 32}}, bf16, {}, false, true, "Flash hidden"},
@@ -153,6 +169,8 @@ struct ActQuant {
         {{{"T", 7}, {"K", 448}, {"S", 7}}, bf16, b64, false, true, "kv"},
         {{{"T", 70}, {"K", 128}, {"S", 1}}, bf16, {}, false, true, "one block a row"},
         {{{"T", 3}, {"K", 300}, {"S", 3}}, bf16, {}, false, true, "a last block of 44"},
+        {{{"T", 5}, {"K", 64}, {"S", 1}}, part, {}, false, true, "half a block"},
+        {{{"T", 3}, {"K", 300}, {"S", 3}}, part, {}, false, true, "blocks of several ranks"},
         {{{"T", 6}, {"K", 512}, {"S", 4}}, bf16, {}, false, true, "zero blocks"},
         {{{"T", 48}, {"K", 256}, {"S", 2}}, bf16, {}, false, true, "edges"},
         {{{"T", 48}, {"K", 256}, {"S", 2}}, f32, {}, false, true, "edges"},
@@ -196,6 +214,10 @@ struct ActQuant {
         for (int64_t d = 0; d < count; ++d) x.set({t, first + d}, zero ? 0 : in.normal(scale));
         if (note == "infinite" && t % 2 == 1 && first == block)
           x.set({t, first + 5}, t == 1 ? INFINITY : NAN);
+        if (!in.problem().has("amax")) continue;
+        double amax = 0;
+        for (int64_t d = 0; d < count; ++d) amax = std::max(amax, std::abs(x.at({t, first + d})));
+        in.tensor("amax").set({t, first / block}, amax * std::exp2(in.uniform(0, 3)));
       }
   }
 

@@ -1,0 +1,22 @@
+// SPDX-License-Identifier: Apache-2.0
+#pragma once
+
+#include <cstdint>
+
+#include "tessera/model/deepseek_v4/precision.h"
+#include "tessera/model/deepseek_v4/sharding.h"
+
+namespace tessera::model::deepseek_v4 {
+
+struct ModelOptions {
+  Precision precision = Precision::native;
+  int64_t context = 4096;        // positions of a sequence
+  int64_t sequences = 1;         // at once
+  int64_t largest_step = 512;    // rows of all spans of a step together
+  bool quantised_cache = false;  // KV rows as e4m3 codes: fewer bytes, the same numbers
+  bool deterministic = false;    // a row's bits never depend on its neighbours or the chunking
+  bool mtp = false;              // load the draft block (multi-token prediction)
+  Rank rank = {};                // whose part of the model this is
+};
+
+}  // namespace tessera::model::deepseek_v4

@@ -1,0 +1,165 @@
+// SPDX-License-Identifier: Apache-2.0
+// A model spread over ranks computes what one rank computes.
+#include "tests/model/parallel_fixture.h"
+
+#include <cmath>
+#include <mutex>
+#include <numeric>
+
+#include "tessera/model/deepseek_v4/memory_plan.h"
+#include "tests/reference_model/random_checkpoint.h"
+
+namespace tessera::model_test {
+namespace {
+
+/// 16 heads in 8 groups, so that 16 ranks are two a group; 6 experts and a shared expert of width
+/// 128: some ranks have none of the former and all share one block of the latter.
+nlohmann::json many_ranks() {
+  nlohmann::json json = reference_model::small_config();
+  json["num_attention_heads"] = 16;
+  json["o_groups"] = 8;
+  json["head_dim"] = 128;
+  json["o_lora_rank"] = 128;
+  json["n_routed_experts"] = 6;
+  json["vocab_size"] = 101;
+  // One layer of each kind.
+  json["num_hidden_layers"] = 3;
+  json["num_hash_layers"] = 1;
+  json["compress_ratios"] = {0, 4, 128, 0};
+  return json;
+}
+
+std::vector<int32_t> prompt_of(int length, int vocabulary) {
+  std::vector<int32_t> tokens;
+  for (int i = 0; i < length; ++i) tokens.push_back((i * 37 + 11) % vocabulary);
+  return tokens;
+}
+
+/// Logits of the last prompt token and of greedy steps; their tokens.
+struct Trace {
+  Rows logits;
+  std::vector<int32_t> tokens;
+};
+
+int32_t likeliest(const Rows& rows, int64_t row) {
+  const auto first = rows.values.begin() + row * rows.cols;
+  return static_cast<int32_t>(std::max_element(first, first + rows.cols) - first);
+}
+
+/// Greedy steps, or those of `forced` tokens.
+Trace trace(Model& model, const std::vector<int32_t>& prompt, int steps,
+            const std::vector<int32_t>& forced = {}) {
+  Trace all;
+  all.logits = prefill(model, prompt, 64, false);
+  for (int i = 0; i < steps; ++i) {
+    const int32_t own = likeliest(all.logits, all.logits.rows - 1);
+    all.tokens.push_back(own);
+    const int32_t next = forced.empty() ? own : forced[static_cast<size_t>(i)];
+    all.logits.append(step(model, std::ssize(prompt) + i, std::span(&next, 1)));
+  }
+  return all;
+}
+
+double largest_difference(const Rows& a, const Rows& b) {
+  double most = 0;
+  for (size_t i = 0; i < a.values.size(); ++i)
+    most = std::max(most, static_cast<double>(std::abs(a.values[i] - b.values[i])));
+  return most;
+}
+
+/// Of each row of `a` with that of `b`.
+std::vector<double> cosines(const Rows& a, const Rows& b) {
+  std::vector<double> all;
+  for (int64_t r = 0; r < a.rows; ++r) {
+    double ab = 0, aa = 0, bb = 0;
+    for (int64_t c = 0; c < a.cols; ++c) {
+      const double x = a[r][static_cast<size_t>(c)], y = b[r][static_cast<size_t>(c)];
+      ab += x * y;
+      aa += x * x;
+      bb += y * y;
+    }
+    all.push_back(ab / std::sqrt(aa * bb));
+  }
+  return all;
+}
+
+class ParallelTest : public testing::Test {
+ protected:
+  static constexpr int kSteps = 6;
+
+  void expect_equal(const std::filesystem::path& folder, int ranks, int length, int steps,
+                    bool differ = false) {
+    ModelOptions options{.precision = Precision::fp32, .context = 512, .largest_step = 64};
+    const auto alone = Machine::shared().load(folder, options);
+    const auto prompt = prompt_of(length, static_cast<int>(alone->config().vocab_size));
+    const Trace want = trace(*alone, prompt, steps);
+    run_parallel({folder, ranks, options, differ}, [&](Model& model) {
+      const Trace got = trace(model, prompt, steps);
+      EXPECT_LE(largest_difference(got.logits, want.logits), 1e-4) << ranks << " ranks";
+      EXPECT_EQ(got.tokens, want.tokens) << ranks << " ranks";
+    });
+  }
+};
+
+TEST_F(ParallelTest, FlashNanoInFp32) {
+  TESSERA_SKIP_WITHOUT_REFERENCE("goldens/flash-nano");
+  for (const int ranks : {2, 4, 8})
+    expect_equal(reference_folder() / "goldens/flash-nano", ranks, 70, kSteps);
+}
+
+TEST_F(ParallelTest, SixteenRanksOfEightGroups) {
+  const TemporaryFolder folder;
+  ASSERT_TRUE(reference_model::write_random_checkpoint(many_ranks(), folder.path(), 3).ok());
+  expect_equal(folder.path(), 16, 40, 2);
+}
+
+TEST_F(ParallelTest, RanksThatDifferLetRankZeroChoose) {
+  const TemporaryFolder folder;
+  ASSERT_TRUE(reference_model::write_random_checkpoint(many_ranks(), folder.path(), 3).ok());
+  expect_equal(folder.path(), 4, 40, 2, /*differ=*/true);
+}
+
+// Blocks of activations that lie on several ranks get the scale of the whole block: without it the
+// codes differ, and so does nearly every number.
+TEST_F(ParallelTest, NativeIsCloseToOneRank) {
+  TESSERA_SKIP_WITHOUT_REFERENCE("goldens/flash-nano");
+  const auto folder = reference_folder() / "goldens/flash-nano";
+  ModelOptions options{.precision = Precision::native, .context = 512, .largest_step = 64};
+  const auto alone = Machine::shared().load(folder, options);
+  const auto prompt = prompt_of(3, static_cast<int>(alone->config().vocab_size));
+  const Trace want = trace(*alone, prompt, kSteps);
+  for (const int ranks : {2, 8})
+    run_parallel({folder, ranks, options}, [&](Model& model) {
+      const Trace got = trace(model, prompt, kSteps, want.tokens);
+      const std::vector<double> close = cosines(got.logits, want.logits);
+      // The limits of docs/model.md for the official vectors.
+      EXPECT_GE(close[0], 0.995) << ranks << " ranks, the prompt";
+      EXPECT_GE(
+          std::accumulate(close.begin(), close.end(), 0.0) / static_cast<double>(close.size()),
+          0.975)
+          << ranks << " ranks, mean";
+    });
+}
+
+TEST_F(ParallelTest, EveryRankHoldsWhatItsPlanSays) {
+  TESSERA_SKIP_WITHOUT_REFERENCE("goldens/flash-nano");
+  const auto folder = reference_folder() / "goldens/flash-nano";
+  const auto config = model::deepseek_v4::load_config(folder).value();
+  const auto weights = model::deepseek_v4::expand_weights(config, config.draft_layers);
+  for (const int ranks : {1, 2, 8}) {
+    std::mutex mutex;
+    const auto look = [&](const Model& model) {
+      const std::lock_guard lock(mutex);
+      const auto plan = model::deepseek_v4::plan_rank(weights, config, model.options().rank, {});
+      const auto held = model.weights_held();
+      EXPECT_NEAR(static_cast<double>(held.mapped), static_cast<double>(plan.mapped),
+                  0.02 * static_cast<double>(plan.mapped));
+      EXPECT_NEAR(static_cast<double>(held.copied), static_cast<double>(plan.copied),
+                  0.02 * static_cast<double>(plan.copied));
+    };
+    run_parallel({folder, ranks, {.context = 128, .largest_step = 8}, false, look}, [](Model&) {});
+  }
+}
+
+}  // namespace
+}  // namespace tessera::model_test

@@ -1,0 +1,195 @@
+// SPDX-License-Identifier: Apache-2.0
+// Commands as several ranks, real processes under mpirun: they say what one rank says, and when
+// something is wrong with one of them the job ends for all, soon and with a reason.
+#include <fmt/format.h>
+
+#include <chrono>
+#include <nlohmann/json.hpp>
+
+#include "tests/reference_model/random_checkpoint.h"
+#include "tools/program_run.h"
+
+namespace tessera {
+namespace {
+
+class ParallelCommandsTest : public ProgramTest {
+ protected:
+  static void SetUpTestSuite() {
+    ProgramTest::SetUpTestSuite();
+    ::setenv("TESSERA_CACHE_DIR", std::getenv("TESSERA_MODEL_CACHE_DIR"), 1);
+    ::setenv("OMPI_ALLOW_RUN_AS_ROOT", "1", 1);
+    ::setenv("OMPI_ALLOW_RUN_AS_ROOT_CONFIRM", "1", 1);
+  }
+  void SetUp() override {
+    if (shell("command -v mpirun").exit_code != 0) GTEST_SKIP() << "there is no mpirun here";
+  }
+  static std::string program() { return std::getenv("TESSERA_PROGRAM"); }
+  static std::string mpirun() { return "mpirun --oversubscribe --bind-to none --quiet"; }
+  static Output ranks(int count, const std::string& arguments) {
+    return shell(fmt::format("{} -n {} {} {}", mpirun(), count, program(), arguments));
+  }
+  /// Two groups of ranks with commands of their own.
+  static Output two(const std::string& first, const std::string& second) {
+    return shell(fmt::format("{} -n 1 {} : -n 1 {}", mpirun(), first, second));
+  }
+};
+
+TEST_F(ParallelCommandsTest, RanksAnswerAsOneDoes) {
+  const std::string arguments = "run tiny --ids 5,6,7,8,9 -n 6 --precision fp32 --context 512 ";
+  const Output alone = tessera(arguments);
+  ASSERT_EQ(alone.exit_code, 0) << alone.text;
+  for (const int count : {2, 4}) {
+    const Output together = ranks(count, arguments + fmt::format("--tp {}", count));
+    EXPECT_EQ(together.exit_code, 0) << together.text;
+    EXPECT_EQ(together.text, alone.text) << count << " ranks";
+  }
+}
+
+TEST_F(ParallelCommandsTest, StatsSayWhatIsSent) {
+  const Output output =
+      ranks(4, "run tiny --ids 5,6,7,8,9 -n 6 --precision fp32 --context 512 --tp 4 --stats");
+  EXPECT_EQ(output.exit_code, 0) << output.text;
+  // Two ranks a group: half of 128 partial sums in f32 go to the other one.
+  EXPECT_TRUE(contains(output, "o-group sums 256 B a layer")) << output.text;
+  EXPECT_TRUE(contains(output, "attention sum ")) << output.text;
+}
+
+TEST_F(ParallelCommandsTest, ChipsMayDiffer) {
+  const std::string arguments = " run tiny --ids 5,6,7,8,9 -n 6 --precision fp32 --context 512 ";
+  const Output alone = tessera(arguments);
+  const Output mixed =
+      two(program() + arguments + "--tp 2", program() + arguments + "--tp 2 --chip cpu:avx2");
+  EXPECT_EQ(mixed.exit_code, 0) << mixed.text;
+  EXPECT_EQ(mixed.text, alone.text);
+}
+
+TEST_F(ParallelCommandsTest, SixteenRanksVerify) {
+  nlohmann::json config = reference_model::small_config();
+  for (const auto& [name, value] : {std::pair{"num_attention_heads", 16},
+                                    {"o_groups", 8},
+                                    {"head_dim", 128},
+                                    {"n_routed_experts", 16}})
+    config[name] = value;
+  fs::create_directories(path("sixteen"));
+  ASSERT_TRUE(reference_model::write_random_checkpoint(config, path("sixteen"), 5).ok());
+  const Output output = ranks(16, fmt::format("verify {} --tp 16", path("sixteen")));
+  EXPECT_EQ(output.exit_code, 0) << output.text;
+  EXPECT_TRUE(contains(output, "passed")) << output.text;
+}
+
+TEST_F(ParallelCommandsTest, TheNumberOfProcessesMustFit) {
+  expect_usage("run tiny --ids 5 --tp 4",
+               "tessera: --tp 4 needs 4 processes and this is one; start them with mpirun -n 4 "
+               "tessera .., or tessera launch -n 4 -- ..");
+  const Output few = ranks(2, "run tiny --ids 5 --tp 4");
+  EXPECT_EQ(few.exit_code, 2);
+  EXPECT_EQ(few.text, "tessera: --tp is 4, and 2 processes were started; they must be as many\n");
+  const Output odd = ranks(3, "run tiny --ids 5 --tp 3");
+  EXPECT_EQ(odd.exit_code, 2);
+  EXPECT_EQ(odd.text,
+            "tessera: 3 ranks cannot share 4 heads in 2 o-groups; possible are 1, 2, 4\n");
+}
+
+TEST_F(ParallelCommandsTest, RanksMustBeAlike) {
+  const std::string run = " run tiny --ids 5 --context 512 --tp 2";
+  const Output precision = two(program() + run, program() + run + " --precision bf16");
+  EXPECT_NE(precision.exit_code, 0);
+  EXPECT_EQ(precision.text, "tessera: rank 1 has --precision bf16, rank 0 has unset\n");
+
+  // Another program: one byte more at the end of its file.
+  const std::string other = path("tessera-other");
+  fs::copy_file(program(), other);
+  std::ofstream(other, std::ios::app) << 'x';
+  ::setenv("LD_LIBRARY_PATH", std::getenv("TESSERA_LIBRARY_DIR"), 1);
+  const std::string folder = std::getenv("TESSERA_TINY_MODEL");
+  const std::string rest = " --ids 5 --context 512 --tp 2";
+  const Output programs = two(program() + " run " + folder + rest, other + " run " + folder + rest);
+  ::unsetenv("LD_LIBRARY_PATH");
+  EXPECT_NE(programs.exit_code, 0);
+  EXPECT_TRUE(contains(programs, "tessera: rank 1 has the program ")) << programs.text;
+
+  // Another checkpoint.
+  fs::copy(folder, path("changed"), fs::copy_options::recursive);
+  for (const auto& file : fs::directory_iterator(path("changed"))) {
+    if (file.path().extension() != ".safetensors") continue;
+    std::fstream bytes(file.path(), std::ios::in | std::ios::out | std::ios::binary);
+    bytes.seekp(static_cast<std::streamoff>(fs::file_size(file.path()) / 2));
+    bytes.put('\x5a').put('\x5a').put('\x5a');
+  }
+  const Output checkpoints =
+      two(program() + " run " + folder + rest, program() + " run " + path("changed") + rest);
+  EXPECT_NE(checkpoints.exit_code, 0);
+  EXPECT_TRUE(contains(checkpoints, "rank 1 has a checkpoint of hash ")) << checkpoints.text;
+  const Output missing =
+      two(program() + " run " + folder + rest, program() + " run " + path("nowhere") + rest);
+  EXPECT_NE(missing.exit_code, 0);
+  EXPECT_TRUE(contains(missing, "tessera: rank 1: ")) << missing.text;
+}
+
+/// Starts an endless job of two ranks, does `harm` to the process K of rank 1, and waits.
+Output after(const std::string& command, const std::string& harm) {
+  return shell(fmt::format(
+      "{} & M=$!; for i in $(seq 60); do K=$(pgrep -P $M | tail -1); [ -n \"$K\" ] && break; sleep "
+      "0.5; done; sleep 6; {}; S=$(date +%s); wait $M; echo code $?; echo after $(( $(date +%s) - "
+      "S "
+      ")) s; sleep 1; ps -o stat= -p $K | grep -qv Z && echo orphan",
+      command, harm));
+}
+
+int seconds_of(const Output& output) {
+  const size_t at = output.text.find("after ");
+  return at == std::string::npos ? 999 : std::atoi(output.text.c_str() + at + 6);
+}
+
+TEST_F(ParallelCommandsTest, ARankThatDiesEndsTheJob) {
+  const Output output = after(
+      fmt::format(
+          "mpirun --oversubscribe --bind-to none -n 2 {} run tiny --ids 5 -n 0 --precision fp32 "
+          "--context 100000 --tp 2 > {}",
+          program(), path("killed.txt")),
+      "kill -9 $K");
+  EXPECT_FALSE(contains(output, "code 0")) << output.text;
+  EXPECT_TRUE(contains(output, "signal 9")) << output.text;
+  EXPECT_FALSE(contains(output, "orphan")) << output.text;
+  EXPECT_LE(seconds_of(output), 10) << output.text;
+}
+
+TEST_F(ParallelCommandsTest, ARankThatDoesNotAnswerEndsTheJob) {
+  const Output output = after(fmt::format("mpirun --oversubscribe --bind-to none --quiet -n 2 {} "
+                                          "run tiny --ids 5 -n 0 --precision fp32 "
+                                          "--context 100000 --tp 2 --patience 5 > {}",
+                                          program(), path("stopped.txt")),
+                              "kill -STOP $K");
+  EXPECT_FALSE(contains(output, "code 0")) << output.text;
+  EXPECT_TRUE(contains(output, ": another rank did not come within 5.0 s")) << output.text;
+  EXPECT_FALSE(contains(output, "orphan")) << output.text;
+  EXPECT_LE(seconds_of(output), 10) << output.text;
+}
+
+TEST_F(ParallelCommandsTest, LaunchWritesTheLine) {
+  const Output output = tessera("launch -n 16 --hosts my hosts --print -- run DIR -p 'Say: it''s'");
+  EXPECT_NE(output.exit_code, 0);  // two words after --hosts
+  const Output line = tessera("launch -n 16 --hosts hosts.txt --print -- run DIR -p 'two words'");
+  EXPECT_EQ(line.exit_code, 0) << line.text;
+  EXPECT_TRUE(line.text.starts_with("mpirun -n 16 --oversubscribe --bind-to none --quiet "))
+      << line.text;
+  EXPECT_TRUE(contains(line, "--hostfile hosts.txt "));
+  EXPECT_TRUE(line.text.ends_with(" run DIR -p 'two words' --tp 16\n")) << line.text;
+  const Output slurm = tessera("launch -n 8 --emit slurm -- run DIR");
+  EXPECT_TRUE(contains(slurm, "#SBATCH --ntasks=8\n"));
+  EXPECT_TRUE(contains(slurm, " run DIR --tp 8\n"));
+  const Output k8s = tessera("launch -n 8 --emit k8s -- run DIR");
+  EXPECT_TRUE(contains(k8s, "kind: MPIJob\n"));
+  EXPECT_TRUE(contains(k8s, "      replicas: 8\n"));
+  expect_usage("launch -n 8 --emit pbs -- run DIR", "tessera: --emit pbs: there are slurm and k8s");
+}
+
+TEST_F(ParallelCommandsTest, LaunchRunsTheCommand) {
+  const Output output =
+      tessera("launch -n 2 -- run tiny --ids 5,6 -n 2 --precision fp32 --context 512");
+  EXPECT_EQ(output.exit_code, 0) << output.text;
+  EXPECT_EQ(output.text, tessera("run tiny --ids 5,6 -n 2 --precision fp32 --context 512").text);
+}
+
+}  // namespace
+}  // namespace tessera
