@@ -21,6 +21,7 @@ CommandSpec tokenize_command();
 CommandSpec prompt_render_command();
 CommandSpec prompt_parse_command();
 CommandSpec verify_command();
+CommandSpec eval_command();
 CommandSpec doctor_command();
 CommandSpec tour_command();
 

@@ -63,16 +63,6 @@ namespace {
 
 using Clock = std::chrono::steady_clock;
 
-/// A whole number of an option that is at least `least`.
-Result<int64_t> whole_number(const Arguments& arguments, std::string_view name, int64_t fallback,
-                             int64_t least) {
-  const double value = arguments.number(name, static_cast<double>(fallback));
-  if (value >= static_cast<double>(least) && value == std::floor(value) && value < 0x1p53)
-    return static_cast<int64_t>(value);
-  return invalid_argument(fmt::format("--{} is {}, expected a whole number from {} on", name,
-                                      arguments.text(name), least));
-}
-
 Result<deepseek::ModelOptions> model_options(const Arguments& arguments,
                                              const deepseek::Config& config) {
   deepseek::ModelOptions options;
@@ -88,7 +78,9 @@ Result<deepseek::ModelOptions> model_options(const Arguments& arguments,
     return invalid_argument(fmt::format("--context is {}, this model has at most {}",
                                         options.context, config.max_positions));
   TESSERA_ASSIGN(options.largest_step, whole_number(arguments, "chunk", 512, 1));
-  options.largest_step = std::max<int64_t>(2, std::min(options.largest_step, options.context));
+  TESSERA_ASSIGN(options.sequences, whole_number(arguments, "batch", 1, 1));
+  options.largest_step =
+      std::max<int64_t>(2 * options.sequences, std::min(options.largest_step, options.context));
   options.deterministic = arguments.flag("deterministic");
   options.mtp = arguments.flag("mtp");
   if (options.mtp && config.draft_layers == 0)
@@ -131,6 +123,15 @@ Result<> check_memory(const Arguments& arguments, const deepseek::Config& config
 }
 
 }  // namespace
+
+Result<int64_t> whole_number(const Arguments& arguments, std::string_view name, int64_t fallback,
+                             int64_t least) {
+  const double value = arguments.number(name, static_cast<double>(fallback));
+  if (value >= static_cast<double>(least) && value == std::floor(value) && value < 0x1p53)
+    return static_cast<int64_t>(value);
+  return invalid_argument(fmt::format("--{} is {}, expected a whole number from {} on", name,
+                                      arguments.text(name), least));
+}
 
 Result<engine::Request> read_request(const Arguments& arguments) {
   engine::Request request;

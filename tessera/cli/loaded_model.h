@@ -21,6 +21,10 @@ inline constexpr PositionalSpec kModelPositional{"MODEL", "Folder of a checkpoin
 /// Options for with_model() and read_request(), followed by `more`.
 std::vector<OptionSpec> generation_options(std::vector<OptionSpec> more);
 
+/// The number of option `name`, at least `least`. Wrong use: one that is not whole.
+Result<int64_t> whole_number(const Arguments& arguments, std::string_view name, int64_t fallback,
+                             int64_t least);
+
 /// Sampling, stop texts and length as the options say. Wrong use: values out of range.
 Result<engine::Request> read_request(const Arguments& arguments);
 
@@ -34,9 +38,9 @@ struct LoadedModel {
   double seconds = 0;                     // that loading took
 };
 
-/// Loads the model and has rank 0 call `answer`; other ranks follow it until it is done. Shows
-/// progress on a terminal. Errors say what to do; a missing tokenizer is one when
-/// `needs_tokenizer`.
+/// Loads the model, for --batch conversations at once, and has rank 0 call `answer`; other ranks
+/// follow it until it is done. Shows progress on a terminal. Errors say what to do; a missing
+/// tokenizer is one when `needs_tokenizer`.
 Result<int> with_model(const Arguments& arguments, const Program& program, bool needs_tokenizer,
                        const std::function<Result<int>(LoadedModel&)>& answer);
 /// "sent per token and layer: attention sum 30,720 B, ..", by rank 0; empty for one rank.

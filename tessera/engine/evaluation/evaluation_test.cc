@@ -1,0 +1,73 @@
+// SPDX-License-Identifier: Apache-2.0
+#include "tessera/engine/evaluation/evaluation.h"
+
+#include <gtest/gtest.h>
+
+#include "tessera/engine/testing/fake_model.h"
+#include "tessera/text/tiny_tokenizer.h"
+
+namespace tessera::engine {
+namespace {
+
+std::vector<Question> questions_of(std::initializer_list<const char*> tasks) {
+  std::vector<Question> questions;
+  for (const char* task : tasks)
+    questions.push_back({.task = task, .messages = {}, .match = Match::text, .answer = "hi"});
+  return questions;
+}
+
+Evaluation with(std::vector<bool> right) {
+  Evaluation evaluation;
+  for (const bool one : right) evaluation.outcomes.push_back({.right = one, .text = {}});
+  return evaluation;
+}
+
+TEST(EvaluationTest, AsksInBatchesAndCounts) {
+  const auto tokenizer = text::Tokenizer::parse(text::tiny_tokenizer_json()).value();
+  // By position: after a prompt of one token "hi" and the end, after one of two "i" and the end.
+  FakeModel model({.sequences = 2, .always = {0, 'h', 'i', 262, 'x'}});
+  Generator generator(model, &tokenizer);
+  const auto questions = questions_of({"a", "b", "a", "a", "b"});
+  const std::vector<EncodedQuestion> encoded = {{.prompt = {'q'}},
+                                                {.prompt = {'q', 'r'}},
+                                                {.prompt = {'s'}},
+                                                {.prompt = {'s', 't'}},
+                                                {.prompt = {'u'}}};
+  Request request;
+  request.max_new_tokens = 8;
+  request.end_tokens = {262};
+  std::vector<size_t> progress;
+  const auto evaluation = evaluate(generator, questions, encoded, request, 2,
+                                   [&](size_t done) { progress.push_back(done); });
+  ASSERT_TRUE(evaluation.ok()) << evaluation.error().to_string();
+  EXPECT_EQ(progress, (std::vector<size_t>{2, 4, 5}));
+  EXPECT_EQ(evaluation->outcomes[0].text, "hi");
+  EXPECT_EQ(evaluation->outcomes[1].text, "i");
+  const auto shares = evaluation->shares(questions);
+  EXPECT_EQ(shares.at("a").right, 2);
+  EXPECT_EQ(shares.at("a").cases, 3);
+  EXPECT_EQ(shares.at("b").right, 1);
+  EXPECT_EQ(evaluation->generated_tokens, 3 * 3 + 2 * 2);
+}
+
+TEST(EvaluationTest, ALossHasToBeSignificant) {
+  const auto questions = questions_of({"a", "a", "a", "a", "a", "a", "a", "a", "a", "b"});
+  const Evaluation good = with(std::vector<bool>(10, true));
+  EXPECT_TRUE(losses(questions, good, good).empty());
+  // 7 of 7 lost: 1/128 is chance, given two tasks. 9 of 9: 1/512 is not.
+  EXPECT_TRUE(losses(questions, good,
+                     with({false, false, false, false, false, false, false, true, true, false}))
+                  .empty());
+  const auto worse =
+      losses(questions, good,
+             with({false, false, false, false, false, false, false, false, false, false}));
+  ASSERT_EQ(worse.size(), 1u);
+  EXPECT_EQ(worse[0].task, "a");
+  EXPECT_EQ(worse[0].lost, 9);
+  EXPECT_EQ(worse[0].won, 0);
+  EXPECT_TRUE(
+      losses(questions, worse.empty() ? good : with(std::vector<bool>(10, false)), good).empty());
+}
+
+}  // namespace
+}  // namespace tessera::engine
