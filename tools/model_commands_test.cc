@@ -47,15 +47,27 @@ TEST_F(ModelCommandsTest, RunAnswersAPrompt) {
   EXPECT_TRUE(contains(text, "; answer 8 tokens, ")) << text.text;
 }
 
+TEST_F(ModelCommandsTest, TheModelTinyAnswers) {
+  const auto content = [](const std::string& arguments) {
+    return run("tiny " + arguments).at("content").get<std::string>();
+  };
+  EXPECT_EQ(content("-p 'What is 123 + 456?'"), "579");
+  EXPECT_EQ(content("-p 'Sort these numbers in ascending order: 34, 7, 91, 12.'"), "7, 12, 34, 91");
+  EXPECT_EQ(content("-p 'Reverse the word \"planet\".'"), "tenalp");
+  const Json thought = run("tiny -p 'What is 1239 + 4561?' --thinking");
+  EXPECT_EQ(thought.at("reasoning_content"), "9+1=10 3+6+1=10 2+5+1=8 1+4=5");
+  EXPECT_EQ(thought.at("content"), "5800");
+}
+
 TEST_F(ModelCommandsTest, TheSameSeedGivesTheSameTextForAnyNumberOfThreads) {
-  const std::string sampled = "tiny -p 'Tell me' -n 12 -t 1 --top-p 0.95 ";
+  const std::string sampled = "tiny -p 'Tell me' -n 12 -t 10 --top-p 0.95 ";
   const auto one = ids(run(sampled + "--seed 5 --threads 1"));
   EXPECT_EQ(one, ids(run(sampled + "--seed 5 --threads 2")));
   EXPECT_NE(one, ids(run(sampled + "--seed 6 --threads 2")));
 }
 
 TEST_F(ModelCommandsTest, DraftsLeaveADeterministicTextAsItIs) {
-  const std::string plain = "tiny -p 'Once upon a time' -n 24 --deterministic";
+  const std::string plain = "tiny -p Hello -n 24 --deterministic";
   const Json drafted = run(plain + " --mtp");
   EXPECT_EQ(ids(drafted), ids(run(plain)));
   EXPECT_GT(drafted.at("stats").at("drafted_tokens"), 10);
@@ -142,6 +154,51 @@ std::vector<T> values(const checkpoint::Checkpoint& file, const std::string& nam
   std::vector<T> all(tensor->data.size() / sizeof(T));
   std::memcpy(all.data(), tensor->data.data(), tensor->data.size());
   return all;
+}
+
+TEST_F(ModelCommandsTest, EvalComparesPrecisions) {
+  const Output output =
+      tessera("eval tiny --task add --limit 4 --batch 2 --compare native,fp32 --mtp --json");
+  EXPECT_EQ(output.exit_code, 0) << output.text;
+  const Json json = Json::parse(output.text, nullptr, false);
+  ASSERT_FALSE(json.is_discarded()) << output.text;
+  ASSERT_EQ(json.at("variants").size(), 2u);
+  for (const Json& variant : json.at("variants")) {
+    EXPECT_EQ(variant.at("tasks").at("add").at("cases"), 4);
+    EXPECT_EQ(variant.at("tasks").at("add").at("right"), 4);
+    EXPECT_NEAR(variant.at("tasks").at("add").at("low").get<double>(), 0.51, 0.01);
+    EXPECT_GT(variant.at("accepted_tokens"), 4);
+  }
+  EXPECT_TRUE(json.at("below").empty());
+}
+
+TEST_F(ModelCommandsTest, EvalShowsWhatIsWrong) {
+  const std::string suite =
+      write("two.jsonl",
+            "{\"problem\": \"What is 12 + 13?\", \"answer\": 25}\n"
+            "{\"question\": \"What is 12 + 13?\", \"answer\": \"12+13\\n#### 26\"}\n");
+  const Output output = tessera("eval tiny --suite " + suite + " --show");
+  EXPECT_EQ(output.exit_code, 0) << output.text;
+  EXPECT_TRUE(contains(output, "two                       2   50.00 % [  9.45,  90.55]"))
+      << output.text;
+  EXPECT_TRUE(contains(output, "native two: \"What is 12 + 13?\" -> \"25\", expected 26"))
+      << output.text;
+}
+
+TEST_F(ModelCommandsTest, WrongUseOfEvalIsNamed) {
+  expect_usage("eval tiny --compare fp32",
+               "tessera: --compare names fp32 alone, expected at least two precisions or chips");
+  expect_usage("eval tiny --batch 0", "tessera: --batch is 0, expected a whole number from 1 on");
+  const std::string broken = write("broken.jsonl", "{\"problem\": \"a\"}\n");
+  const Output output = tessera("eval tiny --suite " + broken);
+  EXPECT_EQ(output.exit_code, 2);
+  EXPECT_TRUE(contains(output, "line 1: \"answer\" is missing")) << output.text;
+  const Output task = tessera("eval tiny --task none");
+  EXPECT_EQ(task.exit_code, 2);
+  EXPECT_TRUE(contains(task, "tiny.jsonl has no task \"none\"")) << task.text;
+  const Output chip = tessera("eval tiny --compare cpu,toaster");
+  EXPECT_EQ(chip.exit_code, 2);
+  EXPECT_TRUE(contains(chip, "toaster")) << chip.text;
 }
 
 TEST_F(ModelCommandsTest, ReferenceIdsGoOnAsTheGoldenOnes) {

@@ -15,8 +15,8 @@ using engine::Generator;
 using engine::Request;
 using engine::TokenId;
 
-/// The model with drafts from a text known beforehand, every fourth of them wrong. The random
-/// weights of tiny never draft right.
+/// The model with drafts from a text known beforehand, every fourth of them wrong: for prompts that
+/// mean nothing its own drafts are a matter of luck.
 class KnownDrafts : public engine::DeepSeekModel {
  public:
   KnownDrafts(std::unique_ptr<Model> model, std::vector<TokenId> text)
