@@ -14,6 +14,7 @@
 #include "tessera/cli/text_input.h"
 #include "tessera/engine/evaluation/evaluation.h"
 #include "tessera/model/deepseek_v4/precision.h"
+#include "tessera/text/chat_texts.h"
 
 namespace tessera::cli {
 namespace {

@@ -69,6 +69,8 @@ class Trainer:
         self.a = arguments
         self.config = tiny_config()
         parameters, tables = initial_parameters(self.config)
+        if arguments.weights:
+            parameters, tables = checkpoint.load(arguments.weights)
         self.parameters = {n: p.cuda().requires_grad_(not n.endswith("gate.bias")) for n, p in parameters.items()}
         self.tables = {n: t.cuda() for n, t in tables.items()}
         self.model = Model(self.config, self.tables, "cuda", max(l for l, _ in LONG))
@@ -79,7 +81,7 @@ class Trainer:
             self.model.run_head = torch.compile(scored, dynamic=False)
             self.model.run_mtp_input = torch.compile(mtp_input, dynamic=False)
         self.optimiser = Optimiser(self.parameters)
-        self.step, self.history = 0, []
+        self.step, self.history = arguments.first_step, []
         if arguments.resume:
             self.load(arguments.resume)
 
@@ -232,6 +234,8 @@ def parse():
     p.add_argument("out")
     p.add_argument("--tokenizer", default="tokenizer.json")
     p.add_argument("--resume")
+    p.add_argument("--weights", help="begin with an exported model and fresh momenta instead")
+    p.add_argument("--first-step", type=int, default=0, help="so that other batches come than before")
     p.add_argument("--minutes", type=float, default=8)
     p.add_argument("--steps", type=int, default=0, help="at most so many in this piece")
     p.add_argument("--decay", type=float, default=0, help="share of the piece in which the rates fall to 0")
