@@ -37,9 +37,12 @@ Result<Config> chosen_config(const std::string& name) {
 }
 
 Result<Sizes> chosen_sizes(const Arguments& arguments, const Config& config) {
-  Sizes sizes{arguments.integer("layers", 4),      arguments.integer("prefill", 512),
-              arguments.integer("decode", 16),     arguments.integer("batch", 1),
-              arguments.integer("at-position", 0), arguments.flag("mtp"),
+  Sizes sizes{arguments.integer("layers", 4),
+              arguments.integer("prefill", 512),
+              arguments.integer("decode", 16),
+              arguments.integer("batch", 1),
+              arguments.integer("at-position", 0),
+              arguments.flag("mtp"),
               std::ssize(config.layers)};
   for (const auto& [option, value, least] : {std::tuple{"--layers", sizes.layers, 1},
                                              {"--prefill", sizes.prefill, 0},
@@ -132,15 +135,16 @@ class Report {
   /// Milliseconds of a plain step, of one that verifies a draft, and of the draft block.
   void drafts(double plain, double verify, double draft) const {
     if (json_)
-      fmt::print("{}\n", nlohmann::json{{"phase", "mtp"},
-                                        {"plain_ms", plain},
-                                        {"verify_ms", verify},
-                                        {"draft_ms", draft}}
-                             .dump());
+      fmt::print(
+          "{}\n",
+          nlohmann::json{
+              {"phase", "mtp"}, {"plain_ms", plain}, {"verify_ms", verify}, {"draft_ms", draft}}
+              .dump());
     else
-      fmt::print("mtp      plain step {:.3f} ms, verifying a draft {:.3f} ms ({:.2f}), draft block "
-                 "{:.3f} ms\n",
-                 plain, verify, verify / plain, draft);
+      fmt::print(
+          "mtp      plain step {:.3f} ms, verifying a draft {:.3f} ms ({:.2f}), draft block "
+          "{:.3f} ms\n",
+          plain, verify, verify / plain, draft);
   }
 
  private:
@@ -166,8 +170,8 @@ Result<double> time_steps(Model& model, int64_t position, int64_t runs, Step ste
 
 Result<void> measure(Model& model, const std::string& name, std::span<const Span> spans,
                      int64_t runs, const Sizes& sizes, const Report& report) {
-  TESSERA_ASSIGN(const double step_ms, time_steps(model, sizes.position, runs,
-                                                  [&] { return model.step(spans); }));
+  TESSERA_ASSIGN(const double step_ms,
+                 time_steps(model, sizes.position, runs, [&] { return model.step(spans); }));
   TESSERA_TRY(model.pretend(sizes.position));
   TESSERA_ASSIGN(const auto times, model.profile(spans, static_cast<int>(runs)));
   report.phase(name, times, sizes, step_ms);
@@ -232,9 +236,10 @@ Result<int> time_model(const Arguments& arguments, const Session& session, const
   report.rates.read = ceilings.read_rate;
   TESSERA_ASSIGN(report.rates.product, product_rate(*session.library, ceilings));
   if (!arguments.json())
-    fmt::print("{}: read {:.1f} GB/s, gemm {:.3f} TFLOP/s (dot of bf16 {:.3f}); {} of {} layers\n\n",
-               session.device->info().arch, report.rates.read / 1e9, report.rates.product / 1e12,
-               ceilings.bf16_rate / 1e12, config.layers.size(), sizes.all_layers);
+    fmt::print(
+        "{}: read {:.1f} GB/s, gemm {:.3f} TFLOP/s (dot of bf16 {:.3f}); {} of {} layers\n\n",
+        session.device->info().arch, report.rates.read / 1e9, report.rates.product / 1e12,
+        ceilings.bf16_rate / 1e12, config.layers.size(), sizes.all_layers);
   TESSERA_TRY(measure_phases(*model, config, sizes, ceilings, report));
   return 0;
 }
@@ -283,7 +288,8 @@ CommandSpec bench_model_command() {
       .summary = "Time prefill and decode at a model's real widths, part by part",
       .details =
           "Weights are random numbers in anonymous memory; few layers hold both compressed kinds.\n"
-          "A part's share is the least time its bytes and products need at the rates of the same run:\n"
+          "A part's share is the least time its bytes and products need at the rates of the same "
+          "run:\n"
           "a read of memory, and our own FP8 product of 512 rows.\n"
           "With --json: one line a part.",
       .positionals = {},

@@ -100,7 +100,8 @@ Result<deepseek::ModelOptions> model_options(const Arguments& arguments,
 
 /// Holds what the model will take against what the host has; bytes it will take.
 Result<uint64_t> check_memory(const Arguments& arguments, const deepseek::Config& config,
-                      kernels::KernelLibrary& library, const deepseek::ModelOptions& options) {
+                              kernels::KernelLibrary& library,
+                              const deepseek::ModelOptions& options) {
   const int64_t here = comm::MpiJob::local_ranks(),
                 available = MemoryLimit::read().available / here;
   if (available <= 0) return uint64_t{0};

@@ -186,8 +186,7 @@ CommandSpec run_command() {
       .positionals = {kModelPositional, {"PROMPT", "The prompt; - is standard input", false}},
       .options = generation_options(
           {{"-p,--prompt", Kind::kText, "TEXT", "The prompt; - is standard input"},
-           {"--ids", Kind::kText, "IDS",
-            "The prompt as token ids: 5,6,7; - is standard input"},
+           {"--ids", Kind::kText, "IDS", "The prompt as token ids: 5,6,7; - is standard input"},
            {"--raw", Kind::kFlag, "", "Plain text to go on from, not a message"},
            {"--control-tokens", Kind::kFlag, "", "Control tokens in the prompt count"},
            {"--compare", Kind::kFlag, "",

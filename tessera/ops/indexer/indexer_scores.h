@@ -117,7 +117,8 @@ struct IndexerScores {
                };
                const auto keep_all = [&](Tile c, Tile tile) { store(scores, {t, c}, tile); };
                if (!several) return score(k.index(0), keep_all);
-               if (z.rows == 1) return score(cast(load_scalar(sequences, {t}), DType::i64), keep_all);
+               if (z.rows == 1)
+                 return score(cast(load_scalar(sequences, {t}), DType::i64), keep_all);
                // Mostly tokens of one sequence; else each of the sequences gets its rows.
                const Tile sequence = of_rows(sequences);
                const auto scalar = [](Tile one) { return cast(reshape(one, {}), DType::i64); };
@@ -198,9 +199,9 @@ struct IndexerScores {
     for (int64_t i = 0; i < w.numel(); ++i) w.set_flat(i, in.uniform(-0.1, 1));
     const int64_t sequences = in.problem().dim("S");
     for (int64_t t = 0; in.problem().has("sequence") && t < in.problem().dim("T"); ++t)
-      in.tensor("sequence").set({t}, in.test_case().note == "prompt"
-                                         ? static_cast<double>(t / 40)
-                                         : static_cast<double>((5 * t + 2) % sequences));
+      in.tensor("sequence")
+          .set({t}, in.test_case().note == "prompt" ? static_cast<double>(t / 40)
+                                                    : static_cast<double>((5 * t + 2) % sequences));
     if (!in.problem().has("positions")) return;
     HostTensor& positions = in.tensor("positions");
     const auto ratio = static_cast<int64_t>(in.problem().attribute("ratio"));

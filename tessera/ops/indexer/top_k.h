@@ -99,9 +99,8 @@ struct TopK {
   /// Writes the `wanted` largest of the elements before `end` to out[row, 0 .. capacity) in order,
   /// then -1.
   template <class Source>
-  static void select_largest(KernelBuilder& k, int bits, int64_t capacity,
-                             const Walk<Source>& walk, Tile end, Tile wanted, const View& out,
-                             Tile row, Tile offset) {
+  static void select_largest(KernelBuilder& k, int bits, int64_t capacity, const Walk<Source>& walk,
+                             Tile end, Tile wanted, const View& out, Tile row, Tile offset) {
     const Tile least = reached_by(k, bits, walk, wanted);
     // All above it, and the first of those equal to it.
     const Tile equals = wanted - count(k, walk, [&](Tile score) { return score > least; });
@@ -178,27 +177,26 @@ struct TopK {
                        cast(reshape(most, {kTile / kGroup}), maxima.dtype()));
                });
              });
-    b.kernel("groups", {T},
-             {scores, positions, maxima.with_access(Access::kRead),
-              chosen.with_access(Access::kWrite), used.with_access(Access::kWrite)},
-             [=](KernelBuilder& k, View scores, View positions, View maxima, View chosen,
-                 View used) {
-               const Tile row = k.program_id(0);
-               const Tile n = ceil_div(limit_of(scores, positions, row), kGroup);
-               const auto walk = all_scores(k, maxima, row, n);
-               const Tile least = reached_by(k, bits, walk, cast(min(n, K), DType::i32));
-               const auto [count] = k.for_range(
-                   0, n, kTile, lang::carry(k.constant(DType::i32, {}, 0)),
-                   [&](Tile j, Tile written) {
-                     const Elements e = walk.source(j);
-                     const Tile reaches = (e.score >= least) & (e.index < cast(n, DType::i32));
-                     const Tile one = cast(reaches, DType::i32);
-                     const Tile position = scan_sum(one, 0) - one + written;
-                     scatter(chosen, {row, 0}, select(reaches, position, -1), e.index);
-                     return lang::carry(written + scalar_of(reduce_sum(one, 0)));
-                   });
-               store(used, {row}, reshape(count, {1}));
-             });
+    b.kernel(
+        "groups", {T},
+        {scores, positions, maxima.with_access(Access::kRead), chosen.with_access(Access::kWrite),
+         used.with_access(Access::kWrite)},
+        [=](KernelBuilder& k, View scores, View positions, View maxima, View chosen, View used) {
+          const Tile row = k.program_id(0);
+          const Tile n = ceil_div(limit_of(scores, positions, row), kGroup);
+          const auto walk = all_scores(k, maxima, row, n);
+          const Tile least = reached_by(k, bits, walk, cast(min(n, K), DType::i32));
+          const auto [count] = k.for_range(
+              0, n, kTile, lang::carry(k.constant(DType::i32, {}, 0)), [&](Tile j, Tile written) {
+                const Elements e = walk.source(j);
+                const Tile reaches = (e.score >= least) & (e.index < cast(n, DType::i32));
+                const Tile one = cast(reaches, DType::i32);
+                const Tile position = scan_sum(one, 0) - one + written;
+                scatter(chosen, {row, 0}, select(reaches, position, -1), e.index);
+                return lang::carry(written + scalar_of(reduce_sum(one, 0)));
+              });
+          store(used, {row}, reshape(count, {1}));
+        });
     b.kernel("select", {T},
              {scores, positions, chosen.with_access(Access::kRead), used.with_access(Access::kRead),
               b.tensor("indices")},
