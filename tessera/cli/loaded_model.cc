@@ -9,8 +9,10 @@
 #include <cmath>
 
 #include "tessera/base/memory_limit.h"
+#include "tessera/base/resident_memory.h"
 #include "tessera/checkpoint/checkpoint.h"
 #include "tessera/cli/chat_folder.h"
+#include "tessera/cli/number_text.h"
 #include "tessera/cli/progress_bar.h"
 #include "tessera/engine/deepseek_model.h"
 #include "tessera/model/deepseek_v4/memory_fit.h"
@@ -88,12 +90,13 @@ Result<deepseek::ModelOptions> model_options(const Arguments& arguments,
   return options;
 }
 
-/// Holds what the model will take against what the host has.
-Result<> check_memory(const Arguments& arguments, const deepseek::Config& config,
-                      kernels::KernelLibrary& library, const deepseek::ModelOptions& options) {
+/// Holds what the model will take against what the host has; bytes it will take.
+Result<uint64_t> check_memory(const Arguments& arguments, const deepseek::Config& config,
+                              kernels::KernelLibrary& library,
+                              const deepseek::ModelOptions& options) {
   const int64_t here = comm::MpiJob::local_ranks(),
                 available = MemoryLimit::read().available / here;
-  if (available <= 0) return {};
+  if (available <= 0) return uint64_t{0};
   const auto weights = deepseek::expand_weights(config, config.draft_layers);
   const deepseek::MemoryPlan fixed =
       deepseek::plan_weights(weights, config, options.rank.count,
@@ -119,7 +122,8 @@ Result<> check_memory(const Arguments& arguments, const deepseek::Config& config
     TESSERA_ASSIGN(fit.largest_context,
                    deepseek::largest_context(plan_at, fit.memory, options.context));
   }
-  return deepseek::check_fit(plan, fit);
+  TESSERA_TRY(deepseek::check_fit(plan, fit));
+  return plan.all();
 }
 
 }  // namespace
@@ -184,7 +188,9 @@ Result<> open(Opened& opened, const Arguments& arguments, const Program& program
   TESSERA_ASSIGN(loaded.session, open_session(arguments, program));
   deepseek::ModelOptions planned = opened.options;
   planned.rank.count = ranks;
-  return check_memory(arguments, opened.config, *loaded.session.library, planned);
+  TESSERA_ASSIGN(loaded.planned_bytes,
+                 check_memory(arguments, opened.config, *loaded.session.library, planned));
+  return {};
 }
 
 }  // namespace
@@ -250,6 +256,12 @@ std::string stats_text(const engine::GenerationStats& stats) {
     text += fmt::format("; drafts accepted {} of {} ({:.0f} %)", stats.accepted_tokens,
                         stats.drafted_tokens, 100 * stats.acceptance());
   return text;
+}
+
+std::string memory_text(const LoadedModel& loaded) {
+  return fmt::format("memory {} at most, {} of it planned",
+                     size_text(static_cast<double>(peak_resident_bytes())),
+                     size_text(static_cast<double>(loaded.planned_bytes)));
 }
 
 }  // namespace tessera::cli

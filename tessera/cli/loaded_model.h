@@ -36,6 +36,7 @@ struct LoadedModel {
   std::unique_ptr<engine::Generator> generator;
   std::vector<text::TokenId> end_tokens;  // of config.json
   double seconds = 0;                     // that loading took
+  uint64_t planned_bytes = 0;             // of weights and working memory; 0: not planned
 };
 
 /// Loads the model, for --batch conversations at once, and has rank 0 call `answer`; other ranks
@@ -48,5 +49,8 @@ std::string traffic_text(const LoadedModel& loaded, const engine::GenerationStat
 
 /// "prompt 12 tokens (8 reused) in 0.10 s, 40.0 tok/s; answer 30 tokens, 25.0 tok/s; ..."
 std::string stats_text(const engine::GenerationStats& stats);
+
+/// "memory 0.9 GiB at most, 0.8 GiB of it planned": of this process so far.
+std::string memory_text(const LoadedModel& loaded);
 
 }  // namespace tessera::cli

@@ -32,7 +32,11 @@ Result<Input> read_input(const Arguments& arguments) {
                                 : "several prompts; give one of -p, --ids and PROMPT");
   Input input;
   if (arguments.has("ids")) {
-    TESSERA_ASSIGN(input.ids, parse_token_ids(arguments.text("ids")));
+    std::string ids = arguments.text("ids");
+    if (ids == "-") {
+      TESSERA_ASSIGN(ids, read_text_file("-"));
+    }
+    TESSERA_ASSIGN(input.ids, parse_token_ids(ids));
     return input;
   }
   const std::string text = arguments.text("prompt", arguments.text("PROMPT"));
@@ -76,7 +80,8 @@ class Runner {
 
  private:
   void print_stats() const {
-    fmt::print(stderr, "loaded in {:.3f} s; {}\n", loaded_.seconds, stats_text(answer_.stats));
+    fmt::print(stderr, "loaded in {:.3f} s; {}; {}\n", loaded_.seconds, stats_text(answer_.stats),
+               memory_text(loaded_));
     if (const std::string traffic = traffic_text(loaded_, answer_.stats); !traffic.empty())
       fmt::print(stderr, "{}\n", traffic);
   }
@@ -181,7 +186,7 @@ CommandSpec run_command() {
       .positionals = {kModelPositional, {"PROMPT", "The prompt; - is standard input", false}},
       .options = generation_options(
           {{"-p,--prompt", Kind::kText, "TEXT", "The prompt; - is standard input"},
-           {"--ids", Kind::kText, "IDS", "The prompt as token ids: 5,6,7"},
+           {"--ids", Kind::kText, "IDS", "The prompt as token ids: 5,6,7; - is standard input"},
            {"--raw", Kind::kFlag, "", "Plain text to go on from, not a message"},
            {"--control-tokens", Kind::kFlag, "", "Control tokens in the prompt count"},
            {"--compare", Kind::kFlag, "",

@@ -23,6 +23,8 @@ struct Capabilities {
   int64_t gemv_rows = 64;
   /// Best dot tile for at most 1, 8, 64 and more rows of activations.
   DotTile dot_tile[4] = {{1, 1, 1024}, {8, 4, 512}, {64, 64, 256}, {64, 64, 256}};
+  /// Products of bf16 tiles that are used many times run faster once converted to f32.
+  bool wide_products = false;
   /// Keys a sparse-attention step handles at once.
   int64_t attention_keys = 64;
   /// Largest tile a program may sort in place.

@@ -22,10 +22,12 @@ using runtime::Capabilities;
 #if defined(__x86_64__)
 
 /// Long steps along K: each ends in sums across the lanes of all accumulators. With few rows, half
-/// of the registers hold a product's accumulators.
+/// of the registers hold a product's accumulators. Products in f32: without the dot of bf16 there
+/// is no other way, and Intel's has half of the rate of FMA (measured, docs/performance.md).
 constexpr Capabilities capabilities(int64_t vector_tile, int64_t few_columns) {
   return {.vector_tile = vector_tile,
-          .dot_tile = {{1, 1, 1024}, {8, few_columns, 1024}, {64, 64, 1024}, {64, 64, 1024}}};
+          .dot_tile = {{1, 1, 1024}, {8, few_columns, 1024}, {64, 64, 1024}, {64, 64, 1024}},
+          .wide_products = true};
 }
 
 constexpr std::array kLevels = {

@@ -5,6 +5,7 @@
 
 #include <algorithm>
 #include <bit>
+#include <random>
 
 #include "tessera/comm/agreement.h"
 #include "tessera/model/deepseek_v4/checkpoint_weights.h"
@@ -15,9 +16,10 @@
 namespace tessera::model::deepseek_v4 {
 namespace {
 
-constexpr int64_t kSmallestBucket = 1024;  // positions
-constexpr int64_t kGraphRows = 64;         // steps of so many rows are captured
-constexpr size_t kPrograms = 48;           // kept; the one not used for longest goes first
+constexpr int64_t kSmallestBucket = 1024;          // positions
+constexpr int64_t kGraphRows = 64;                 // steps of so many rows are captured
+constexpr size_t kPatternBytes = size_t{1} << 20;  // of made-up cache contents
+constexpr size_t kPrograms = 48;                   // kept; the one not used for longest goes first
 
 /// Rows of a program for `rows` tokens: few distinct ones for long steps.
 int64_t padded_rows(int64_t rows) {
@@ -534,8 +536,16 @@ Result<void> Model::pretend(int64_t positions) {
     return invalid_argument(
         fmt::format("{} positions held in a context of {}", positions, options_.context));
   if (leads_) TESSERA_TRY(tell({.kind = OrderKind::pretend, .first = positions}));
-  // 0x3c3c3c3c is a small number in f32 and in bf16 alike.
-  TESSERA_TRY(stream_->fill(*cache_memory_, 0, cache_memory_->size(), 0x3c));
+  // 0x3c.. and 0xbc.. begin small numbers in f32 and in bf16 alike. They differ: keys that an
+  // indexer can tell apart.
+  std::mt19937 random(1);
+  std::vector<uint16_t> pattern(kPatternBytes / 2);
+  for (uint16_t& value : pattern) value = static_cast<uint16_t>(0x3c00 | (random() & 0x80ff));
+  for (size_t at = 0; at < cache_memory_->size(); at += kPatternBytes)
+    TESSERA_TRY(
+        stream_->copy_to_device(*cache_memory_, at,
+                                std::as_bytes(std::span(pattern))
+                                    .first(std::min(kPatternBytes, cache_memory_->size() - at))));
   TESSERA_TRY(stream_->synchronize());
   std::ranges::fill(lengths_, Length{positions, positions});
   return {};

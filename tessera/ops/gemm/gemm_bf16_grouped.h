@@ -40,7 +40,7 @@ struct GemmBf16Grouped {
   }
 
   static void plan(PlanBuilder& b) {
-    const gemm::Blocking t = gemm::blocking(b.caps(), b.m_class("T"));
+    const gemm::Blocking t = gemm::blocking(b.caps(), b.m_class("T"), b.dim("K"));
     const DType y_dtype = b.dtype("y");
     const gemm::WeightFormat f = b.has("w_scale") ? gemm::kFp8 : gemm::kBf16;
     std::vector<int64_t> grid = gemm::grid(t, b.dim("T"), b.dim("N"));

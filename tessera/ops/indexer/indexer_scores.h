@@ -44,55 +44,115 @@ struct IndexerScores {
     };
   }
 
-  /// A program scores kBlocks x attention_keys entries for one token: its q stays where it is.
-  static constexpr int64_t kBlocks = 4;
+  /// A program scores kBlocks x attention_keys entries for its tokens.
+  static constexpr int64_t kBlocks = 8;
+
+  /// Static: tokens of a program, as many as fill a product with their heads. A product's columns
+  /// are [heads, rows], so that the sum over heads adds vectors.
+  struct Sizes {
+    int64_t rows, heads, width, keys;
+    DType rounding;
+    int64_t columns() const { return heads * rows; }
+  };
 
   static void plan(PlanBuilder& b) {
-    const int64_t heads = pow2_ceil(b.dim("H")), width = pow2_ceil(b.dim("D"));
-    const int64_t keys = b.caps().attention_keys, span = keys * kBlocks;
-    const DType rounding = b.dtype("scores");
-    const bool wide = b.dtype("q") == DType::f32 || b.dtype("k") == DType::f32;
-    const std::vector<int64_t> grid = {(b.dim("C") + span - 1) / span, b.dim("T")};
+    const int64_t heads = pow2_ceil(b.dim("H"));
+    const Sizes z{std::clamp<int64_t>(b.caps().dot(64).m / heads, 1, b.m_class("T")), heads,
+                  pow2_ceil(b.dim("D")), b.caps().attention_keys, b.dtype("scores")};
+    const bool wide =
+        b.dtype("q") == DType::f32 || b.dtype("k") == DType::f32 || b.caps().wide_products;
+    const DType operand = wide ? DType::f32 : DType::bf16;
+    const int64_t blocks = programs_for(b.dim("T"), z.rows);
+    const Arg turned =
+        b.workspace("turned", operand, {blocks, z.width, z.columns()}, {true, false, false});
+    b.kernel("turn", {blocks}, {b.tensor("q"), turned.with_access(Access::kWrite)},
+             [=](KernelBuilder& k, View q, View turned) {
+               const Tile block = k.program_id(0);
+               const Tile own = load(q, {block * z.rows, 0, 0}, {z.rows, z.heads, z.width});
+               store(turned, {block, 0, 0},
+                     reshape(transpose(cast(own, operand), {2, 1, 0}), {1, z.width, z.columns()}));
+             });
+    plan_scores(b, z, turned.with_access(Access::kRead), operand);
+  }
+
+  static void plan_scores(PlanBuilder& b, const Sizes& z, const Arg& turned, DType operand) {
+    const int64_t span = z.keys * kBlocks;
     const bool masked = b.has("positions"), several = b.has("sequence");
     const auto ratio = static_cast<int64_t>(b.attribute("ratio"));
     const double weight_scale = b.attribute("weight_scale");
     const DType weight_dtype = b.dtype("w");
-    const auto operand = [=](Tile x) { return wide ? cast(x, DType::f32) : x; };
-    const auto rounded = [](Tile x, DType to) { return to == DType::f32 ? x : round_to(x, to); };
     // Tables that are left out have w in their place, unread.
-    b.kernel("scores", grid,
-             {b.tensor("q"), b.tensor("k"), b.tensor("w"), b.tensor(masked ? "positions" : "w"),
+    b.kernel("scores", {programs_for(b.dim("C"), span), programs_for(b.dim("T"), z.rows)},
+             {turned, b.tensor("k"), b.tensor("w"), b.tensor(masked ? "positions" : "w"),
               b.tensor(several ? "sequence" : "w"), b.tensor("scores")},
-             [=](KernelBuilder& k, View q, View key, View w, View positions, View sequences,
+             [=](KernelBuilder& k, View turned, View key, View w, View positions, View sequences,
                  View scores) {
-               const Tile t = k.program_id(1), first = k.program_id(0) * span,
-                          count = scores.extent(1);
-               // Entries the token may see.
-               const Tile limit =
-                   masked ? min((cast(load_scalar(positions, {t}), DType::i64) + 1) / ratio, count)
-                          : count;
-               const Tile end = min(first + span, count), seen = max(first, min(end, limit));
-               k.if_(seen > first, [&] {
-                 const Tile sequence =
-                     several ? cast(load_scalar(sequences, {t}), DType::i64) : k.index(0);
-                 const Tile left = operand(load(q, {t, 0, 0}, {heads, width}));
-                 Tile weight = reshape(cast(load(w, {t, 0}, {heads}), DType::f32), {heads, 1});
-                 if (weight_scale != 1) weight = rounded(weight * weight_scale, weight_dtype);
-                 k.for_range(first, seen, keys, [&](Tile c) {
-                   const Tile right = operand(load(key, {sequence, c, 0}, {keys, width}));
-                   const Tile s =
-                       rounded(dot(left, right, k.zeros(DType::f32, {heads, keys})), rounding);
-                   const Tile sum = reduce_sum(rounded(max(s, 0.0) * weight, rounding), 0);
-                   const Tile visible =
-                       k.iota({1, keys}, 1) + cast(c, DType::i32) < cast(limit, DType::i32);
-                   store(scores, {t, c}, cast(select(visible, sum, kHidden), rounding));
+               const Tile block = k.program_id(1), t = block * z.rows;
+               const Tile first = k.program_id(0) * span, count = scores.extent(1);
+               const auto of_rows = [&](const View& table) {
+                 return reshape(load(table, {t}, {z.rows}, -1), {z.rows, 1});
+               };
+               // Entries each token may see, and those that any of them does.
+               const Tile all = cast(count, DType::i32);
+               const Tile limit = masked
+                                      ? min((of_rows(positions) + 1) / static_cast<int>(ratio), all)
+                                      : broadcast(all, {z.rows, 1});
+               const Tile furthest = cast(reshape(reduce_max(limit, 0), {}), DType::i64);
+               const Tile end = min(first + span, count), seen = max(first, min(end, furthest));
+               const auto score = [&](Tile sequence, auto keep) {
+                 k.if_(seen > first, [&] {
+                   const Tile queries = load(turned, {block, 0, 0}, {z.width, z.columns()});
+                   const Tile weight = weights(w, t, z, weight_scale, weight_dtype);
+                   k.for_range(first, seen, z.keys, [&](Tile c) {
+                     const Tile keys = load(key, {sequence, c, 0}, {z.keys, z.width});
+                     const Tile sum = weighted(k, cast(keys, operand), queries, weight, z);
+                     const Tile visible = k.iota({1, z.keys}, 1) + cast(c, DType::i32) < limit;
+                     keep(c, cast(select(visible, sum, kHidden), z.rounding));
+                   });
                  });
-               });
-               // Blocks nobody may see are not computed.
-               k.for_range(first + ceil_div(seen - first, keys) * keys, end, keys, [&](Tile c) {
-                 store(scores, {t, c}, cast(k.constant(DType::f32, {1, keys}, kHidden), rounding));
-               });
+                 // Blocks nobody may see are not computed.
+                 const Tile hidden = k.constant(DType::f32, {z.rows, z.keys}, kHidden);
+                 k.for_range(first + ceil_div(seen - first, z.keys) * z.keys, end, z.keys,
+                             [&](Tile c) { keep(c, cast(hidden, z.rounding)); });
+               };
+               const auto keep_all = [&](Tile c, Tile tile) { store(scores, {t, c}, tile); };
+               if (!several) return score(k.index(0), keep_all);
+               if (z.rows == 1)
+                 return score(cast(load_scalar(sequences, {t}), DType::i64), keep_all);
+               // Mostly tokens of one sequence; else each of the sequences gets its rows.
+               const Tile sequence = of_rows(sequences);
+               const auto scalar = [](Tile one) { return cast(reshape(one, {}), DType::i64); };
+               const Tile last = scalar(reduce_max(sequence, 0)),
+                          least = scalar(reduce_min(select(sequence >= 0, sequence, 1 << 30), 0));
+               k.if_(
+                   least == last, [&] { score(least, keep_all); },
+                   [&] {
+                     k.for_range(least, last + 1, 1, [&](Tile which) {
+                       const Tile its = sequence == cast(which, DType::i32);
+                       score(which, [&](Tile c, Tile tile) {
+                         store_masked(scores, {t, c}, tile, broadcast(its, {z.rows, z.keys}));
+                       });
+                     });
+                   });
              });
+  }
+
+  static Tile rounded(Tile x, DType to) { return to == DType::f32 ? x : round_to(x, to); }
+
+  /// Of the heads of tokens from t on [1, columns], f32.
+  static Tile weights(const View& w, Tile t, const Sizes& z, double scale, DType dtype) {
+    const Tile own = to_f32(load(w, {t, 0}, {z.rows, z.heads}));
+    const Tile turned = reshape(z.rows == 1 ? own : transpose(own, {1, 0}), {1, z.columns()});
+    return scale == 1 ? turned : rounded(turned * scale, dtype);
+  }
+
+  /// Scores of keys [keys, width] for each token [rows, keys].
+  static Tile weighted(KernelBuilder& k, Tile keys, Tile queries, Tile weight, const Sizes& z) {
+    const Tile products = dot_kn(keys, queries, k.zeros(DType::f32, {z.keys, z.columns()}));
+    const Tile terms = rounded(max(rounded(products, z.rounding), 0.0) * weight, z.rounding);
+    if (z.rows == 1) return reshape(reduce_sum(terms, 1), {1, z.keys});
+    const Tile sums = reduce_sum(reshape(terms, {z.keys, z.heads, z.rows}), 1);
+    return transpose(reshape(sums, {z.keys, z.rows}), {1, 0});
   }
 
   static constexpr double kHidden = -std::numeric_limits<double>::infinity();
@@ -139,7 +199,9 @@ struct IndexerScores {
     for (int64_t i = 0; i < w.numel(); ++i) w.set_flat(i, in.uniform(-0.1, 1));
     const int64_t sequences = in.problem().dim("S");
     for (int64_t t = 0; in.problem().has("sequence") && t < in.problem().dim("T"); ++t)
-      in.tensor("sequence").set({t}, static_cast<double>((5 * t + 2) % sequences));
+      in.tensor("sequence")
+          .set({t}, in.test_case().note == "prompt" ? static_cast<double>(t / 40)
+                                                    : static_cast<double>((5 * t + 2) % sequences));
     if (!in.problem().has("positions")) return;
     HostTensor& positions = in.tensor("positions");
     const auto ratio = static_cast<int64_t>(in.problem().attribute("ratio"));
@@ -192,9 +254,17 @@ struct IndexerScores {
     add({.dims = {{"T", 3}, {"H", 5}, {"D", 128}, {"C", 300}, {"S", 2}, {"R", 301}},
          .dtypes = several(plain),
          .attributes = {{"weight_scale", 0.3}}});
+    add({.dims = {{"T", 41}, {"H", 4}, {"D", 128}, {"C", 300}, {"S", 3}, {"R", 301}},
+         .dtypes = several(native),
+         .attributes = {{"weight_scale", 0.0220970869}},
+         .note = "sequences in turn"});
+    add({.dims = {{"T", 70}, {"H", 4}, {"D", 128}, {"C", 330}, {"S", 2}, {"R", 400}},
+         .dtypes = several(native),
+         .note = "prompt"});
     for (int64_t C : {256, 2048, 16384, 262144})
       add(bench_case({{"T", 1}, {"H", 64}, {"D", 128}, {"C", C}}, native));
     add(bench_case({{"T", 512}, {"H", 64}, {"D", 128}, {"C", 512}}, native));
+    add(bench_case({{"T", 512}, {"H", 4}, {"D", 128}, {"C", 16384}}, native));
     return list;
   }
 

@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
-// Indices of the K largest of many scores, by radix selection: histograms of 8 bits of an
-// order-preserving integer key find the K-th largest key, one more pass writes the indices at or
-// above it.
+// Indices of the K largest of many scores: bisection over all numbers, bit by bit, finds the K-th
+// largest, one more pass writes the indices at or above it. Where few of many scores are wanted,
+// groups of scores that cannot hold one are left out first.
 #pragma once
 
 #include <algorithm>
@@ -9,6 +9,7 @@
 #include <vector>
 
 #include "tessera/ops/frame/operator.h"
+#include "tessera/ops/tiling.h"
 
 namespace tessera::ops {
 
@@ -38,85 +39,104 @@ struct TopK {
     };
   }
 
-  static constexpr int64_t kTile = 256;    // scores looked at at once
-  static constexpr int64_t kChunk = 8192;  // scores a program takes where few rows are split
-  static constexpr int kDigit = 8, kBins = 1 << kDigit;
+  static constexpr int64_t kTile = 64;    // scores looked at at once
+  static constexpr int64_t kGroup = 32;   // scores that share a maximum
+  static constexpr int64_t kRun = 16384;  // scores of which one program takes the maxima
+  static constexpr double kLowest = -std::numeric_limits<double>::infinity();
 
-  /// What a tile of scores says: `key` u32 orders as the scores do; only `valid` elements count.
+  /// What a tile holds: scores in f32, of which those from `end` on, in order, do not count. They
+  /// are kLowest.
   struct Elements {
-    Tile key, valid, index;
+    Tile score, index;
   };
 
-  /// f32 to u32 of the same order; -0 equals 0.
-  static Tile ordered_key(Tile score, int key_bits) {
-    const Tile bits = bitcast(select(score == 0.0, 0.0, score), DType::u32);
-    const Tile key = select(bits >= 0x80000000u, !bits, bits | 0x80000000u);
-    return key_bits == 32 ? key : key >> (32 - key_bits);
+  /// A walk over elements: source(j) for j = 0, step, .. below `end`, `width` elements each.
+  template <class Source>
+  struct Walk {
+    Tile end;
+    int64_t step, width;
+    Source source;
+  };
+  template <class Source>
+  Walk(Tile, int64_t, int64_t, Source) -> Walk<Source>;
+
+  /// The number whose place among all numbers of `bits` bits (16: bf16) is `key` u32; kLowest for
+  /// what lies before it.
+  static Tile number_at(Tile key, int bits) {
+    const Tile wide = bits == 32 ? key : key << (32 - bits);
+    const Tile ones = bits == 32 ? Tile(!wide) : Tile(!wide & 0xffff0000u);
+    const Tile pattern = select(wide >= 0x80000000u, wide & 0x7fffffffu, ones);
+    return select(wide < 0x007fffffu, kLowest, bitcast(pattern, DType::f32));
   }
 
   static Tile scalar_of(Tile one) { return reshape(one, {}); }
 
-  /// Writes the `wanted` largest of `count` elements to out[at .. at + K) in order, then -1.
+  /// Elements for which test(score) holds, i32.
+  template <class Source, class Test>
+  static Tile count(KernelBuilder& k, const Walk<Source>& walk, Test test) {
+    const auto [lanes] =
+        k.for_range(0, walk.end, walk.step, lang::carry(k.zeros(DType::i32, {walk.width})),
+                    [&](Tile j, Tile sum) {
+                      return lang::carry(sum + cast(test(walk.source(j).score), DType::i32));
+                    });
+    return scalar_of(reduce_sum(lanes, 0));
+  }
+
+  /// The largest number that at least `wanted` elements reach, found bit by bit of its place.
   template <class Source>
-  static void select_largest(KernelBuilder& k, int key_bits, int64_t capacity, Source source,
-                             Tile count, Tile wanted, const View& out, Tile row, Tile at,
-                             Tile offset) {
-    // The largest key that at least `wanted` elements reach, eight bits at a time.
-    Tile prefix = k.constant(DType::u32, {}, 0), remaining = wanted;
-    for (int shift = key_bits - kDigit; shift >= 0; shift -= kDigit) {
-      const auto counts = k.for_range(
-          0, count, kTile, lang::carry(k.zeros(DType::i32, {kBins})), [&](Tile j, Tile sum) {
-            const Elements e = source(j);
-            const Tile digit = cast((e.key >> shift) & (kBins - 1), DType::i32);
-            // The bits above the digit; for the first one there are none.
-            const Tile same = shift + kDigit == key_bits
-                                  ? e.valid
-                                  : e.valid & ((e.key >> (shift + kDigit)) == prefix);
-            return lang::carry(sum + histogram_masked(digit, same, kBins));
-          });
-      const Tile histogram = counts[0], bin = k.iota({kBins}, 0);
-      const Tile reaching = reduce_sum(histogram, 0) - scan_sum(histogram, 0) + histogram;
-      const Tile digit = reduce_sum(cast(reaching >= remaining, DType::i32), 0) - 1;
-      const Tile above = reduce_sum(select(bin > digit, histogram, 0), 0);
-      remaining = remaining - scalar_of(above);
-      prefix = (prefix << kDigit) | cast(scalar_of(digit), DType::u32);
-    }
-    // All above it, and the first `remaining` equal to it.
+  static Tile reached_by(KernelBuilder& k, int bits, const Walk<Source>& walk, Tile wanted) {
+    const auto [key] = k.for_range(
+        0, bits, 1, lang::carry(k.constant(DType::u32, {}, 0)), [&](Tile turn, Tile known) {
+          const Tile bit = cast(bits - 1 - turn, DType::u32);
+          const Tile tried = known | (k.constant(DType::u32, {}, 1) << bit);
+          const Tile least = number_at(tried, bits);
+          const Tile reaching = count(k, walk, [&](Tile score) { return score >= least; });
+          return lang::carry(select(reaching >= wanted, tried, known));
+        });
+    return number_at(key, bits);
+  }
+
+  /// Writes the `wanted` largest of the elements before `end` to out[row, 0 .. capacity) in order,
+  /// then -1.
+  template <class Source>
+  static void select_largest(KernelBuilder& k, int bits, int64_t capacity, const Walk<Source>& walk,
+                             Tile end, Tile wanted, const View& out, Tile row, Tile offset) {
+    const Tile least = reached_by(k, bits, walk, wanted);
+    // All above it, and the first of those equal to it.
+    const Tile equals = wanted - count(k, walk, [&](Tile score) { return score > least; });
     const Tile none = k.constant(DType::i32, {}, 0);
-    k.for_range(0, count, kTile, lang::carry(none, none), [&](Tile j, Tile written, Tile ties) {
-      const Elements e = source(j);
-      const Tile equal = e.valid & (e.key == prefix), tie = cast(equal, DType::i32);
-      const Tile rank = scan_sum(tie, 0) - tie + ties;
-      const Tile chosen = (e.valid & (e.key > prefix)) | (equal & (rank < remaining));
-      const Tile one = cast(chosen, DType::i32);
-      const Tile position = scan_sum(one, 0) - one + written;
-      scatter(out, {row, at}, select(chosen, position, -1), e.index + offset);
-      return lang::carry(written + scalar_of(reduce_sum(one, 0)),
-                         ties + scalar_of(reduce_sum(tie, 0)));
-    });
+    k.for_range(0, walk.end, walk.step, lang::carry(none, none),
+                [&](Tile j, Tile written, Tile ties) {
+                  const Elements e = walk.source(j);
+                  const Tile equal = (e.score == least) & (e.index < cast(end, DType::i32));
+                  const Tile tie = cast(equal, DType::i32), rank = scan_sum(tie, 0) - tie + ties;
+                  const Tile chosen = (e.score > least) | (equal & (rank < equals));
+                  const Tile one = cast(chosen, DType::i32);
+                  const Tile position = scan_sum(one, 0) - one + written;
+                  scatter(out, {row, 0}, select(chosen, position, -1), e.index + offset);
+                  return lang::carry(written + scalar_of(reduce_sum(one, 0)),
+                                     ties + scalar_of(reduce_sum(tie, 0)));
+                });
     k.for_range(0, capacity, kTile, [&](Tile j) {
       const Tile position = k.iota({kTile}, 0) + cast(j, DType::i32);
-      store_masked(out, {row, at + j}, -1,
+      store_masked(out, {row, j}, -1,
                    (position >= wanted) & (position < static_cast<int>(capacity)));
     });
   }
 
-  /// Scores [lo, lo + count) of a row.
-  static auto range_of(KernelBuilder& k, int key_bits, const View& scores, Tile row, Tile lo,
-                       Tile count) {
-    return [=, &k](Tile j) {
-      const Tile index = k.iota({kTile}, 0) + cast(lo + j, DType::i32);
-      const Tile score = cast(load(scores, {row, lo + j}, {kTile}), DType::f32);
-      return Elements{ordered_key(score, key_bits), index < cast(lo + count, DType::i32), index};
-    };
+  /// The first n scores of a row.
+  static auto all_scores(KernelBuilder& k, const View& scores, Tile row, Tile n) {
+    return Walk{n, kTile, kTile, [=, &k, seen = scores.bounded(1, n)](Tile j) {
+                  return Elements{to_f32(load(seen, {row, j}, {kTile}, kLowest)),
+                                  k.iota({kTile}, 0) + cast(j, DType::i32)};
+                }};
   }
 
   static void plan(PlanBuilder& b) {
     const int64_t C = b.dim("C"), K = b.dim("K");
-    const int64_t chunks = (C + kChunk - 1) / kChunk;
     const auto ratio = static_cast<int64_t>(b.attribute("ratio"));
     const bool masked = b.has("positions");
-    const int key_bits = b.dtype("scores") == DType::bf16 ? 16 : 32;
+    const int bits = b.dtype("scores") == DType::bf16 ? 16 : 32;
     const ScalarBinding offset = scalar_i64("offset", static_cast<int64_t>(b.attribute("offset")));
     // Without positions the scores take their place, unread.
     const Arg scores = b.tensor("scores"), positions = b.tensor(masked ? "positions" : "scores");
@@ -125,45 +145,75 @@ struct TopK {
       const Tile seen = (cast(load_scalar(positions, {row}), DType::i64) + 1) / ratio;
       return min(seen, scores.extent(1));
     };
-    const bool split = chunks > 1 && b.m_class("T") <= 8;
-    if (!split) {
-      b.kernel("select", {b.dim("T")}, {scores, positions, b.tensor("indices")}, {offset},
-               [=](KernelBuilder& k, View scores, View positions, View indices, Tile offset) {
-                 const Tile row = k.program_id(0), zero = k.index(0),
-                            n = limit_of(scores, positions, row);
-                 select_largest(k, key_bits, K, range_of(k, key_bits, scores, row, zero, n), n,
-                                cast(min(n, K), DType::i32), indices, row, zero,
-                                cast(offset, DType::i32));
-               });
-      return;
-    }
-    // The K largest of each chunk, then of those. Chunks and candidates are in order, so ties stay
-    // right.
-    const Arg candidates =
-        b.workspace("candidates", DType::i32, {b.dim("T"), chunks * K}, {true, true});
-    b.kernel("chunks", {chunks, b.dim("T")},
-             {scores, positions, candidates.with_access(Access::kWrite)},
-             [=](KernelBuilder& k, View scores, View positions, View candidates) {
-               const Tile chunk = k.program_id(0), row = k.program_id(1), lo = chunk * kChunk;
-               const Tile n = clamp(limit_of(scores, positions, row) - lo, 0, kChunk);
-               select_largest(k, key_bits, K, range_of(k, key_bits, scores, row, lo, n), n,
-                              cast(min(n, K), DType::i32), candidates, row, chunk * K,
-                              k.constant(DType::i32, {}, 0));
-             });
-    b.kernel("merge", {b.dim("T")},
-             {scores, positions, candidates.with_access(Access::kRead), b.tensor("indices")},
-             {offset},
-             [=](KernelBuilder& k, View scores, View positions, View candidates, View indices,
-                 Tile offset) {
+    if (C > 2 * kGroup * K) return plan_groups(b, scores, positions, offset, bits, limit_of);
+    b.kernel("select", {b.dim("T")}, {scores, positions, b.tensor("indices")}, {offset},
+             [=](KernelBuilder& k, View scores, View positions, View indices, Tile offset) {
                const Tile row = k.program_id(0), n = limit_of(scores, positions, row);
-               auto source = [&](Tile j) {
-                 const Tile index = load(candidates, {row, j}, {kTile}, -1);
-                 const Tile score = cast(gather(scores, {row, 0}, index, 0), DType::f32);
-                 return Elements{ordered_key(score, key_bits), index >= 0, index};
+               select_largest(k, bits, K, all_scores(k, scores, row, n), n,
+                              cast(min(n, K), DType::i32), indices, row, cast(offset, DType::i32));
+             });
+  }
+
+  /// Many scores, of which few are wanted. The K-th largest of the maxima of groups is reached by K
+  /// scores at least, so only groups whose maximum reaches it can hold one of the K largest.
+  template <class Limit>
+  static void plan_groups(PlanBuilder& b, const Arg& scores, const Arg& positions,
+                          const ScalarBinding& offset, int bits, Limit limit_of) {
+    const int64_t T = b.dim("T"), C = b.dim("C"), K = b.dim("K");
+    const int64_t groups = programs_for(C, kGroup);
+    const Arg maxima = b.workspace("maxima", b.dtype("scores"), {T, groups}, {true, true});
+    const Arg chosen = b.workspace("chosen", DType::i32, {T, groups}, {true, true});
+    const Arg used = b.workspace("used", DType::i32, {T}, {true});
+    b.kernel("maxima", {programs_for(C, kRun), T},
+             {scores, positions, maxima.with_access(Access::kWrite)},
+             [=](KernelBuilder& k, View scores, View positions, View maxima) {
+               const Tile lo = k.program_id(0) * kRun, row = k.program_id(1);
+               const Tile n = limit_of(scores, positions, row);
+               const View seen = scores.bounded(1, n);
+               k.for_range(lo, min(lo + kRun, n), kTile, [&](Tile j) {
+                 const Tile score = to_f32(load(seen, {row, j}, {kTile}, kLowest));
+                 const Tile most = reduce_max(reshape(score, {kTile / kGroup, kGroup}), 1);
+                 store(maxima, {row, j / kGroup},
+                       cast(reshape(most, {kTile / kGroup}), maxima.dtype()));
+               });
+             });
+    b.kernel(
+        "groups", {T},
+        {scores, positions, maxima.with_access(Access::kRead), chosen.with_access(Access::kWrite),
+         used.with_access(Access::kWrite)},
+        [=](KernelBuilder& k, View scores, View positions, View maxima, View chosen, View used) {
+          const Tile row = k.program_id(0);
+          const Tile n = ceil_div(limit_of(scores, positions, row), kGroup);
+          const auto walk = all_scores(k, maxima, row, n);
+          const Tile least = reached_by(k, bits, walk, cast(min(n, K), DType::i32));
+          const auto [count] = k.for_range(
+              0, n, kTile, lang::carry(k.constant(DType::i32, {}, 0)), [&](Tile j, Tile written) {
+                const Elements e = walk.source(j);
+                const Tile reaches = (e.score >= least) & (e.index < cast(n, DType::i32));
+                const Tile one = cast(reaches, DType::i32);
+                const Tile position = scan_sum(one, 0) - one + written;
+                scatter(chosen, {row, 0}, select(reaches, position, -1), e.index);
+                return lang::carry(written + scalar_of(reduce_sum(one, 0)));
+              });
+          store(used, {row}, reshape(count, {1}));
+        });
+    b.kernel("select", {T},
+             {scores, positions, chosen.with_access(Access::kRead), used.with_access(Access::kRead),
+              b.tensor("indices")},
+             {offset},
+             [=](KernelBuilder& k, View scores, View positions, View chosen, View used,
+                 View indices, Tile offset) {
+               const Tile row = k.program_id(0), n = limit_of(scores, positions, row);
+               const View seen = scores.bounded(1, n);
+               const auto source = [&](Tile i) {
+                 const Tile first = load_scalar(chosen, {row, i}) * static_cast<int>(kGroup);
+                 return Elements{
+                     to_f32(load(seen, {row, cast(first, DType::i64)}, {kGroup}, kLowest)),
+                     k.iota({kGroup}, 0) + first};
                };
-               select_largest(k, key_bits, K, source, ceil_div(n, kChunk) * K,
-                              cast(min(n, K), DType::i32), indices, row, k.index(0),
-                              cast(offset, DType::i32));
+               const Tile count = cast(load_scalar(used, {row}), DType::i64);
+               select_largest(k, bits, K, Walk{count, 1, kGroup, source}, n,
+                              cast(min(n, K), DType::i32), indices, row, cast(offset, DType::i32));
              });
   }
 
@@ -194,12 +244,12 @@ struct TopK {
     const std::string& note = in.test_case().note;
     HostTensor& scores = in.tensor("scores");
     constexpr double kInfinity = std::numeric_limits<double>::infinity();
-    if (note == "ties" || note == "two chunks, ties")
+    if (note == "ties" || note == "groups, ties")
       for (int64_t i = 0; i < scores.numel(); ++i)
         scores.set_flat(i, 0.5 * static_cast<double>(in.integer(-2, 2)));
     if (note == "all equal")
       for (int64_t i = 0; i < scores.numel(); ++i) scores.set_flat(i, i % 2 ? -0.0 : 0.0);
-    if (note == "extremes") {
+    if (note == "extremes" || note == "groups, extremes") {
       const double special[] = {kInfinity, -kInfinity, 1e-40, -1e-40, 3e38, -3e38, 0.0, 1e-30};
       for (int64_t i = 0; i < scores.numel(); i += 3) scores.set_flat(i, special[i / 3 % 8]);
     }
@@ -233,15 +283,24 @@ struct TopK {
           {.dims = {{"T", 1}, {"C", 300}, {"K", 33}}, .dtypes = plain, .note = "all equal"});
       list.push_back(
           {.dims = {{"T", 2}, {"C", 300}, {"K", 150}}, .dtypes = plain, .note = "extremes"});
-      list.push_back({.dims = {{"T", 2}, {"C", kChunk + 500}, {"K", 300}},
+      list.push_back(
+          {.dims = {{"T", 2}, {"C", 20000}, {"K", 300}}, .dtypes = masked, .note = "groups"});
+      list.push_back({.dims = {{"T", 12}, {"C", 1500}, {"K", 20}},
                       .dtypes = masked,
-                      .note = "two chunks"});
-      list.push_back({.dims = {{"T", 1}, {"C", kChunk + 9}, {"K", 20}},
+                      .attributes = {{"ratio", 3}, {"offset", 7}},
+                      .note = "groups"});
+      list.push_back(
+          {.dims = {{"T", 1}, {"C", 8201}, {"K", 20}}, .dtypes = plain, .note = "groups, ties"});
+      list.push_back({.dims = {{"T", 2}, {"C", 1029}, {"K", 16}},
                       .dtypes = plain,
-                      .note = "two chunks, ties"});
+                      .note = "groups, extremes"});
+      list.push_back({.dims = {{"T", 1}, {"C", 262144}, {"K", 512}},
+                      .dtypes = masked,
+                      .note = "a context of 1,048,576"});
       for (int64_t C : {512, 2048, 32768, 262144})
         list.push_back(bench_case({{"T", 1}, {"C", C}, {"K", 512}}, plain));
       list.push_back(bench_case({{"T", 512}, {"C", 2048}, {"K", 512}}, masked));
+      list.push_back(bench_case({{"T", 64}, {"C", 262144}, {"K", 512}}, masked));
     }
     return list;
   }

@@ -44,14 +44,15 @@ struct SharedExpert {
 
   static void plan(PlanBuilder& b) {
     const int64_t T = b.dim("T"), D = b.dim("D"), I = b.dim("I");
-    const gemm::Blocking t = gemm::blocking(b.caps(), b.m_class("T"));
+    const auto blocking = [&](int64_t k) { return gemm::blocking(b.caps(), b.m_class("T"), k); };
+    const gemm::Blocking t = blocking(I);
     const bool quantised = b.dtype("x") == DType::f8e4m3;
     const DType inner = quantised ? DType::bf16 : b.dtype("x");
     const Arg gate_up = b.workspace("gate_up", inner, {2, T, I}, {false, true, false});
     std::vector<Arg> h = {b.workspace("h", b.dtype("x"), {T, I}, {true, false})};
     if (quantised)
       h.push_back(b.workspace("h_scale", DType::f8e8m0, {T, (I + 127) / 128}, {true, false}));
-    plan_gate_up(b, t, gate_up.with_access(Access::kWrite));
+    plan_gate_up(b, blocking(D), gate_up.with_access(Access::kWrite));
     plan_swiglu(b, gate_up.with_access(Access::kRead), h);
     std::vector<Arg> args = b.tensors({"w2", "w2_scale", "y"});
     for (const Arg& arg : h) args.push_back(arg.with_access(Access::kRead));

@@ -9,19 +9,26 @@
 #include <vector>
 
 #include "tessera/ops/frame/operator.h"
+#include "tessera/ops/tiling.h"
 
 namespace tessera::ops::gemm {
 
-/// Static sizes of one use, from the chip's capabilities and the class of M alone.
+/// Elements of K that share a scale of activations: no step is shorter.
+inline constexpr int64_t kShortestStep = 128;
+
+/// Static sizes of one use, from the chip's capabilities, the class of M and short K alone.
 struct Blocking {
   int64_t m, n, k;  // one dot step: rows of a, rows of w, elements of K
   int64_t rows;     // rows of w a program owns; a multiple of n
 };
 
-inline Blocking blocking(const runtime::Capabilities& caps, int64_t m_class) {
+/// `k`: extent of the shared dimension. Steps of rows shorter than a tile are as long as the rows
+/// are, rounded up to a power of two.
+inline Blocking blocking(const runtime::Capabilities& caps, int64_t m_class, int64_t k) {
   const runtime::DotTile& tile = caps.dot(m_class);
   const int64_t rows = m_class <= 8 ? std::max(caps.gemv_rows, tile.n) : tile.n;
-  return {tile.m, tile.n, tile.k, rows};
+  const int64_t step = std::min(tile.k, std::max(kShortestStep, pow2_ceil(k)));
+  return {tile.m, tile.n, step, rows};
 }
 
 /// Programs of a product: neighbours share their rows of a, which are converted once for all of

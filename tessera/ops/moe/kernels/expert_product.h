@@ -21,7 +21,7 @@ struct ProductSizes {
 
 inline ProductSizes product_sizes(const PlanBuilder& b) {
   const auto block = static_cast<int64_t>(b.attribute("block"));
-  gemm::Blocking tile = gemm::blocking(b.caps(), block);
+  gemm::Blocking tile = gemm::blocking(b.caps(), block, b.dim("K"));
   tile.m = block;
   return {tile, static_cast<int64_t>(b.attribute("fan")), b.dtype("y")};
 }
