@@ -40,16 +40,16 @@ class LowerToNvvm final
         builder, loc, ptxName(kernel.getSymName()),
         LLVM::LLVMFunctionType::get(LLVM::LLVMVoidType::get(&getContext()), parameters));
     function->setAttr(mlir::NVVM::NVVMDialect::getKernelFuncAttrName(), builder.getUnitAttr());
-    function->setAttr(mlir::NVVM::NVVMDialect::getMaxntidAttrName(),
-                      builder.getDenseI32ArrayAttr({static_cast<int32_t>(target_.threads)}));
     mlir::Block* entry = function.addEntryBlock(builder);
     builder.setInsertionPointToStart(entry);
     LLVM::ReturnOp::create(builder, loc, mlir::ValueRange{});
     builder.setInsertionPointToStart(entry);
 
     NvvmMemory memory(builder, getOperation(), entry);
-    if (mlir::failed(emitThreadCode(builder, memory, kernel, entry, target_)))
-      return mlir::failure();
+    const auto code = emitThreadCode(builder, memory, kernel, entry, target_);
+    if (mlir::failed(code)) return mlir::failure();
+    function->setAttr(mlir::NVVM::NVVMDialect::getMaxntidAttrName(),
+                      builder.getDenseI32ArrayAttr({static_cast<int32_t>(code->threads)}));
     kernel.erase();
     return mlir::success();
   }
