@@ -107,7 +107,7 @@ LogicalResult KernelLowering::lowerOperation(Operation* op) {
 }
 
 LogicalResult KernelLowering::lowerFor(ForOp loop) {
-  if (const auto matrix = matchMatrixLoop(loop, target_); matrix && canPipeline(*matrix)) {
+  if (const auto matrix = matchMatrixLoop(loop, target_)) {
     lowerMatrixLoop(*matrix);
     return mlir::success();
   }

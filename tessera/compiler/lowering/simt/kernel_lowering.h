@@ -92,6 +92,7 @@ class KernelLowering {
                  bool gathered);
   llvm::SmallVector<mlir::Value> readChunk(const Window& window, const Chunk& chunk, int vector,
                                            int64_t fill);
+  llvm::SmallVector<mlir::Value> packed(DType dtype, mlir::ValueRange values);
   void writeChunk(const Window& window, const Chunk& chunk, mlir::ValueRange values,
                   mlir::Value wanted);
   Registers load(mlir::Operation* op, const Layout& layout);
@@ -102,9 +103,8 @@ class KernelLowering {
   mlir::Value basesAligned();
 
   // ---- matrix loops (pipeline.cc) ----
-  bool canPipeline(const MatrixLoop& loop);
   void lowerMatrixLoop(const MatrixLoop& loop);
-  void copyStage(tile::LoadOp load, mlir::Value to);
+  void copyStage(tile::LoadOp load, const Array& memory, mlir::Value offset);
   Registers turnScales(const MatrixLoop& loop, const Layout& rows);
 
   // ---- across elements (reduce.cc, across.cc, dot.cc) ----

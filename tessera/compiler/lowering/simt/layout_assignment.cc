@@ -119,7 +119,9 @@ void LayoutAssignment::chooseCarried() {
       std::optional<Layout> layout = follow(yielded);
       if (!layout) layout = follow(init);
       visiting_.erase(argument);
-      chosen[argument] = chosen[result] = layout ? *layout : blocked(argument);
+      const Layout choice = layout ? *layout : blocked(argument);
+      chosen[argument] = choice;
+      chosen[result] = choice;
     }
     // What was found on the way may rest on a tile that had no layout yet.
     for (auto it = layouts_.begin(); it != layouts_.end(); ++it)

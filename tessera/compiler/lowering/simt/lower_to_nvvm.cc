@@ -3,6 +3,7 @@
 #include "mlir/Dialect/LLVMIR/NVVMDialect.h"
 #include "mlir/Dialect/Math/IR/Math.h"
 #include "mlir/Dialect/SCF/IR/SCF.h"
+#include "mlir/Dialect/Vector/IR/VectorOps.h"
 #include "tessera/compiler/lowering/simt/kernel_lowering.h"
 #include "tessera/compiler/lowering/simt/nvvm_memory.h"
 #include "tessera/compiler/lowering/simt/passes.h"
@@ -21,7 +22,7 @@ class LowerToNvvm final
   llvm::StringRef getArgument() const override { return "lower-tile-to-nvvm"; }
   void getDependentDialects(mlir::DialectRegistry& registry) const override {
     registry.insert<LLVM::LLVMDialect, mlir::NVVM::NVVMDialect, mlir::arith::ArithDialect,
-                    mlir::math::MathDialect, mlir::scf::SCFDialect>();
+                    mlir::math::MathDialect, mlir::scf::SCFDialect, mlir::vector::VectorDialect>();
   }
 
   void runOnOperation() override {

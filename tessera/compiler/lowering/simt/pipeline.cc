@@ -35,33 +35,36 @@ int64_t sumOf(int64_t number, int64_t count) {
 
 }  // namespace
 
-bool KernelLowering::canPipeline(const MatrixLoop& loop) {
-  const int wanted = loop.dtype == DType::bf16 ? 3 : 4;  // 16 bytes
-  for (LoadOp load : {loop.a, loop.b})
-    if (vectorBits(load.getView(), load.getOffsets(), load.getOverridden(), load.getOverrides(),
-                   shapeOf(load), blockedLayout(shapeOf(load), layouts_.threadBits(), wanted),
-                   false) < wanted)
-      return false;
-  return true;
-}
-
-/// Copies one stage of an operand: 8 threads a row, and 16 bytes of row r at the place that is
-/// exclusive or of the place and r mod 8.
-void KernelLowering::copyStage(LoadOp load, Value to) {
+/// Copies one stage of an operand to `offset` bytes (a multiple of 1024) into the memory: 8 threads
+/// a row, and 16 bytes of row r at the place that is exclusive or of the place and r mod 8.
+/// Elements that are not aligned pass through registers.
+void KernelLowering::copyStage(LoadOp load, const Array& memory, Value offset) {
   Hopper hopper(e_.builder);
   const lang::TileShape shape = shapeOf(load);
-  const int wanted = dtypeOf(load) == DType::bf16 ? 3 : 4;
+  const int wanted = static_cast<int>(llvm::Log2_64(128 / bits(dtypeOf(load))));
   const Layout layout = blockedLayout(shape, layouts_.threadBits(), wanted);
+  const int vector = vectorBits(load.getView(), load.getOffsets(), load.getOverridden(),
+                                load.getOverrides(), shape, layout, false);
   const Window w = window(load.getView(), load.getOffsets(), load.getOverridden(),
                           load.getOverrides(), shape, -1);
   const Value row = threadIndex(layout, shape, 0);
   const Value chunk = e_.shr(threadIndex(layout, shape, 1), wanted);
   const Value place = e_.shl(e_.xori(chunk, e_.andi(row, 7)), 4);
-  const Value base = e_.add(to, e_.add(e_.shl(row, 7), place));
+  const Value first = e_.add(offset, e_.add(e_.shl(row, 7), place));
+  const Value base = memory_.sharedAddress(e_.loc, memory);
   for (int64_t r = 0; r < layout.registerCount(); r += int64_t{1} << wanted) {
-    const Chunk from = locate(w, layout, r, {});
-    const int64_t offset = registerIndex(layout, shape, 0, r) * kRowBytes;
-    hopper.copyAsync(e_.loc, e_.add(base, e_.i32(offset)), from.address, from.inside);
+    const Value to = e_.add(first, e_.i32(registerIndex(layout, shape, 0, r) * kRowBytes));
+    if (vector == wanted) {
+      const Chunk from = locate(w, layout, r, {});
+      hopper.copyAsync(e_.loc, e_.add(base, to), from.address, from.inside);
+      continue;
+    }
+    SmallVector<Value> values;
+    for (int64_t i = 0; i < int64_t{1} << wanted; i += int64_t{1} << vector)
+      llvm::append_range(values, readChunk(w, locate(w, layout, r + i, {}), vector,
+                                           static_cast<int64_t>(load.getFill())));
+    for (auto [i, word] : llvm::enumerate(packed(w.dtype, values)))
+      memory_.store(e_.loc, word, memory, e_.add(e_.shr(to, 2), e_.i32(static_cast<int64_t>(i))));
   }
 }
 
@@ -109,9 +112,9 @@ void KernelLowering::lowerMatrixLoop(const MatrixLoop& loop) {
   const auto copy = [&](Value turn, Value stage) {
     e_.ifThen(e_.compare(arith::CmpIPredicate::slt, turn, turns), [&] {
       enterTurn(turn);
-      const Value to = e_.add(base, e_.mul(stage, e_.i32(stageBytes)));
-      copyStage(loop.a, to);
-      copyStage(loop.b, e_.add(to, e_.i32(loop.m * kRowBytes)));
+      const Value to = e_.mul(stage, e_.i32(stageBytes));
+      copyStage(loop.a, memory, to);
+      copyStage(loop.b, memory, e_.add(to, e_.i32(loop.m * kRowBytes)));
     });
     hopper.commitCopies(e_.loc);
   };

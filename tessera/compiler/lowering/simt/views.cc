@@ -195,9 +195,9 @@ SmallVector<Value> KernelLowering::readChunk(const Window& w, const Chunk& chunk
   return values;
 }
 
-void KernelLowering::writeChunk(const Window& w, const Chunk& chunk, mlir::ValueRange values,
-                                Value wanted) {
-  const int elementBits = bitsInMemory(w.dtype);
+/// Consecutive elements as they lie in memory: in units of 32 bits, or one of all they have.
+SmallVector<Value> KernelLowering::packed(DType dtype, mlir::ValueRange values) {
+  const int elementBits = bitsInMemory(dtype);
   const int total = elementBits * static_cast<int>(values.size()), unitBits = std::min(total, 32);
   const mlir::Type unit = e_.builder.getIntegerType(static_cast<unsigned>(unitBits));
   SmallVector<Value> units;
@@ -210,17 +210,23 @@ void KernelLowering::writeChunk(const Window& w, const Chunk& chunk, mlir::Value
       units.push_back(e_.truncate(value, e_.i32()));
       units.push_back(e_.truncate(e_.shr(value, 32), e_.i32()));
     }
-  } else {
-    const size_t perUnit = static_cast<size_t>(unitBits / elementBits);
-    for (size_t i = 0; i < values.size(); i += perUnit) {
-      Value word;
-      for (size_t j = 0; j < perUnit; ++j) {
-        const Value part = e_.shl(toBits(values[i + j]), static_cast<int64_t>(j) * elementBits);
-        word = word ? e_.ori(word, part) : part;
-      }
-      units.push_back(word);
-    }
+    return units;
   }
+  const auto perUnit = static_cast<size_t>(unitBits / elementBits);
+  for (size_t i = 0; i < values.size(); i += perUnit) {
+    Value word;
+    for (size_t j = 0; j < perUnit; ++j) {
+      const Value part = e_.shl(toBits(values[i + j]), static_cast<int64_t>(j) * elementBits);
+      word = word ? e_.ori(word, part) : part;
+    }
+    units.push_back(word);
+  }
+  return units;
+}
+
+void KernelLowering::writeChunk(const Window& w, const Chunk& chunk, mlir::ValueRange values,
+                                Value wanted) {
+  const SmallVector<Value> units = packed(w.dtype, values);
   Value inside = chunk.inside;
   if (wanted) inside = inside ? e_.andi(inside, wanted) : wanted;
   const auto caching = kernel_.view(w.view).getStreamed() ? Caching::kStreamed : Caching::kNormal;

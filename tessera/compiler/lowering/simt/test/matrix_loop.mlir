@@ -2,7 +2,7 @@
 
 // bf16 tiles of 128 bytes of K: four stages are copied ahead, the matrix unit reads them through
 // descriptors, one group of products stays under way from turn to turn. Where a base is not aligned
-// the same sums are made by FMA.
+// elements pass through registers on their way.
 // CHECK-LABEL: llvm.func @product(
 // CHECK: cp.async.cg.shared.global
 // CHECK: cp.async.commit_group
@@ -15,8 +15,9 @@
 // CHECK: wgmma.wait_group.sync.aligned 0
 // CHECK: st.global.v4.b32
 // CHECK: else
-// CHECK-NOT: wgmma
-// CHECK: math.fma
+// CHECK-NOT: cp.async.cg
+// CHECK: ld.global.nc.b16
+// CHECK: wgmma.mma_async.sync.aligned.m64n256k16.f32.bf16.bf16
 tile.kernel @product views [
     #tile.view<"x" : bf16, read, slot = 0 extents = [1, 128] strides = [128]>,
     #tile.view<"w" : bf16, read, slot = 4 extents = [128, 128] strides = [128]>,
