@@ -16,6 +16,7 @@ struct CpuTarget {
   bool hasBf16Dot = false;  // vdpbf16ps
   bool hasVnni = false;     // vpdpbusd on 512 bits
   bool hasVbmi = false;     // vpermb, vpermt2b
+  int ptx = 0;              // NVIDIA: compute capability times ten
 
   int registerBytes() const { return 4 * lanes; }
 };
