@@ -12,10 +12,13 @@ struct CpuTarget {
   bool isX86 = false;  // SSE2 at least
   bool hasFma = false;
   bool hasAvx2 = false;
-  bool hasAvx512 = false;   // F, BW, DQ, VL
-  bool hasBf16Dot = false;  // vdpbf16ps
-  bool hasVnni = false;     // vpdpbusd on 512 bits
-  bool hasVbmi = false;     // vpermb, vpermt2b
+  bool hasAvx512 = false;    // F, BW, DQ, VL
+  bool hasBf16Dot = false;   // vdpbf16ps
+  bool slowBf16Dot = false;  // it takes longer than two multiply-adds
+  bool hasVnni = false;      // vpdpbusd on 512 bits
+  bool hasVbmi = false;      // vpermb, vpermt2b
+  bool hasFp16 = false;      // arithmetic on f16 lanes of 512 bits
+  bool hasAmxBf16 = false;   // tile registers, tdpbf16ps
 
   int registerBytes() const { return 4 * lanes; }
 };
