@@ -4,6 +4,7 @@
 #include <algorithm>
 #include <array>
 
+#include "mlir/Dialect/LLVMIR/LLVMDialect.h"
 #include "tessera/base/check.h"
 #include "tessera/compiler/lowering/cpu/dot_plain.h"
 #include "tessera/compiler/lowering/cpu/dot_tile.h"
@@ -78,13 +79,37 @@ Value usedColumns(Emitter& e, const DotTask& task) {
 /// Bytes of the activations of one column of tiles over k elements.
 int64_t columnBytes(const Shape& shape, int64_t k) { return k / 2 * shape.columns * kPair; }
 
+/// Columns worked on: whole blocks of tiles that hold those wanted, at least one.
+Value columnsInBlocks(Emitter& e, const DotTask& task) {
+  const Value used = usedColumns(e, task);
+  if (!used) return e.i64(task.m);
+  const Shape shape(task);
+  const int64_t step = shape.columns * shape.across;
+  return e.andi(e.add(e.maxSigned(used, e.i64(1)), e.i64(step - 1)), -step);
+}
+
+/// Rows of activations in the form of products, those past the wanted ones zero: sums of theirs
+/// are.
+DotRows formRows(Emitter& e, const DotTask& task, const Decoder& decoder) {
+  const DotRows rows = scratchRows(e, DotForm::kBf16, task.m, task.k);
+  const Value used = usedColumns(e, task);
+  packRows(e, decoder, task.a, task.aScale, task.m, task.k, rows, used);
+  if (!used) return rows;
+  const Value first = e.maxSigned(used, e.i64(0)), last = columnsInBlocks(e, task);
+  e.loop(first, last, e.i64(1), {}, [&](Value row, mlir::ValueRange) {
+    mlir::LLVM::MemsetOp::create(e.builder, e.loc, rows.row(e, row), e.integer(e.i8(), 0),
+                                 e.i64(2 * task.k), /*isVolatile=*/false);
+    return Values();
+  });
+  return rows;
+}
+
 /// Rows of activations as tiles: [column of tiles][depth][16 pairs][column], 64-byte aligned.
 Value packActivations(Emitter& e, DotTask& task, const Decoder& decoder) {
   const Shape shape(task);
   return keptOrMade(e, task, task.m * task.k * 2, [&](Value to) {
-    const DotRows rows = scratchRows(e, DotForm::kBf16, task.m, task.k);
-    packRows(e, decoder, task.a, task.aScale, task.m, task.k, rows, usedColumns(e, task));
-    e.loop(0, task.m, shape.columns, [&](Value column) {
+    const DotRows rows = formRows(e, task, decoder);
+    const auto packColumns = [&](Value column, mlir::ValueRange) {
       const Value group = e.offset(to, e.mul(column, e.i64(task.k * 2)));
       e.loop(0, task.k / kDepth, 1, [&](Value step) {
         Values lines;
@@ -95,7 +120,9 @@ Value packActivations(Emitter& e, DotTask& task, const Decoder& decoder) {
         for (auto [i, line] : llvm::enumerate(interleave(e, lines)))
           e.store(line, e.offset(tile, 64 * static_cast<int64_t>(i)), 64);
       });
-    });
+      return Values();
+    };
+    e.loop(e.i64(0), columnsInBlocks(e, task), e.i64(shape.columns), {}, packColumns);
   });
 }
 
