@@ -218,7 +218,8 @@ Value emitSigmoid(Emitter& e, Value x) {
   const Value isNegative = e.compare(CmpFPredicate::OLT, x, number(e, x, 0));
   const Value above = e.select(isNegative, power, one), below = e.add(one, power);
   // Processors divide beside other arithmetic; elsewhere multiply-adds are faster.
-  return e.target.isX86 ? divide(e, above, below) : e.mul(above, reciprocalNearOne(e, below));
+  const bool divides = e.target.isX86 || !e.target.hasFma;
+  return divides ? divide(e, above, below) : e.mul(above, reciprocalNearOne(e, below));
 }
 
 Value emitSin(Emitter& e, Value x) { return sinShifted(e, x, 0); }
