@@ -9,8 +9,8 @@ namespace tessera::chips::cpu {
 namespace {
 
 /// Chunks a worker is given of a launch: enough to even out programs of unequal cost, few enough
-/// that taking one costs nothing.
-constexpr int64_t kChunksPerWorker = 8;
+/// that what each does first, such as packing a product's activations, is little beside the rest.
+constexpr int64_t kChunksPerWorker = 4;
 
 /// Below this a single thread copies or fills faster than two that must meet.
 constexpr size_t kParallelBytes = size_t{1} << 20;

@@ -19,7 +19,8 @@ using runtime::Capabilities;
 using runtime::KernelImage;
 
 /// Optional features the lowering makes use of; others would only tie images to machines.
-constexpr std::string_view kUsed[] = {"avx512bf16", "avx512vnni", "avx512vbmi"};
+constexpr std::string_view kUsed[] = {"avx512bf16", "avx512vnni", "avx512vbmi",
+                                      "avx512fp16", "amx-tile",   "amx-bf16"};
 
 /// `found`: the level's features and optional ones.
 CpuMachine describe(const IsaLevel& level, const std::vector<std::string>& found) {
@@ -38,6 +39,10 @@ CpuMachine describe(const IsaLevel& level, const std::vector<std::string>& found
   target.hasBf16Dot = has("avx512bf16");
   target.hasVnni = has("avx512vnni");
   target.hasVbmi = has("avx512vbmi");
+  // Processors with tile registers leave products of bf16 to them.
+  target.slowBf16Dot = has("amx-bf16");
+  target.hasFp16 = has("avx512fp16");
+  target.hasAmxBf16 = has("amx-tile") && has("amx-bf16");
   target.lanes = target.hasAvx512 ? 16 : target.hasAvx2 ? 8 : 4;
   target.registers = target.hasAvx512 ? 32 : 16;
   result.machine.vectorBits = 32 * target.lanes;

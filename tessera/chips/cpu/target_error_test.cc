@@ -63,7 +63,7 @@ TEST(CpuTargetErrors, AFeatureThatIsNotOptionalListsThoseThatAre) {
   };
   EXPECT_EQ(error("cpu:x86-64-v4+avx1024"),
             "cpu:x86-64-v4 has no optional feature \"avx1024\"; it has: avx512bf16, avx512vnni, "
-            "avx512vbmi");
+            "avx512vbmi, avx512fp16, amx-tile, amx-bf16");
   EXPECT_EQ(error("cpu:x86-64-v3+avx512bf16"),
             "cpu:x86-64-v3 has no optional feature \"avx512bf16\"; it has: none");
 }

@@ -3,6 +3,8 @@
 
 #include <algorithm>
 
+#include "tessera/compiler/lowering/cpu/dot_amx.h"
+#include "tessera/compiler/lowering/cpu/dot_digits.h"
 #include "tessera/compiler/lowering/cpu/dot_outer.h"
 #include "tessera/compiler/lowering/cpu/dot_plain.h"
 #include "tessera/compiler/lowering/cpu/dot_rows.h"
@@ -60,7 +62,7 @@ void emitBlocked(Emitter& e, const DotTask& task, Decoder& decoder, const DotRow
   const DotRows scratch = ready ? DotRows{} : scratchRows(e, decoder.form(), task.n, block);
   const auto fast = [&] {
     for (int64_t first = 0; first < task.k; first += block) {
-      const DotRows b = prepareB(e, task, decoder, first, block, scratch);
+      const DotRows b = prepareB(e, task, decoder, e.i64(first), block, scratch);
       const DotRows aBlock = {e.offset(a.base, first * bytesOf(decoder.form())), a.stride};
       // The block of b that is wanted next, most likely: the same rows further along K.
       llvm::SmallVector<DotAhead> ahead;
@@ -103,8 +105,10 @@ void emitDot(Emitter& e, const DotTask& original) {
     if (task.reuse) task.reuse->load(task);
     return emitOuter(e, task);
   }
+  if (suitsDigits(e.target, task)) return emitDigits(e, task);
   const Form form = chooseForm(e, task);
   Decoder decoder(e, task.b.dtype, form.form, form.lanes);
+  if (task.layout == DotTask::Accumulator::kTransposed) return emitTiles(e, task, decoder);
   const bool whole = task.k % decoder.step() == 0;
   const bool few = task.m <= kFewRows || task.layout == DotTask::Accumulator::kPartial;
   const bool lanesFit =

@@ -75,7 +75,8 @@ struct DotTask {
   /// lane 0 to L - 1 in a tree of halves. 64-byte aligned, an alloca in the entry block: read and
   /// write it with vectors at constant offsets, the same ones before and after any loop, and LLVM
   /// keeps it in registers across the caller's loop.
-  enum class Accumulator { kPlain, kPartial };
+  /// kTransposed: some copies of [N, M] f32, 64-byte aligned, for tile registers (dot_amx.h).
+  enum class Accumulator { kPlain, kPartial, kTransposed };
   mlir::Value accumulator;
   Accumulator layout = Accumulator::kPlain;
 };

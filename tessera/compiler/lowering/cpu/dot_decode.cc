@@ -188,13 +188,14 @@ Values Decoder::decodeFp4Folded(Value pointer, Value scaleBytes) {
   // Each byte to the high half of eight words, then to the place of the exponent.
   const Value word = e_.bitcast(scaleBytes, e_.i32());
   const Value all = e_.bitcast(e_.splat(word, 16), e_.i8());
-  const Value none = e_.integer(all.getType(), 0);
-  llvm::SmallVector<int64_t> mask;
+  llvm::SmallVector<int64_t> picked;
   for (int64_t lane = 0; lane < 32; ++lane) {
-    mask.push_back(64);                        // zero
-    mask.push_back(lane / 8 * 16 + lane / 8);  // byte `group` of this 16-byte part
+    picked.push_back(0x80);      // zero
+    picked.push_back(lane / 8);  // byte `group` of this 16-byte part
   }
-  const Value placed = e_.shr(e_.bitcast(e_.shuffle(all, none, mask), e_.i16()), 1);
+  const Value spread = e_.intrinsic("llvm.x86.avx512.pshuf.b.512", all.getType(),
+                                    {all, e_.integers(e_.i8(), picked)});
+  const Value placed = e_.shr(e_.bitcast(spread, e_.i16()), 1);
   const Value excess = e_.sub(e_.integer(placed.getType(), (127 + kFp4Bias) << 7), placed);
   Values result;
   for (Value v : nibbles(pointer, table, false)) result.push_back(subSaturated(e_, v, excess));

@@ -4,6 +4,7 @@
 
 #include "tessera/base/check.h"
 #include "tessera/compiler/lowering/cpu/dot.h"
+#include "tessera/compiler/lowering/cpu/dot_amx.h"
 #include "tessera/compiler/lowering/cpu/dot_ops.h"
 #include "tessera/compiler/lowering/cpu/dot_reuse.h"
 #include "tessera/compiler/lowering/cpu/kernel_lowering.h"
@@ -173,10 +174,11 @@ void lowerProduct(KernelLowering& k, mlir::Operation* op) {
   if (auto scaled = llvm::dyn_cast<tile::DotScaledOp>(op))
     if (scaled.getBScale()) task.bScale = scaleOf(k, scaled.getBScale());
   const Value result = op->getResult(0);
-  if (const auto partial = k.partialSums.find(accumulatorOf(op)); partial != k.partialSums.end()) {
-    task.layout = DotTask::Accumulator::kPartial;
-    task.accumulator = partial->second;
-    k.partialSums[result] = task.accumulator;
+  if (const auto found = k.carriedSums.find(accumulatorOf(op)); found != k.carriedSums.end()) {
+    const CarriedSums sums = found->second;
+    task.layout = sums.layout;
+    task.accumulator = sums.memory;
+    k.carriedSums[result] = sums;
   } else {
     const Place place = accumulatorPlace(k, op);
     task.accumulator = place.pointer;
@@ -201,39 +203,79 @@ void deferSources(KernelLowering& k, mlir::Block& block) {
 void lowerDot(KernelLowering& k, tile::DotOp op) { lowerProduct(k, op); }
 void lowerDotScaled(KernelLowering& k, tile::DotScaledOp op) { lowerProduct(k, op); }
 
-/// The carried tile goes through products only, from its parameter to its own yield.
-bool carriesPartialSums(const CpuTarget& target, tile::ForOp loop, unsigned carried) {
+namespace {
+
+bool isZero(Value tile) {
+  auto constant = tile.getDefiningOp<tile::ConstantOp>();
+  return constant && constant.getValue() == 0;
+}
+
+/// Products that the carried tile goes through, from its parameter to its own yield; none if it
+/// goes anywhere else.
+SmallVector<mlir::Operation*> productsThrough(tile::ForOp loop, unsigned carried) {
+  SmallVector<mlir::Operation*> products;
   Value value = loop.getBody().getArgument(carried + 1);
-  if (tile::isScalar(value)) return false;
-  for (bool any = false;; any = true) {
-    if (!value.hasOneUse()) return false;
+  if (tile::isScalar(value)) return {};
+  for (;;) {
+    if (!value.hasOneUse()) return {};
     mlir::OpOperand& use = *value.getUses().begin();
     mlir::Operation* user = use.getOwner();
-    if (user->getBlock() != &loop.getBody().front()) return false;
-    if (llvm::isa<tile::YieldOp>(user)) return any && use.getOperandNumber() == carried;
-    if (!llvm::isa<tile::DotOp, tile::DotScaledOp>(user) || use.getOperandNumber() != 2)
-      return false;
-    if (!wantsPartialSums(target, describe(user))) return false;
+    if (user->getBlock() != &loop.getBody().front()) return {};
+    if (llvm::isa<tile::YieldOp>(user))
+      return use.getOperandNumber() == carried ? products : SmallVector<mlir::Operation*>();
+    if (!llvm::isa<tile::DotOp, tile::DotScaledOp>(user) || use.getOperandNumber() != 2) return {};
+    products.push_back(user);
     value = user->getResult(0);
   }
 }
 
-Value beginPartialSums(KernelLowering& k, Value tile) {
+}  // namespace
+
+DotTask::Accumulator carriedLayout(KernelLowering& k, tile::ForOp loop, unsigned carried) {
+  const SmallVector<mlir::Operation*> products = productsThrough(loop, carried);
+  if (products.empty()) return DotTask::Accumulator::kPlain;
+  const auto all = [&](llvm::function_ref<bool(const DotTask&)> holds) {
+    return llvm::all_of(products, [&](mlir::Operation* op) { return holds(describe(op)); });
+  };
+  const CpuTarget& target = k.e.target;
+  if (isZero(loop.getInits()[carried]) &&
+      all([&](const DotTask& task) { return suitsTiles(target, task); }) &&
+      all([&](const DotTask& task) { return configureTiles(k.e, task); }))
+    return DotTask::Accumulator::kTransposed;
+  if (all([&](const DotTask& task) { return wantsPartialSums(target, task); }))
+    return DotTask::Accumulator::kPartial;
+  return DotTask::Accumulator::kPlain;
+}
+
+CarriedSums beginCarriedSums(KernelLowering& k, Value tile, DotTask::Accumulator layout) {
   Emitter& e = k.e;
-  const int64_t elements = tile::typeOf(tile).getNumElements(), lanes = e.target.lanes;
+  const auto shape = tile::typeOf(tile).getShape();
+  const int64_t elements = shape[0] * shape[1];
+  if (layout == DotTask::Accumulator::kTransposed) {
+    const int64_t all = transposedCopies(shape[0], shape[1]) * elements;
+    const Value memory = k.views.scratch(DType::f32, {all}).pointer;
+    k.views.fill(memory, DType::f32, all, 0);
+    return {memory, layout};
+  }
+  const int64_t lanes = e.target.lanes;
   const Value memory = k.views.scratch(DType::f32, {elements, lanes}).pointer;
   for (int64_t i = 0; i < elements; ++i)
     e.store(e.constant(e.type(e.f32(), lanes), 0), e.offset(memory, 4 * lanes * i),
             static_cast<unsigned>(4 * lanes));
-  return memory;
+  return {memory, layout};
 }
 
-void endPartialSums(KernelLowering& k, Value memory, Value init, const Place& result) {
+void endCarriedSums(KernelLowering& k, const CarriedSums& sums, Value init, const Place& result) {
   Emitter& e = k.e;
-  const int64_t lanes = e.target.lanes;
   const auto shape = tile::typeOf(init).getShape();
+  if (sums.layout == DotTask::Accumulator::kTransposed) {
+    transposeSums(e, sums.memory, result.pointer, shape[0], shape[1]);
+    k.evaluator.forget();
+    return;
+  }
+  const int64_t lanes = e.target.lanes;
   for (int64_t i = 0; i < tile::typeOf(init).getNumElements(); ++i) {
-    const Value partial = e.load(e.type(e.f32(), lanes), e.offset(memory, 4 * lanes * i),
+    const Value partial = e.load(e.type(e.f32(), lanes), e.offset(sums.memory, 4 * lanes * i),
                                  static_cast<unsigned>(4 * lanes));
     const Value sum = e.reduceHalves(partial, [&](Value a, Value b) { return e.add(a, b); });
     Lanes at;

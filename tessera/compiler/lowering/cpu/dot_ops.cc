@@ -83,6 +83,15 @@ Value scaleOfBytes(Emitter& e, Value bytes) {
   return e.bitcast(e.ori(bits, e.shl(isNan, 14)), e.f32());
 }
 
+Value scalesOfGroups(Emitter& e, Value pointer) {
+  // Four bytes in every lane; each lane turns its own into an exponent.
+  const Value word = e.splat(e.load(e.i32(), pointer), 16);
+  llvm::SmallVector<int64_t> amounts;
+  for (int64_t lane = 0; lane < 16; ++lane) amounts.push_back((23 + 24 * (lane / 4)) % 32);
+  const Value turned = rotateLeft(e, word, e.integers(e.i32(), amounts));
+  return e.bitcast(e.andi(turned, int64_t{0x7f800000}), e.f32());
+}
+
 Value loadScale(Emitter& e, DType dtype, Value pointer) {
   if (dtype == DType::f32) return e.load(e.f32(), pointer);
   return scaleOfBytes(e, e.zeroExtend(e.load(e.i8(), pointer), e.i32()));

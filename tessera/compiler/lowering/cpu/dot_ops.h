@@ -43,6 +43,8 @@ mlir::Value divide(Emitter& e, mlir::Value x, int64_t divisor);
 mlir::Value loadScale(Emitter& e, DType dtype, mlir::Value pointer);
 /// The same for e8m0 bytes zero-extended to i32 lanes.
 mlir::Value scaleOfBytes(Emitter& e, mlir::Value bytes);
+/// Four e8m0 bytes at `pointer`, each the scale of four of 16 lanes; none of them is 0 or 255.
+mlir::Value scalesOfGroups(Emitter& e, mlir::Value pointer);
 
 /// Sums over the lanes of many accumulators at once: lane i of result r is the sum of accumulator
 /// r * lanes + i. Lanes past the last accumulator hold copies.

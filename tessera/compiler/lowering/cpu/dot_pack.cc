@@ -81,10 +81,11 @@ Value scaleAddress(Emitter& e, const DotScale& scale, Value row, int64_t rows, V
 }
 
 void packRows(Emitter& e, const Decoder& decoder, const DotOperand& operand,
-              const std::optional<DotScale>& scale, int64_t rows, int64_t k, const DotRows& to) {
+              const std::optional<DotScale>& scale, int64_t rows, int64_t k, const DotRows& to,
+              Value used) {
   const int64_t width = decoder.width(), step = decoder.step();
   const int64_t bytes = width * bytesOf(decoder.form());
-  e.loop(0, rows, 1, [&](Value row) {
+  const auto packRow = [&](Value row) {
     const Value from = e.offset(operand.pointer, e.mul(row, operand.rowStride));
     const Value target = to.row(e, row);
     e.loop(0, k, step, [&](Value first) {
@@ -98,6 +99,11 @@ void packRows(Emitter& e, const Decoder& decoder, const DotOperand& operand,
       const Value out = e.offset(target, e.mul(first, e.i64(bytesOf(decoder.form()))));
       for (size_t i = 0; i < parts.size(); ++i) e.store(parts[i], e.offset(out, i * bytes));
     });
+  };
+  if (!used) return e.loop(0, rows, 1, packRow);
+  e.loop(e.i64(0), used, e.i64(1), {}, [&](Value row, mlir::ValueRange) {
+    packRow(row);
+    return Values();
   });
 }
 
@@ -130,25 +136,18 @@ struct ReuseTable {
 
 }  // namespace
 
-DotRows packA(Emitter& e, DotTask& task, const Decoder& decoder) {
-  // Rows that stick out of their view are copied before: rather once than in every call.
-  const bool copied = task.reuse && task.m > 1;
-  if (!copied && isReady(task, task.a, task.aScale.has_value(), decoder)) {
-    if (task.reuse) task.reuse->load(task);
-    return {task.a.pointer, task.a.rowStride};
-  }
+Value keptOrMade(Emitter& e, DotTask& task, int64_t bytes, llvm::function_ref<void(Value)> fill) {
   if (!task.reuse) {
-    const DotRows rows = scratchRows(e, decoder.form(), task.m, task.k);
-    packRows(e, decoder, task.a, task.aScale, task.m, task.k, rows);
-    return rows;
+    const Value memory = e.scratch(bytes);
+    fill(memory);
+    return memory;
   }
-  const int64_t stride = (task.k * bytesOf(decoder.form()) + 63) / 64 * 64 + 64;
   const Values key(task.reuse->key);
-  const ReuseTable table = ReuseTable::create(e, task.m * stride, key.size());
+  const ReuseTable table = ReuseTable::create(e, bytes, key.size());
   const Value index = divide(e, task.reuse->position, task.k);
   const Value slot =
       mlir::arith::RemUIOp::create(e.builder, e.loc, index, e.i64(table.slots)).getResult();
-  const DotRows rows = {e.offset(table.tiles, e.mul(slot, e.i64(table.tileBytes))), e.i64(stride)};
+  const Value memory = e.offset(table.tiles, e.mul(slot, e.i64(table.tileBytes)));
   const Value keys = e.offset(table.keys, e.mul(slot, e.i64(table.keyBytes)));
   // One difference of all parts: a branch for each would cost more than the loads.
   Value changed = e.xori(e.load(e.i64(), keys, 8), 1);
@@ -156,11 +155,25 @@ DotRows packA(Emitter& e, DotTask& task, const Decoder& decoder) {
     changed = e.ori(changed, e.xori(e.load(e.i64(), e.offset(keys, 8 * (i + 1)), 8), key[i]));
   e.ifThen(e.compare(CmpIPredicate::ne, changed, e.i64(0)), [&] {
     task.reuse->load(task);
-    packRows(e, decoder, task.a, task.aScale, task.m, task.k, rows);
+    fill(memory);
     e.store(e.i64(1), keys, 8);
     for (size_t i = 0; i < key.size(); ++i) e.store(key[i], e.offset(keys, 8 * (i + 1)), 8);
   });
-  return rows;
+  return memory;
+}
+
+DotRows packA(Emitter& e, DotTask& task, const Decoder& decoder) {
+  // Rows that stick out of their view are copied before: rather once than in every call.
+  const bool copied = task.reuse && task.m > 1;
+  if (!copied && isReady(task, task.a, task.aScale.has_value(), decoder)) {
+    if (task.reuse) task.reuse->load(task);
+    return {task.a.pointer, task.a.rowStride};
+  }
+  const int64_t stride = (task.k * bytesOf(decoder.form()) + 63) / 64 * 64 + 64;
+  const Value memory = keptOrMade(e, task, task.m * stride, [&](Value to) {
+    packRows(e, decoder, task.a, task.aScale, task.m, task.k, {to, e.i64(stride)});
+  });
+  return {memory, e.i64(stride)};
 }
 
 }  // namespace tessera::compiler::cpu

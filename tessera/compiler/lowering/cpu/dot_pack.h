@@ -32,9 +32,15 @@ bool isReady(const DotTask& task, const DotOperand& operand, bool scaled, const 
 bool canPack(const std::optional<DotScale>& scale, int64_t k, int64_t lanes);
 
 /// Converts `rows` rows of `k` elements in the order of `decoder` (which may be made for another
-/// dtype) into `to`.
+/// dtype) into `to`; only the first `used` where that is given.
 void packRows(Emitter& e, const Decoder& decoder, const DotOperand& operand,
-              const std::optional<DotScale>& scale, int64_t rows, int64_t k, const DotRows& to);
+              const std::optional<DotScale>& scale, int64_t rows, int64_t k, const DotRows& to,
+              mlir::Value used = {});
+
+/// Memory of `bytes`, 64-byte aligned, that `fill` writes what is made of operand a to: in this
+/// call or, where the task allows it, in an earlier one (see DotReuse).
+mlir::Value keptOrMade(Emitter& e, DotTask& task, int64_t bytes,
+                       llvm::function_ref<void(mlir::Value)> fill);
 
 /// Operand a of the task, ready for products with operand b as `decoder` gives it: as it lies in
 /// memory, packed now, or packed by an earlier call (see DotReuse).

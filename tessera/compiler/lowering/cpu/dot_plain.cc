@@ -68,6 +68,7 @@ void emitElements(Emitter& e, const DotTask& task, const Decoder* decoder, const
   const bool integers = task.a.dtype == DType::i8;
   const mlir::Type type = integers ? e.i32() : e.f32();
   const int64_t entry = 4 * (task.layout == DotTask::Accumulator::kPartial ? e.target.lanes : 1);
+  const bool transposed = task.layout == DotTask::Accumulator::kTransposed;
   const auto product = [&](Value m, Value n, Value k) {
     Value x =
         packed ? packedElement(e, *decoder, *packed, m, k)
@@ -80,7 +81,8 @@ void emitElements(Emitter& e, const DotTask& task, const Decoder* decoder, const
   };
   e.loop(0, task.m, 1, [&](Value m) {
     e.loop(0, task.n, 1, [&](Value n) {
-      const Value index = e.add(e.mul(m, e.i64(task.n)), n);
+      const Value index =
+          transposed ? e.add(e.mul(n, e.i64(task.m)), m) : e.add(e.mul(m, e.i64(task.n)), n);
       const Value to = e.offset(task.accumulator, e.mul(index, e.i64(entry)));
       const Values sum = e.loop(e.i64(0), e.i64(task.k), e.i64(1), {e.constant(type, 0)},
                                 [&](Value k, mlir::ValueRange carried) -> Values {

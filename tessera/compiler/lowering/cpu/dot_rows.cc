@@ -199,14 +199,7 @@ class RowBlock {
     const int64_t lanes = decoder_.lanes();
     const Value address = scaleAt(r, first, sub);
     if (scaling_ == Scaling::kGroups) return e_.splat(loadScale(e_, dtype, address), lanes);
-    if (scaling_ == Scaling::kLanesFast) {
-      // Four bytes in every lane; each lane turns its own into an exponent.
-      const Value word = e_.splat(e_.load(e_.i32(), address), lanes);
-      llvm::SmallVector<int64_t> amounts;
-      for (int64_t lane = 0; lane < lanes; ++lane) amounts.push_back((23 + 24 * (lane / 4)) % 32);
-      const Value turned = rotateLeft(e_, word, e_.integers(e_.i32(), amounts));
-      return e_.bitcast(e_.andi(turned, int64_t{0x7f800000}), e_.f32());
-    }
+    if (scaling_ == Scaling::kLanesFast) return scalesOfGroups(e_, address);
     const int64_t lanesOfGroup = groupOf(*task_.bScale, task_.k) / decoder_.laneGroup();
     llvm::SmallVector<int64_t> spread;
     for (int64_t lane = 0; lane < lanes; ++lane) spread.push_back(lane / lanesOfGroup);

@@ -143,8 +143,8 @@ std::vector<Case> cases() {
       {"i8_few", plain(i8, 1, 4, 256), 1, 8, 512},
       {"i8_k1", plain(i8, 2, 4, 1), 2, 8, 3},
       {"fp8_always_packed", changed(fp8(2, 1, 256), &TestProduct::reuse, false), 2, 128, 512},
-      {"fp8_plain_sums", changed(fp8(1, 64, 512), &TestProduct::partial, false), 1, 128, 1024},
-      {"fp4_plain_sums", changed(fp4(4, 32, 512), &TestProduct::partial, false), 4, 64, 1024},
+      {"fp8_plain_sums", changed(fp8(1, 64, 512), &TestProduct::carried, false), 1, 128, 1024},
+      {"fp4_plain_sums", changed(fp4(4, 32, 512), &TestProduct::carried, false), 4, 64, 1024},
       {"fp4_tile", fp4(64, 64, 256), 64, 64, 512},
       {"fp4_tile_k2048", fp4(16, 16, 2048), 32, 16, 2048},
       {"fp4_tile_small", fp4(16, 16, 256), 16, 32, 512},
@@ -223,6 +223,13 @@ std::vector<Case> cases() {
     all.push_back({"fp4_rows", fp4(m, m >= 4 ? 2 : 1, 1024), m, 32, 1024});
     all.push_back({"fp4_rows_smallest_scales", fp4(m, 1, 256), m, 32, 1024, Scales::kSmallest});
     all.push_back({"fp4_rows_nan_scales", fp4(m, 1, 1024), m, 32, 1024, Scales::kNan});
+    all.push_back({"fp4_rows_of_eight", fp4(m, 8, 1024), m, 32, 2048});
+    all.push_back(
+        {"fp4_rows_of_eight_smallest_scales", fp4(m, 8, 256), m, 32, 1024, Scales::kSmallest});
+    all.push_back({"fp4_rows_of_eight_nan_scales", fp4(m, 8, 256), m, 32, 1024, Scales::kNan});
+    all.push_back({"fp8_rows_of_eight", fp8(m, 8, 1024), m, 32, 2048});
+    all.push_back({"fp8_rows_of_eight_f32_scales", fp8(m, 8, 256, f32), m, 128, 512});
+    all.push_back({"bf16_rows_of_eight", plain(bf16, m, 8, 256), m, 32, 512});
     all.push_back({"fp8_rows", fp8(m, m >= 4 ? 2 : 1, 512), m, 16, 1024});
     all.push_back({"fp8_rows_f32_scales", fp8(m, 1, 256, f32), m, 128, 512});
     all.push_back({"fp8_rows_smallest_scales", fp8(m, 1, 512), m, 256, 512, Scales::kSmallest});
@@ -233,6 +240,8 @@ std::vector<Case> cases() {
       return changed(product, &TestProduct::someRows, true);
     };
     all.push_back({"fp4_some_rows", some(fp4(8, 2, 1024)), used, 16, 2048});
+    all.push_back({"fp4_some_rows_of_eight", some(fp4(8, 8, 1024)), used, 16, 2048});
+    all.push_back({"fp8_tile_some_rows", some(fp8(64, 64, 512)), used, 128, 1024});
     all.push_back({"fp8_some_rows", some(fp8(8, 2, 512)), used, 16, 1024});
     all.push_back({"bf16_some_rows", some(plain(bf16, 8, 2, 512)), used, 16, 1024});
     all.push_back({"f32_some_rows", some(plain(f32, 8, 4, 256)), used, 16, 512});
@@ -325,8 +334,9 @@ TEST_P(DotTest, EqualsTheSumInDouble) {
 TEST_P(DotTest, GivesARowTheSameBitsInAnyCompany) {
   const TestLevel& level = testLevel(GetParam());
   if (!level.runsHere) GTEST_SKIP() << "this processor has no " << level.name;
-  for (TestProduct product : {fp4(8, 2, 512), fp8(8, 2, 512), plain(DType::bf16, 8, 2, 512),
-                              fp4(64, 16, 256), plain(DType::f32, 32, 8, 128)}) {
+  for (TestProduct product :
+       {fp4(8, 2, 512), fp8(8, 2, 512), fp4(8, 8, 512), fp8(64, 16, 512),
+        plain(DType::bf16, 8, 2, 512), fp4(64, 16, 256), plain(DType::f32, 32, 8, 128)}) {
     product.someRows = true;
     auto kernel = TestKernel::compile(product, level);
     ASSERT_TRUE(kernel.ok()) << kernel.error().to_string();
@@ -342,7 +352,8 @@ TEST_P(DotTest, GivesARowTheSameBitsInAnyCompany) {
 }
 
 INSTANTIATE_TEST_SUITE_P(Levels, DotTest,
-                         testing::Values("sse2", "avx2", "avx512", "avx512bf16", "zen4"),
+                         testing::Values("sse2", "avx2", "avx512", "avx512bf16", "zen4",
+                                         "sapphirerapids"),
                          [](const auto& info) { return info.param; });
 
 struct Code {
@@ -361,6 +372,10 @@ TEST(DotCodeTest, UsesTheInstructionsOfTheLevel) {
       {"zen4", fp8(1, 1, 1024), {"vdpbf16ps", "vpunpcklbw", "vpternlog"}, {}},
       {"zen4", fp8(64, 64, 256), {"vdpbf16ps", "vpsubusw"}, {}},
       {"zen4", bf16, {"vdpbf16ps"}, {"vfmadd"}},
+      {"sapphirerapids", fp4(1, 1, 1024), {"vpdpbusd", "vpermb"}, {"vdpbf16ps"}},
+      {"sapphirerapids", fp4(8, 8, 1024), {"tdpbf16ps", "ldtilecfg", "tilerelease"}, {"vdpbf16ps"}},
+      {"sapphirerapids", fp8(64, 64, 512), {"tdpbf16ps", "vpsubusw"}, {"vdpbf16ps"}},
+      {"sapphirerapids", bf16, {"tdpbf16ps"}, {"vdpbf16ps"}},
       {"avx512bf16", fp8(1, 1, 1024), {"vdpbf16ps"}, {"vpermi2b", "vpermt2b"}},
       {"avx512", bf16, {"vfmadd", "zmm"}, {"vdpbf16ps"}},
       {"avx512", fp4(1, 1, 1024), {"vperm", "vfmadd"}, {"vdpbf16ps"}},

@@ -4,6 +4,7 @@
 #include <dlfcn.h>
 #include <fmt/format.h>
 #include <sys/mman.h>
+#include <sys/syscall.h>
 #include <unistd.h>
 
 #include <algorithm>
@@ -21,6 +22,7 @@
 #include "mlir/Transforms/Passes.h"
 #include "tessera/compiler/dialects.h"
 #include "tessera/compiler/lowering/cpu/dot.h"
+#include "tessera/compiler/lowering/cpu/dot_amx.h"
 #include "tessera/compiler/passes/passes.h"
 
 namespace tessera::compiler::cpu {
@@ -29,6 +31,15 @@ namespace {
 using llvm::SmallVector;
 using mlir::Value;
 using mlir::ValueRange;
+
+#if defined(__x86_64__)
+/// Tile registers need a permission of the kernel.
+bool tilesWork() {
+  constexpr long kRequestPermission = 0x1023, kTileData = 18;
+  return __builtin_cpu_supports("amx-bf16") &&
+         syscall(SYS_arch_prctl, kRequestPermission, kTileData) == 0;
+}
+#endif
 
 TestLevel makeLevel(const char* name, int lanes, const char* cpu, const char* features) {
   TestLevel level;
@@ -43,12 +54,14 @@ TestLevel makeLevel(const char* name, int lanes, const char* cpu, const char* fe
   level.target.hasVnni = all.find("vnni") != all.npos;
   level.target.hasVbmi = all.find("vbmi") != all.npos;
   level.machine = {"x86_64-unknown-linux-gnu", cpu, features, 32 * lanes};
+  level.target.hasAmxBf16 = level.target.slowBf16Dot = all.find("amx-bf16") != all.npos;
 #if defined(__x86_64__)
   level.runsHere = lanes == 4 || (lanes == 8 && __builtin_cpu_supports("x86-64-v3")) ||
                    (lanes == 16 && __builtin_cpu_supports("x86-64-v4"));
   if (level.target.hasBf16Dot && !__builtin_cpu_supports("avx512bf16")) level.runsHere = false;
   if (level.target.hasVbmi && !__builtin_cpu_supports("avx512vbmi")) level.runsHere = false;
   if (level.target.hasVnni && !__builtin_cpu_supports("avx512vnni")) level.runsHere = false;
+  if (level.target.hasAmxBf16 && !tilesWork()) level.runsHere = false;
 #endif
   return level;
 }
@@ -61,10 +74,16 @@ class Body {
   Body(Emitter& e, const TestProduct& product, Value operands)
       : e(e), product_(product), operands_(operands) {
     DotTask task = describe();
-    partial_ = product.partial && wantsPartialSums(e.target, task);
+    using enum DotTask::Accumulator;
+    if (product.carried && suitsTiles(e.target, task) && configureTiles(e, task))
+      layout_ = kTransposed;
+    else if (product.carried && wantsPartialSums(e.target, task))
+      layout_ = kPartial;
+    partial_ = layout_ == kPartial;
     lanes_ = partial_ ? e.target.lanes : 1;
     element_ = product.a == DType::i8 ? e.i32() : e.f32();
-    accumulator_ = e.scratch(product.m * product.n * lanes_ * 4);
+    copies_ = layout_ == kTransposed ? transposedCopies(product.m, product.n) : 1;
+    accumulator_ = e.scratch(product.m * product.n * copies_ * lanes_ * 4);
   }
 
   void emit() {
@@ -113,7 +132,7 @@ class Body {
     const TestProduct& p = product_;
     DotTask task = describe();
     task.accumulator = accumulator_;
-    task.layout = partial_ ? DotTask::Accumulator::kPartial : DotTask::Accumulator::kPlain;
+    task.layout = layout_;
     if (p.someRows) task.usedRows = number(offsetof(TestOperands, rows));
     const Value bRow = p.bIsKn ? k : column, bColumn = p.bIsKn ? column : k;
     task.b.pointer =
@@ -150,26 +169,35 @@ class Body {
         e.store(e.constant(vector, 0), e.offset(accumulator_, i * 4),
                 static_cast<unsigned>(4 * chunk));
     } else {
-      e.loop(0, count, chunk, [&](Value i) {
+      e.loop(0, count * copies_, chunk, [&](Value i) {
         e.store(e.constant(vector, 0), e.offset(accumulator_, e.shl(i, 2)), 4);
       });
     }
     each(e.i64(0), number(offsetof(TestOperands, k)), product_.k,
          [&](Value k) { product(row, column, k); });
+    if (layout_ == DotTask::Accumulator::kTransposed) {
+      const Value sums = e.scratch(4 * count);
+      transposeSums(e, accumulator_, sums, product_.m, product_.n);
+      each(e.i64(0), e.i64(product_.m), 1, [&](Value m) {
+        each(e.i64(0), e.i64(product_.n), 1, [&](Value n) { result(sums, row, column, m, n); });
+      });
+      return;
+    }
     if (!partial_) {
       e.loop(0, product_.m, 1, [&](Value m) {
-        e.loop(0, product_.n, 1, [&](Value n) { result(row, column, m, n); });
+        e.loop(0, product_.n, 1, [&](Value n) { result(accumulator_, row, column, m, n); });
       });
       return;
     }
     // At constant offsets, so that the sums stay in registers.
     for (int64_t m = 0; m < product_.m; ++m)
-      for (int64_t n = 0; n < product_.n; ++n) result(row, column, e.i64(m), e.i64(n));
+      for (int64_t n = 0; n < product_.n; ++n)
+        result(accumulator_, row, column, e.i64(m), e.i64(n));
   }
 
-  void result(Value row, Value column, Value m, Value n) {
+  void result(Value sums, Value row, Value column, Value m, Value n) {
     const Value index = e.add(e.mul(m, e.i64(product_.n)), n);
-    const Value from = e.offset(accumulator_, e.mul(index, e.i64(lanes_ * 4)));
+    const Value from = e.offset(sums, e.mul(index, e.i64(lanes_ * 4)));
     Value sum = e.load(e.type(element_, lanes_), from, static_cast<unsigned>(4 * lanes_));
     sum = e.extract(e.reduceHalves(sum, [&](Value x, Value y) { return e.add(x, y); }), 0);
     const Value line = e.mul(e.add(row, m), number(offsetof(TestOperands, cStride)));
@@ -181,8 +209,9 @@ class Body {
   Emitter& e;
   const TestProduct& product_;
   Value operands_, accumulator_;
+  DotTask::Accumulator layout_ = DotTask::Accumulator::kPlain;
   bool partial_ = false;
-  int64_t lanes_ = 1;
+  int64_t lanes_ = 1, copies_ = 1;
   mlir::Type element_;
 };
 
@@ -203,6 +232,7 @@ Result<std::vector<char>> compileObject(const TestProduct& product, const TestLe
   builder.setInsertionPoint(end);
   Emitter e(builder, loc, level.target, entry);
   Body(e, product, entry->getArgument(0)).emit();
+  e.releaseTiles();
   if (failed(mlir::verify(*module))) return internal_error("the emitted code does not verify");
   mlir::PassManager passes(&context);
   passes.addPass(mlir::createCSEPass());
@@ -221,6 +251,8 @@ const std::vector<TestLevel>& testLevels() {
       makeLevel("avx512", 16, "x86-64-v4", ""),
       makeLevel("avx512bf16", 16, "x86-64-v4", "+avx512bf16"),
       makeLevel("zen4", 16, "x86-64-v4", "+avx512bf16,+avx512vnni,+avx512vbmi"),
+      makeLevel("sapphirerapids", 16, "x86-64-v4",
+                "+avx512bf16,+avx512vnni,+avx512vbmi,+amx-tile,+amx-bf16"),
   };
   return levels;
 }

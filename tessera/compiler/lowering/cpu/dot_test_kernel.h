@@ -22,7 +22,8 @@ struct TestLevel {
   bool runsHere = false;
 };
 
-/// "sse2", "avx2", "avx512" (nothing optional), "avx512bf16" (without byte lookups), "zen4" (all).
+/// "sse2", "avx2", "avx512" (nothing optional), "avx512bf16" (without byte lookups), "zen4" (all
+/// but tile registers), "sapphirerapids" (all).
 const std::vector<TestLevel>& testLevels();
 const TestLevel& testLevel(const std::string& name);
 
@@ -34,7 +35,7 @@ struct TestProduct {
   DType aScale = DType::f8e8m0, bScale = DType::f8e8m0;
   bool bIsKn = false;
   bool reuse = true;
-  bool partial = true;    // where emitDot() wants it
+  bool carried = true;    // sums may have the layout that emitDot() wants in a loop
   bool someRows = false;  // the caller gives fewer rows of a than the tile has
 };
 

@@ -145,31 +145,37 @@ Value foldIsInexact(Emitter& e, const DotTask& task, const Decoder& decoder) {
 
 namespace {
 
+constexpr int64_t kUnrolledSteps = 16;  // of decoding
+
 /// Writes rows of b into scratch, element [row][0] of scratch being element [row][first].
 class BDecoder {
  public:
-  BDecoder(Emitter& e, const DotTask& task, Decoder& decoder, int64_t first, const DotRows& to)
+  BDecoder(Emitter& e, const DotTask& task, Decoder& decoder, Value first, const DotRows& to)
       : e_(e), task_(task), decoder_(decoder), first_(first), to_(to) {}
 
   void all(int64_t k) {
     if (task_.bScale && decoder_.form() == DotForm::kBf16 && task_.b.dtype == DType::f8e4m3)
       return fp8(k);
-    e_.loop(0, task_.n, 1, [&](Value row) {
-      e_.loop(0, k, decoder_.step(), [&](Value at) { write(row, at, values(row, at)); });
-    });
+    const auto step = [&](Value row, Value at) { write(row, at, values(row, at)); };
+    if (task_.n * k / decoder_.step() <= kUnrolledSteps) {
+      for (int64_t row = 0; row < task_.n; ++row)
+        for (int64_t at = 0; at < k; at += decoder_.step()) step(e_.i64(row), e_.i64(at));
+      return;
+    }
+    e_.loop(0, task_.n, 1,
+            [&](Value row) { e_.loop(0, k, decoder_.step(), [&](Value at) { step(row, at); }); });
   }
 
  private:
   Value source(Value row, Value at) {
     const Value line = e_.offset(task_.b.pointer, e_.mul(row, task_.b.rowStride));
-    const Value element = e_.add(at, e_.i64(first_));
+    const Value element = e_.add(at, first_);
     const int width = bits(task_.b.dtype);
     return e_.offset(line, width < 8 ? e_.shr(element, 1) : e_.mul(element, e_.i64(width / 8)));
   }
   Value scaleAt(Value row, Value at) {
     const int64_t group = groupOf(*task_.bScale, task_.k);
-    return scaleAddress(e_, *task_.bScale, row, task_.n,
-                        divide(e_, e_.add(at, e_.i64(first_)), group));
+    return scaleAddress(e_, *task_.bScale, row, task_.n, divide(e_, e_.add(at, first_), group));
   }
   void write(Value row, Value at, const Values& vectors) {
     const Value to = e_.offset(to_.row(e_, row), e_.mul(at, e_.i64(bytesOf(decoder_.form()))));
@@ -228,16 +234,17 @@ class BDecoder {
   Emitter& e_;
   const DotTask& task_;
   Decoder& decoder_;
-  int64_t first_;
+  Value first_;
   const DotRows& to_;
 };
 
 }  // namespace
 
-DotRows prepareB(Emitter& e, const DotTask& task, Decoder& decoder, int64_t first, int64_t k,
+DotRows prepareB(Emitter& e, const DotTask& task, Decoder& decoder, Value first, int64_t k,
                  const DotRows& scratch) {
   if (isReady(task, task.b, task.bScale.has_value(), decoder))
-    return {e.offset(task.b.pointer, size_in_bytes(task.b.dtype, first)), task.b.rowStride};
+    return {e.offset(task.b.pointer, e.mul(first, e.i64(size_in_bytes(task.b.dtype, 1)))),
+            task.b.rowStride};
   BDecoder(e, task, decoder, first, scratch).all(k);
   return scratch;
 }

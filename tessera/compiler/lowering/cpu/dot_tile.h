@@ -21,7 +21,7 @@ void emitTile(Emitter& e, DotForm form, int64_t lanes, int64_t m, int64_t n, int
 
 /// The task's operand b, ready for products over [first, first + k) of its K: as it lies in memory
 /// or decoded into `scratch`, scales folded in.
-DotRows prepareB(Emitter& e, const DotTask& task, Decoder& decoder, int64_t first, int64_t k,
+DotRows prepareB(Emitter& e, const DotTask& task, Decoder& decoder, mlir::Value first, int64_t k,
                  const DotRows& scratch);
 
 /// Whether prepareB() handles the scales of b.

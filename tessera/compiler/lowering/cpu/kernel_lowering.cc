@@ -47,11 +47,11 @@ void KernelLowering::storeTo(const Place& place, Value tile, unsigned streamedAl
     return;
   }
   const int dim = Evaluator::vectorDim(shape);
-  evaluator.forEachChunk(shape, dim, evaluator.chunkOf(shape[dim]), evaluator.unrollLimit(tile),
-                         [&](const Lanes& lanes) {
-                           evaluator.write(place, evaluator.eval(tile, lanes), lanes,
-                                           streamedAlignment);
-                         });
+  const int64_t chunk = streamedAlignment == 0 ? evaluator.chunkOf(shape[dim])
+                                               : streamedChunk(place.dtype, shape[dim]);
+  evaluator.forEachChunk(shape, dim, chunk, evaluator.unrollLimit(tile), [&](const Lanes& lanes) {
+    evaluator.write(place, evaluator.eval(tile, lanes), lanes, streamedAlignment);
+  });
   evaluator.forget();
 }
 
@@ -139,9 +139,17 @@ constexpr int64_t kLine = 64;
 constexpr int64_t kPrefetchAhead = 12 * 1024;  // bytes; into L2: processors stop at page ends
 constexpr int64_t kPrefetchedLines = 32;       // of one tile
 
+/// Whether memory decides what the scalar is: then nothing is known of what follows it.
+bool isLoaded(Value scalar) {
+  mlir::Operation* op = scalar.getDefiningOp();
+  if (op == nullptr) return false;
+  return llvm::isa<tile::LoadOp>(op) || llvm::any_of(op->getOperands(), isLoaded);
+}
+
 }  // namespace
 
-/// Where a loop stores past the caches, what it reads comes from memory as well.
+/// Where a loop stores past the caches, or where it loaded from, what it reads comes from memory as
+/// well.
 bool KernelLowering::isWorthPrefetching(tile::LoadOp op) const {
   auto loop = llvm::dyn_cast<tile::ForOp>(op->getParentOp());
   const auto view = static_cast<int64_t>(op.getView());
@@ -149,8 +157,10 @@ bool KernelLowering::isWorthPrefetching(tile::LoadOp op) const {
   const auto rank = static_cast<int64_t>(op.getOffsets().size());
   if (!loop || rank < 2 || shape.empty() || bits(views.dtype(view)) < 8) return false;
   if (views.stride(view, rank - 1) != Index(1)) return false;
+  if (llvm::any_of(op.getOffsets(), isLoaded)) return false;
   return llvm::any_of(loop.getBody().front().getOps<tile::StoreOp>(), [&](tile::StoreOp store) {
-    return !store.getMask() && streamAlignment(store) != 0;
+    const bool inPlace = static_cast<int64_t>(store.getView()) == view;
+    return !store.getMask() && (inPlace || streamAlignment(store) != 0);
   });
 }
 
@@ -213,6 +223,13 @@ void KernelLowering::lowerStore(tile::StoreOp op) {
   views.finishWrite(region, place);
 }
 
+/// Narrow elements of several chunks fill a register: stores past the caches are slow where they
+/// write part of a line at a time.
+int64_t KernelLowering::streamedChunk(DType dtype, int64_t extent) const {
+  const int64_t whole = int64_t{8} * e.target.registerBytes() / bits(dtype);
+  return std::min(extent, std::max(evaluator.chunkOf(extent), whole));
+}
+
 int64_t KernelLowering::streamAlignment(tile::StoreOp op) const {
   const auto view = static_cast<int64_t>(op.getView());
   const llvm::ArrayRef<int64_t> shape = tile::typeOf(op.getTile()).getShape();
@@ -222,8 +239,8 @@ int64_t KernelLowering::streamAlignment(tile::StoreOp op) const {
   const int dim = Evaluator::vectorDim(shape);
   const auto plain = static_cast<int64_t>(op.getOffsets().size() - shape.size());
   if (views.stride(view, plain + dim) != Index(1)) return 0;
-  const int64_t alignment =
-      std::min<int64_t>(evaluator.chunkOf(shape[dim]) * bits(dtype) / 8, e.target.registerBytes());
+  const int64_t alignment = std::min<int64_t>(streamedChunk(dtype, shape[dim]) * bits(dtype) / 8,
+                                              e.target.registerBytes());
   return alignment < 16 ? 0 : alignment;
 }
 
@@ -324,14 +341,14 @@ SmallVector<Value> KernelLowering::emitVersion(tile::ForOp op, ValueRange inits,
                                                LogicalResult& status) {
   const auto scalars = evaluator.scalars;
   const auto places = evaluator.places;
-  const auto sums = partialSums;
+  const auto sums = carriedSums;
   whole_ = whole;
   const SmallVector<Value> last = emitTurns(op, inits, status);
   whole_.clear();
   evaluator.forget();
   evaluator.scalars = scalars;
   evaluator.places = places;
-  partialSums = sums;
+  carriedSums = sums;
   return last;
 }
 
@@ -344,8 +361,9 @@ LogicalResult KernelLowering::lowerFor(tile::ForOp op) {
       scalarInits.push_back(evaluator.scalars.at(init));
       continue;
     }
-    if (carriesPartialSums(e.target, op, result.getResultNumber())) {
-      partialSums[param] = beginPartialSums(*this, init);
+    const auto layout = carriedLayout(*this, op, result.getResultNumber());
+    if (layout != DotTask::Accumulator::kPlain) {
+      carriedSums[param] = beginCarriedSums(*this, init, layout);
       continue;
     }
     const bool owned = ownsPlace(init, op->getBlock());
@@ -377,9 +395,9 @@ LogicalResult KernelLowering::lowerFor(tile::ForOp op) {
   for (auto [init, param, result] :
        llvm::zip_equal(op.getInits(), body.getArguments().drop_front(), op.getResults())) {
     if (tile::isScalar(result)) evaluator.scalars[result] = last[next++];
-    if (const auto partial = partialSums.find(param); partial != partialSums.end()) {
+    if (const auto sums = carriedSums.find(param); sums != carriedSums.end()) {
       const Place place = newPlace(result);
-      endPartialSums(*this, partial->second, init, place);
+      endCarriedSums(*this, sums->second, init, place);
       evaluator.places[result] = place;
     }
   }
@@ -409,7 +427,7 @@ void KernelLowering::storeCarried(tile::ForOp op) {
   SmallVector<Carried> pending;
   for (auto [param, yielded] :
        llvm::zip_equal(op.getBody().getArguments().drop_front(), op.yielded())) {
-    if (tile::isScalar(param) || partialSums.count(param)) continue;
+    if (tile::isScalar(param) || carriedSums.count(param)) continue;
     const Place to = evaluator.places.at(param);
     const auto stored = evaluator.places.find(yielded);
     if (stored == evaluator.places.end() || stored->second.pointer != to.pointer)

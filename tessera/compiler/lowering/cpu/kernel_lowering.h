@@ -4,6 +4,7 @@
 #pragma once
 
 #include "tessera/compiler/ir/tile_dialect.h"
+#include "tessera/compiler/lowering/cpu/dot.h"
 #include "tessera/compiler/lowering/cpu/dot_reuse.h"
 #include "tessera/compiler/lowering/cpu/view_access.h"
 
@@ -11,6 +12,12 @@ namespace tessera::compiler::cpu {
 
 /// How evaluating a tile reads a stored one, without the detours over other stored ones.
 enum class Reads { kNot, kInPlace, kElsewhere };
+
+/// Memory of an accumulator that only products look at.
+struct CarriedSums {
+  mlir::Value memory;
+  DotTask::Accumulator layout;  // not kPlain
+};
 
 class KernelLowering {
  public:
@@ -36,8 +43,8 @@ class KernelLowering {
   /// user there.
   bool ownsPlace(mlir::Value tile, mlir::Block* block) const;
   Reads readsOf(mlir::Value tile, mlir::Value stored);
-  /// Carried accumulators kept as partial sums (dot.h), by parameter and result of each product.
-  llvm::DenseMap<mlir::Value, mlir::Value> partialSums;
+  /// Carried accumulators kept in the layout their products want, by parameter and result of each.
+  llvm::DenseMap<mlir::Value, CarriedSums> carriedSums;
   /// Products whose operand a is worth keeping between calls, and the operations that are lowered
   /// only where it is made (dot_reuse.h).
   llvm::DenseMap<mlir::Operation*, DotSource> dotSources;
@@ -56,6 +63,8 @@ class KernelLowering {
   /// The lines that loads of the region's place will want some turns from now.
   void prefetch(const Region& region);
   void lowerStore(tile::StoreOp op);
+  /// Elements that one store past the caches writes.
+  int64_t streamedChunk(DType dtype, int64_t extent) const;
   bool storeStreamed(tile::StoreOp op, const Region& region);
   /// The loop itself; its last scalars.
   llvm::SmallVector<mlir::Value> emitTurns(tile::ForOp op, mlir::ValueRange inits,
@@ -91,11 +100,12 @@ void lowerDotScaled(KernelLowering& k, tile::DotScaledOp op);
 /// Looks for products in the block and fills dotSources and deferred.
 void deferSources(KernelLowering& k, mlir::Block& block);
 
-/// Carried tile number `carried` of the loop is best kept as partial sums (dot.h) inside it.
-bool carriesPartialSums(const CpuTarget& target, tile::ForOp loop, unsigned carried);
-/// Memory of zero partial sums for a tile.
-mlir::Value beginPartialSums(KernelLowering& k, mlir::Value tile);
-/// result = init + the lanes' sums.
-void endPartialSums(KernelLowering& k, mlir::Value memory, mlir::Value init, const Place& result);
+/// The layout in which carried tile number `carried` of the loop is best kept inside of it.
+DotTask::Accumulator carriedLayout(KernelLowering& k, tile::ForOp loop, unsigned carried);
+/// Sums of zero for a tile.
+CarriedSums beginCarriedSums(KernelLowering& k, mlir::Value tile, DotTask::Accumulator layout);
+/// result = init + the sums.
+void endCarriedSums(KernelLowering& k, const CarriedSums& sums, mlir::Value init,
+                    const Place& result);
 
 }  // namespace tessera::compiler::cpu

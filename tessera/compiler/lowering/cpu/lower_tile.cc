@@ -72,6 +72,7 @@ struct LowerTilePass : mlir::PassWrapper<LowerTilePass, mlir::OperationPass<mlir
       e.loc = kernel.getLoc();
       return SmallVector<Value>();
     });
+    e.releaseTiles();
     // Stores past the caches become visible to the thread that waits for this one.
     if (lowering.streams())
       LLVM::CallIntrinsicOp::create(builder, kernel.getLoc(),

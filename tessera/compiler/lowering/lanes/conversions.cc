@@ -99,13 +99,31 @@ Value upperHalves(Emitter& e, Value bits) {
   return e.shuffle(e.bitcast(bits, e.i16()), {}, odd);
 }
 
+/// `rounded`, and NaN where `bits` are: theirs made quiet.
+Value keepNan(Emitter& e, Value value, Value bits, Value rounded) {
+  const int64_t lanes = Emitter::lanesOf(bits), width = e.target.lanes;
+  if (!e.target.hasAvx512 || lanes < width) {
+    const Value isNan = e.compare(arith::CmpFPredicate::UNO, value, value);
+    return e.select(isNan, e.ori(bits, 0x400000), rounded);
+  }
+  // One instruction that looks at the kind of number: 2 makes a NaN quiet, 0 leaves the rest.
+  llvm::SmallVector<Value> parts;
+  for (int64_t first = 0; first < lanes; first += width) {
+    const Value from = e.slice(value, first, width);
+    const Value to = toFloat(e, e.slice(rounded, first, width));
+    parts.push_back(e.intrinsic("llvm.x86.avx512.mask.fixupimm.ps.512", to.getType(),
+                                {to, from, e.integer(e.type(e.i32(), width), 0x22), e.i32(0),
+                                 e.integer(e.i16(), -1), e.i32(4)}));
+  }
+  return toBits(e, e.concat(parts));
+}
+
 /// The carry into the upper half rounds: more than a half, or a half and an odd number.
 Value encodeBf16(Emitter& e, Value value) {
   const Value bits = toBits(e, value);
   const Value isEven = e.compare(CmpIPredicate::eq, e.andi(bits, 0x10000), constant32(e, bits, 0));
   const Value carry = e.select(isEven, constant32(e, bits, 0x7fff), constant32(e, bits, 0x8000));
-  const Value isNan = e.compare(arith::CmpFPredicate::UNO, value, value);
-  return upperHalves(e, e.select(isNan, e.ori(bits, 0x400000), e.add(bits, carry)));
+  return upperHalves(e, keepNan(e, value, bits, e.add(bits, carry)));
 }
 
 Value encodeScale(Emitter& e, Value value) {
@@ -187,6 +205,44 @@ Value encodePtxFp8(Emitter& e, DType to, Value value) {
   return e.truncate(pair, e.i8());
 }
 
+/// f16 rounded to odd: what is cut off stays visible in the last place, so that rounding once more
+/// to a format two places shorter is right.
+Value halfWithRest(Emitter& e, Value value) {
+  const Value bits = toBits(e, value);
+  const Value rest = e.compare(CmpIPredicate::ne, e.andi(bits, 0x1fff), constant32(e, bits, 0));
+  const Value odd = toFloat(e, e.select(rest, e.ori(bits, 0x2000), bits));
+  constexpr int64_t kTowardZero = 11;
+  const int64_t width = e.target.lanes;
+  const mlir::Type half = e.type(e.builder.getF16Type(), width);
+  llvm::SmallVector<Value> parts;
+  for (int64_t first = 0; first < Emitter::lanesOf(value); first += width)
+    parts.push_back(e.bitcast(e.intrinsic("llvm.x86.avx512fp16.mask.vcvtps2phx.512", half,
+                                          {e.slice(odd, first, width), e.constant(half, 0),
+                                           e.integer(e.i16(), -1), e.i32(kTowardZero)}),
+                              e.i16()));
+  return e.concat(parts);
+}
+
+/// encodeSmall() for e4m3 in f16, twice as many lanes an instruction.
+Value encodeE4m3InHalf(Emitter& e, Value value) {
+  const Layout layout = layoutOf(DType::f8e4m3);
+  const Value bits = halfWithRest(e, value);
+  const auto number = [&](int64_t n) { return e.integer(bits.getType(), n); };
+  const auto half = [&](Value words) { return e.bitcast(words, e.builder.getF16Type()); };
+  constexpr int64_t kDrop = 7, kSmallest = 9;  // bits of mantissa too many; field of 2^-6
+  const int64_t excess = kSmallest << layout.mantissaBits;
+  const Value all = e.andi(bits, 0x7fff);
+  const Value magnitude = e.minSigned(all, number(0x5f00));  // 448
+  const Value exponent = e.maxSigned(e.andi(magnitude, 0x7c00), number(kSmallest << 10));
+  const Value anchor = e.add(exponent, number(kDrop << 10));
+  const Value anchored = e.bitcast(e.add(half(magnitude), half(anchor)), e.i16());
+  Value code = e.add(e.sub(anchored, anchor), e.shr(exponent, kDrop));
+  code = e.xori(code, e.andi(e.shr(bits, 8), 0x80));
+  const Value isNan = e.compare(CmpIPredicate::sgt, all, number(0x7c00));
+  code = e.truncate(e.select(isNan, number(layout.nan + excess), code), e.i8());
+  return e.sub(code, e.integer(code.getType(), excess));
+}
+
 }  // namespace
 
 Value decodeFloat(Emitter& e, DType from, Value code) {
@@ -221,8 +277,11 @@ Value encodeFloat(Emitter& e, DType to, Value value) {
         return e.bitcast(half, e.i16());
       }
       [[fallthrough]];
-    default: return encodeSmall(e, layoutOf(to), value);
+    default: break;
   }
+  if (to == DType::f8e4m3 && e.target.hasFp16 && Emitter::lanesOf(value) % 32 == 0)
+    return encodeE4m3InHalf(e, value);
+  return encodeSmall(e, layoutOf(to), value);
 }
 
 Value convert(Emitter& e, DType from, DType to, Value value) {

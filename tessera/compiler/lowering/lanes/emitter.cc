@@ -310,6 +310,24 @@ Value Emitter::intrinsic(llvm::StringRef name, Type result, ArrayRef<Value> oper
       .getResult(0);
 }
 
+void Emitter::call(llvm::StringRef name, ArrayRef<Value> operands) {
+  LLVM::CallIntrinsicOp::create(builder, loc, builder.getStringAttr(name), ValueRange(operands));
+}
+
+bool Emitter::configureTiles(ArrayRef<char> config) {
+  const std::string wanted(config.begin(), config.end());
+  if (!tileConfig_.empty()) return tileConfig_ == wanted;
+  tileConfig_ = wanted;
+  mlir::OpBuilder::InsertionGuard guard(builder);
+  builder.setInsertionPointToStart(entry_);
+  call("llvm.x86.ldtilecfg", {table(config)});
+  return true;
+}
+
+void Emitter::releaseTiles() {
+  if (!tileConfig_.empty()) call("llvm.x86.tilerelease");
+}
+
 SmallVector<Value> Emitter::loop(Value lo, Value hi, Value step, ValueRange carried,
                                  LoopBody body) {
   auto op = scf::ForOp::create(builder, loc, lo, hi, step, carried);

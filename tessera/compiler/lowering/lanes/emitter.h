@@ -139,9 +139,16 @@ class Emitter {
                            llvm::function_ref<mlir::Value(mlir::Value, mlir::Value)> combine);
 
   // ---- calls and control ----
+  /// Has the function begin by giving tile registers the shapes in `config` (64 bytes, as
+  /// LDTILECFG reads them). False: it begins with other shapes already.
+  bool configureTiles(llvm::ArrayRef<char> config);
+  /// Gives them back where the function ends, if it configured them.
+  void releaseTiles();
   /// An LLVM intrinsic by name, such as "llvm.x86.avx512.permvar.sf.512".
   mlir::Value intrinsic(llvm::StringRef name, mlir::Type result,
                         llvm::ArrayRef<mlir::Value> operands);
+  /// One without a result.
+  void call(llvm::StringRef name, llvm::ArrayRef<mlir::Value> operands = {});
   using LoopBody =
       llvm::function_ref<llvm::SmallVector<mlir::Value>(mlir::Value, mlir::ValueRange)>;
   /// for (i = lo; i < hi; i += step) over i64; returns the last carried values.
@@ -154,6 +161,7 @@ class Emitter {
   mlir::Block* entry_;  // of the function: allocas live there
   Scratch *made_ = nullptr, *spare_ = nullptr;
   int64_t scratchBytes_ = 0;
+  std::string tileConfig_;
 };
 
 }  // namespace tessera::compiler
