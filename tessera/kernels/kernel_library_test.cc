@@ -125,12 +125,22 @@ TEST_F(KernelLibraryTest, TakesFromTheDiskCacheOfAnEarlierRun) {
   EXPECT_EQ(provider_->calls, 2) << "another compiler version does not reuse images";
 }
 
+TEST_F(KernelLibraryTest, KeepsNothingThatTheProviderCannotIdentify) {
+  provider_->is_identified = false;
+  for (int run = 1; run <= 2; ++run) {
+    KernelLibrary all = library({.cache = std::make_shared<DiskCache>(folder_ / "empty")});
+    ASSERT_TRUE(all.get(scale_trace(2)).ok());
+    EXPECT_EQ(provider_->calls, run);
+  }
+  EXPECT_FALSE(std::filesystem::exists(folder_ / "empty"));
+}
+
 TEST_F(KernelLibraryTest, CompilesAnewWhenACachedImageCannotBeLoaded) {
   const lang::Trace trace = scale_trace(2);
   auto cache = std::make_shared<DiskCache>(folder_.path());
   runtime::KernelImage foreign = testing::image_of(trace);
   foreign.format = "elf.other";
-  cache->store(DiskCache::key(trace, device_->info().arch, "test-1"), foreign);
+  cache->store(DiskCache::key(trace, device_->info().arch + " test-1"), foreign);
   KernelLibrary all = library({.cache = cache});
   ::testing::internal::CaptureStderr();
   EXPECT_TRUE(all.get(trace).ok());
