@@ -150,7 +150,7 @@ class Chat {
 
 Result<int> run(const Arguments& arguments, const Program& program) {
   TESSERA_ASSIGN(engine::Request request, read_request(arguments));
-  TESSERA_ASSIGN(LoadedModel loaded, load_model(arguments, program, true));
+  TESSERA_ASSIGN(LoadedModel loaded, load_model(arguments, program, {.snapshots = true}));
   request.end_tokens = loaded.end_tokens;
   return Chat(arguments, loaded).run(loaded.folder, std::move(request));
 }

@@ -2,7 +2,6 @@
 #include "tessera/cli/loaded_model.h"
 
 #include <fmt/format.h>
-#include <fmt/ranges.h>
 
 #include <algorithm>
 #include <chrono>
@@ -14,6 +13,7 @@
 #include "tessera/cli/progress_bar.h"
 #include "tessera/engine/deepseek_model.h"
 #include "tessera/model/deepseek_v4/memory_fit.h"
+#include "tessera/model/deepseek_v4/model_kernels.h"
 
 namespace tessera::cli {
 
@@ -39,7 +39,7 @@ std::vector<OptionSpec> generation_options(std::vector<OptionSpec> more) {
       {"--thinking", Kind::kFlag, "", "Let the model reason before it answers"},
       kEffortOption,
       kEncodingOption,
-      {"--precision", Kind::kText, "P", "native (default), fp8, bf16 or fp32"},
+      kPrecisionOption,
       {"--context", Kind::kNumber, "N",
        "Tokens a conversation can have (default 8192, or fewer if the model has fewer)"},
       {"--chunk", Kind::kNumber, "N", "Tokens of a prompt computed at once (default 512)"},
@@ -74,12 +74,7 @@ Result<int64_t> whole_number(const Arguments& arguments, std::string_view name, 
 Result<deepseek::ModelOptions> model_options(const Arguments& arguments,
                                              const deepseek::Config& config) {
   deepseek::ModelOptions options;
-  const std::string precision = arguments.text("precision", "native");
-  const auto known = deepseek::parse_precision(precision);
-  if (!known)
-    return invalid_argument(fmt::format("no precision \"{}\"; there are: {}", precision,
-                                        fmt::join(deepseek::kPrecisionNames, ", ")));
-  options.precision = *known;
+  TESSERA_ASSIGN(options.precision, chosen_precision(arguments));
   TESSERA_ASSIGN(options.context, whole_number(arguments, "context",
                                                std::min<int64_t>(8192, config.max_positions), 1));
   if (options.context > config.max_positions)
@@ -108,7 +103,7 @@ Result<> check_memory(const Arguments& arguments, const deepseek::Config& config
     deepseek::ModelOptions at = options;
     at.context = context;
     TESSERA_ASSIGN(const deepseek::WorkingMemory working,
-                   deepseek::Model::plan(config, library, at));
+                   deepseek::Model::plan(config, library.device().info().capabilities, at));
     deepseek::MemoryPlan plan = fixed;
     plan.working = {{"caches", static_cast<uint64_t>(working.caches)},
                     {"activations", static_cast<uint64_t>(working.activations)},
@@ -125,6 +120,27 @@ Result<> check_memory(const Arguments& arguments, const deepseek::Config& config
                    deepseek::largest_context(plan_at, fit.memory, options.context));
   }
   return deepseek::check_fit(plan, fit);
+}
+
+/// Sees to the kernels of steps of every size, so that none is compiled while an answer comes.
+Result<> provide_kernels(const Arguments& arguments, const deepseek::Config& config,
+                         kernels::KernelLibrary& library, const deepseek::ModelOptions& options,
+                         ProgressBar& bar) {
+  const runtime::DeviceInfo& device = library.device().info();
+  TESSERA_ASSIGN(const auto kernels, deepseek::model_kernels(config, options, device.capabilities));
+  const auto start = Clock::now();
+  auto provided = library.provide(kernels, [&](size_t done, size_t total) {
+    if (Clock::now() - start > std::chrono::seconds(1))
+      bar.update("compiling kernels, once for this model", done, total);
+  });
+  if (provided.ok() || provided.error().code != ErrorCode::not_found) return provided;
+  std::string same;
+  if (arguments.has("precision")) same += " --precision " + arguments.text("precision");
+  if (options.deterministic) same += " --deterministic";
+  return not_found(fmt::format(
+      "{}; make a pack with `tessera pack --model {} --chip {}{} -o FILE` and give it with --pack "
+      "FILE",
+      provided.error().message, arguments.text("MODEL"), device.arch, same));
 }
 
 }  // namespace
@@ -149,21 +165,23 @@ Result<engine::Request> read_request(const Arguments& arguments) {
 }
 
 Result<LoadedModel> load_model(const Arguments& arguments, const Program& program,
-                               bool needs_tokenizer) {
+                               const ModelUse& use) {
   const auto start = Clock::now();
   ProgressBar bar;
   LoadedModel loaded;
   TESSERA_ASSIGN(loaded.folder, model_folder(arguments.text("MODEL")));
   const auto doing = [&](std::string_view what, size_t step) {
-    bar.update(fmt::format("loading {}: {}", loaded.folder.filename().string(), what), step, 4);
+    bar.update(fmt::format("loading {}: {}", loaded.folder.filename().string(), what), step, 5);
   };
   doing("checkpoint", 0);
   TESSERA_ASSIGN(const deepseek::Config config, deepseek::load_config(loaded.folder));
-  TESSERA_ASSIGN(const deepseek::ModelOptions options, model_options(arguments, config));
+  TESSERA_ASSIGN(deepseek::ModelOptions options, model_options(arguments, config));
+  options.snapshots = use.snapshots;
+  TESSERA_TRY(deepseek::check_options(config, options));
   TESSERA_ASSIGN(auto checkpoint, checkpoint::Checkpoint::open(loaded.folder));
   loaded.end_tokens.assign(config.eos_tokens.begin(), config.eos_tokens.end());
   doing("tokenizer", 1);
-  if (needs_tokenizer || fs::exists(loaded.folder / "tokenizer.json")) {
+  if (use.tokenizer || fs::exists(loaded.folder / "tokenizer.json")) {
     TESSERA_ASSIGN(auto tokenizer, load_tokenizer(loaded.folder));
     loaded.tokenizer = std::make_unique<const text::Tokenizer>(std::move(tokenizer));
   }
@@ -175,6 +193,8 @@ Result<LoadedModel> load_model(const Arguments& arguments, const Program& progra
       auto model,
       deepseek::Model::load(std::make_shared<const checkpoint::Checkpoint>(std::move(checkpoint)),
                             config, *loaded.session.library, options));
+  doing("kernels", 4);
+  TESSERA_TRY(provide_kernels(arguments, config, *loaded.session.library, options, bar));
   loaded.model = std::make_unique<engine::DeepSeekModel>(std::move(model));
   loaded.generator = std::make_unique<engine::Generator>(
       *loaded.model, loaded.tokenizer.get(), engine::GeneratorOptions{.speculate = options.mtp});

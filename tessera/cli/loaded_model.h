@@ -32,10 +32,14 @@ struct LoadedModel {
   double seconds = 0;                     // that loading took
 };
 
-/// Shows progress on a terminal. Errors say what to do; a missing tokenizer is one when
-/// `needs_tokenizer`.
+struct ModelUse {
+  bool tokenizer = true;   // a missing one is an error
+  bool snapshots = false;  // prompts will part from earlier ones far back
+};
+
+/// Shows progress on a terminal. Errors say what to do.
 Result<LoadedModel> load_model(const Arguments& arguments, const Program& program,
-                               bool needs_tokenizer);
+                               const ModelUse& use);
 
 /// "prompt 12 tokens (8 reused) in 0.10 s, 40.0 tok/s; answer 30 tokens, 25.0 tok/s; ..."
 std::string stats_text(const engine::GenerationStats& stats);

@@ -153,7 +153,7 @@ class Runner {
 Result<int> run(const Arguments& arguments, const Program& program) {
   TESSERA_ASSIGN(const Input input, read_input(arguments));
   TESSERA_ASSIGN(engine::Request request, read_request(arguments));
-  TESSERA_ASSIGN(LoadedModel loaded, load_model(arguments, program, !input.ids));
+  TESSERA_ASSIGN(LoadedModel loaded, load_model(arguments, program, {.tokenizer = !input.ids}));
   return Runner(arguments, loaded, std::move(request)).run(input);
 }
 

@@ -92,7 +92,7 @@ Result<void> talk(const Program& program) {
   Arguments arguments;
   arguments.add("MODEL", {"tiny"});
   arguments.add("context", {"512"});
-  TESSERA_ASSIGN(LoadedModel loaded, load_model(arguments, program, true));
+  TESSERA_ASSIGN(LoadedModel loaded, load_model(arguments, program, {}));
   fmt::print(
       "\nThe model tiny, in the format of DeepSeek-V4 (its weights are random: read the "
       "speed, not the words):\n");
