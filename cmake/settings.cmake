@@ -41,13 +41,14 @@ if(TESSERA_SANITIZE)
   endif()
 endif()
 
-# The launcher carries ccache's settings, so a plain `ninja` hits the cache as well.
+# The launcher carries ccache's settings, so a plain `ninja` hits the cache as well. What
+# -fmacro-prefix-map makes of a path is the same in every checkout: its own text does not count.
 find_program(TESSERA_CCACHE ccache)
 if(TESSERA_CCACHE)
   foreach(language C CXX)
     set(CMAKE_${language}_COMPILER_LAUNCHER
         env CCACHE_SLOPPINESS=pch_defines,time_macros CCACHE_BASEDIR=${PROJECT_SOURCE_DIR}
-        CCACHE_NOHASHDIR=1 ${TESSERA_CCACHE})
+        CCACHE_NOHASHDIR=1 CCACHE_IGNOREOPTIONS=-fmacro-prefix-map=* ${TESSERA_CCACHE})
   endforeach()
 endif()
 

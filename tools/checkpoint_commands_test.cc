@@ -5,6 +5,7 @@
 
 #include <nlohmann/json.hpp>
 
+#include "tessera/base/memory_limit.h"
 #include "tessera/base/testing/reference_data.h"
 #include "tessera/model/deepseek_v4/testing/sample_config.h"
 #include "tessera/model/deepseek_v4/testing/sparse_checkpoint.h"
@@ -221,9 +222,56 @@ TEST_F(CheckpointCommandsTest, PlansAreRefusedWithTheNumbers) {
   expect_usage("plan --ctx 0 " + whole, "tessera: --ctx is 0; it has to be a whole number above 0");
   expect_usage("plan --batch 1.5 " + whole,
                "tessera: --batch is 1.5; it has to be a whole number above 0");
-  const Output output = tessera("plan --ctx 4000 " + whole);
+  const std::string runs = sample("short", [](Tensors&) {}, runnable());
+  const Output output = tessera("plan --ctx 4000 " + runs);
   EXPECT_EQ(output.exit_code, 2);
   EXPECT_TRUE(contains(output, "4000 positions: the model goes to 2048")) << output.text;
+}
+
+TEST_F(CheckpointCommandsTest, RunNamesTensorsThatAreNotAsTheConfigAsks) {
+  const std::string whole = sample("runs", [](Tensors&) {}, runnable());
+  const auto expect = [&](const std::string& name, auto change, const std::string& text,
+                          const std::string& options = "") {
+    const std::string folder = sample(name, change, runnable());
+    expect_error("run " + folder + " --ids 5,6,7" + options, 1,
+                 "tessera: the checkpoint is not what its config.json asks for: " + text);
+  };
+  expect(
+      "run_missing",
+      [](Tensors& tensors) {
+        tensors.erase("layers.2.attn.wkv.weight");
+        tensors.erase("layers.2.attn.wkv.scale");
+      },
+      "2 tensors are missing: layers.2.attn.wkv.weight (F8_E4M3 [128, 256]), ..");
+  expect(
+      "run_misshapen", [](Tensors& tensors) { tensors["layers.1.ffn.gate.bias"].shape = {7}; },
+      "1 tensor is misshapen: layers.1.ffn.gate.bias (F32 [7], expected F32 [6])");
+  expect(
+      "run_dtype", [](Tensors& tensors) { tensors["norm.weight"].dtype = "F32"; },
+      "1 tensor is of a wrong dtype: norm.weight (F32 [256], expected BF16 [256])");
+  expect(
+      "run_draft",
+      [](Tensors& tensors) {
+        std::erase_if(tensors, [](const auto& tensor) { return tensor.first.starts_with("mtp."); });
+      },
+      "the checkpoint has no block for multi-token prediction (mtp.0)", " --mtp");
+  // Tensors of one model, the config of another.
+  json other = runnable();
+  other["vocab_size"] = 768;
+  write("runs/config.json", other.dump());
+  expect_error("run " + whole + " --ids 5,6,7", 1,
+               "tessera: the checkpoint is not what its config.json asks for: 3 tensors are "
+               "misshapen: embed.weight (BF16 [512, 256], expected BF16 [768, 256]), ..");
+}
+
+TEST_F(CheckpointCommandsTest, SizesThatNothingRunsAreNamedTogether) {
+  const std::string odd = sample("odd", [](Tensors&) {});
+  const std::string text =
+      "tessera: no operators for these sizes: qk_rope_head_dim is 16, only 64 runs; index_head_dim "
+      "is 16, only 128 runs; o_lora_rank is 24, only multiples of 128 run";
+  expect_error("run " + odd + " --ids 5,6,7", 1, text);
+  expect_error("plan " + odd, 1, text);
+  expect_error("pack --model " + odd + " -o " + path("odd.pack"), 1, text);
 }
 
 /// 160 GB apparent. Reading headers only must be quick and small.
@@ -256,6 +304,15 @@ TEST_F(CheckpointCommandsTest, AFullSizeCheckpointIsInspectedAndPlannedQuickly) 
             159'609'485'896 - flash.at("draft").at("bytes").get<int64_t>());
   EXPECT_EQ(plan.at("rank").at("copied"), 0);
   EXPECT_EQ(plan.at("fit"), "resident");
+
+  // More than this machine's memory: only when asked for, and at what rate.
+  if (MemoryLimit::read().available < 100'000'000'000) {
+    const Output refused = tessera("run " + path("flash") + " --ids 5,6,7");
+    EXPECT_EQ(refused.exit_code, 1);
+    EXPECT_TRUE(contains(refused, " GiB of weights and ")) << refused.text;
+    EXPECT_TRUE(contains(refused, "; --stream-weights runs it all the same and reads "));
+    EXPECT_TRUE(contains(refused, " s a token at 2 GB/s\n"));
+  }
 
   EXPECT_LT(inspected.seconds - before.seconds, 3);
   EXPECT_LT(after.seconds - inspected.seconds, 3);

@@ -109,6 +109,35 @@ TEST_F(ModelCommandsTest, ChatKeepsTheConversation) {
   EXPECT_EQ(tessera("prompt render tiny --file " + saved).exit_code, 0);
 }
 
+TEST_F(ModelCommandsTest, APackRunsAModelWithoutCompiler) {
+  const std::string pack = path("tiny.pack");
+  const Output made = tessera("pack --model tiny -o " + pack);
+  EXPECT_EQ(made.exit_code, 0) << made.text;
+  for (const std::string options :
+       {"--ids 5,6,7 -n 8", "-p 'Once upon a time' -n 12 --context 600 --chunk 5 --mtp"}) {
+    const Json expected = run("tiny " + options);
+    const Output output = tessera_rt("run tiny " + options + " --json --pack " + pack);
+    ASSERT_EQ(output.exit_code, 0) << output.text;
+    EXPECT_EQ(ids(Json::parse(output.text)), ids(expected)) << options;
+  }
+  const Output other = tessera_rt("run tiny --ids 5,6 --deterministic --pack " + pack);
+  EXPECT_EQ(other.exit_code, 1);
+  EXPECT_TRUE(contains(other, "are not in 1 pack(s), the first " + pack +
+                                  ", and this program has no compiler; the first is "))
+      << other.text;
+  EXPECT_TRUE(contains(other, "; make a pack with `tessera pack --model tiny --chip cpu:"));
+  EXPECT_TRUE(contains(other, " --deterministic -o FILE` and give it with --pack FILE\n"));
+  const Output none = tessera_rt("run tiny --ids 5,6");
+  EXPECT_EQ(none.exit_code, 1);
+  EXPECT_TRUE(
+      contains(none, " are not in a pack: none was given, and this program has no compiler"))
+      << none.text;
+  expect_usage("pack --model tiny --op rms_norm",
+               "tessera: --model packs the kernels of a model, --op those of operators");
+  expect_error("pack --model nowhere", 1,
+               "tessera: no model \"nowhere\"; give the folder of a checkpoint, or tiny");
+}
+
 TEST_F(ModelCommandsTest, WrongUseIsNamedBeforeAnythingLoads) {
   expect_usage("run tiny",
                "tessera: no prompt; give -p TEXT, --ids 5,6,7, or - for standard input");

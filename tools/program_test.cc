@@ -86,8 +86,31 @@ TEST_F(ProgramTest, TestsAndTimesOperatorsOnTheNullChip) {
       nlohmann::json::parse(tessera("ops test --chip null --op rms_norm --json").text);
   EXPECT_EQ(json.at("status"), "ok");
   EXPECT_GT(json.at("cases").size(), 3u);
-  const Output again = tessera("ops test --chip null --op rms_norm");
-  EXPECT_TRUE(contains(again, " 0 kernels compiled, 0 from packs")) << again.text;
+}
+
+TEST_F(ProgramTest, AProcessFindsTheKernelsOfAnother) {
+  const std::string command = "ops test --chip cpu:sse2 --op argmax";
+  EXPECT_FALSE(contains(tessera(command), " 0 kernels compiled"));
+  // Several at once: all find them, and nothing is damaged.
+  const std::string program = std::string(std::getenv("TESSERA_PROGRAM")) + " " + command;
+  const Output several = shell(program + " & " + program + " & " + program + " & wait");
+  size_t found = 0;
+  for (size_t at = 0;
+       (at = several.text.find(" 0 kernels compiled, 0 from packs", at)) != std::string::npos; ++at)
+    ++found;
+  EXPECT_EQ(found, 3u) << several.text;
+  EXPECT_FALSE(contains(several, "kernel cache")) << several.text;
+}
+
+TEST_F(ProgramTest, ProcessesMayCompileTheSameKernelsAtOnce) {
+  const std::string program =
+      std::string(std::getenv("TESSERA_PROGRAM")) + " ops test --chip cpu:sse2 --op embedding";
+  const Output several = shell("export TESSERA_CACHE_DIR=" + path("shared") + "; " + program +
+                               " & " + program + " & wait; " + program);
+  EXPECT_TRUE(contains(several, " 0 kernels compiled, 0 from packs")) << several.text;
+  EXPECT_FALSE(contains(several, "kernel cache")) << several.text;
+  for (const auto& entry : fs::directory_iterator(path("shared")))
+    EXPECT_EQ(entry.path().extension(), ".tsk") << "left over: " << entry.path();
 }
 
 TEST_F(ProgramTest, APackRunsWithoutCompiler) {

@@ -150,7 +150,7 @@ class Chat {
 
 Result<int> run(const Arguments& arguments, const Program& program) {
   TESSERA_ASSIGN(engine::Request request, read_request(arguments));
-  return with_model(arguments, program, true, [&](LoadedModel& loaded) {
+  return with_model(arguments, program, {.snapshots = true}, [&](LoadedModel& loaded) {
     request.end_tokens = loaded.end_tokens;
     return Chat(arguments, loaded).run(loaded.folder, std::move(request));
   });

@@ -130,7 +130,7 @@ class Evaluator {
       TESSERA_ASSIGN(evaluation, std::move(asked));
       return 0;
     };
-    TESSERA_TRY(with_model(variant.arguments, program_, /*needs_tokenizer=*/true, ask));
+    TESSERA_TRY(with_model(variant.arguments, program_, {}, ask));
     return evaluation;
   }
 

@@ -43,7 +43,7 @@ struct Inspection {
     return all;
   }
   bool sound() const {
-    return match.check_trunk().ok() && (!scales || scales->found.empty()) &&
+    return match.check(WeightMatch::Part::trunk).ok() && (!scales || scales->found.empty()) &&
            checkpoint.declared_bytes().value_or(checkpoint.tensor_bytes()) ==
                checkpoint.tensor_bytes();
   }
@@ -188,7 +188,7 @@ void print_verdict(const Inspection& all) {
       fmt::print("  {}: {} NaN, the first at row {}, column {}\n", scales.name, scales.count,
                  scales.row, scales.column);
   }
-  const bool usable = all.match.check_trunk().ok();
+  const bool usable = all.match.check(WeightMatch::Part::trunk).ok();
   fmt::print("{}\n", !usable ? "not usable: the trunk is incomplete"
                      : all.match.problems.empty()
                          ? "complete: every tensor is there as the config asks"

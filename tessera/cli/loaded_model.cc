@@ -2,7 +2,6 @@
 #include "tessera/cli/loaded_model.h"
 
 #include <fmt/format.h>
-#include <fmt/ranges.h>
 
 #include <algorithm>
 #include <chrono>
@@ -16,6 +15,7 @@
 #include "tessera/cli/progress_bar.h"
 #include "tessera/engine/deepseek_model.h"
 #include "tessera/model/deepseek_v4/memory_fit.h"
+#include "tessera/model/deepseek_v4/model_kernels.h"
 
 namespace tessera::cli {
 
@@ -41,7 +41,7 @@ std::vector<OptionSpec> generation_options(std::vector<OptionSpec> more) {
       {"--thinking", Kind::kFlag, "", "Let the model reason before it answers"},
       kEffortOption,
       kEncodingOption,
-      {"--precision", Kind::kText, "P", "native (default), fp8, bf16 or fp32"},
+      kPrecisionOption,
       {"--context", Kind::kNumber, "N",
        "Tokens a conversation can have (default 8192, or fewer if the model has fewer)"},
       {"--chunk", Kind::kNumber, "N", "Tokens of a prompt computed at once (default 512)"},
@@ -68,12 +68,7 @@ using Clock = std::chrono::steady_clock;
 Result<deepseek::ModelOptions> model_options(const Arguments& arguments,
                                              const deepseek::Config& config) {
   deepseek::ModelOptions options;
-  const std::string precision = arguments.text("precision", "native");
-  const auto known = deepseek::parse_precision(precision);
-  if (!known)
-    return invalid_argument(fmt::format("no precision \"{}\"; there are: {}", precision,
-                                        fmt::join(deepseek::kPrecisionNames, ", ")));
-  options.precision = *known;
+  TESSERA_ASSIGN(options.precision, chosen_precision(arguments));
   TESSERA_ASSIGN(options.context, whole_number(arguments, "context",
                                                std::min<int64_t>(8192, config.max_positions), 1));
   if (options.context > config.max_positions)
@@ -106,7 +101,7 @@ Result<uint64_t> check_memory(const Arguments& arguments, const deepseek::Config
     deepseek::ModelOptions at = options;
     at.context = context;
     TESSERA_ASSIGN(const deepseek::WorkingMemory working,
-                   deepseek::Model::plan(config, library, at));
+                   deepseek::Model::plan(config, library.device().info().capabilities, at));
     deepseek::MemoryPlan plan = fixed;
     plan.working = {{"caches", static_cast<uint64_t>(working.caches)},
                     {"activations", static_cast<uint64_t>(working.activations)},
@@ -124,6 +119,27 @@ Result<uint64_t> check_memory(const Arguments& arguments, const deepseek::Config
   }
   TESSERA_TRY(deepseek::check_fit(plan, fit));
   return plan.all();
+}
+
+/// Sees to the kernels of steps of every size, so that none is compiled while an answer comes.
+Result<> provide_kernels(const Arguments& arguments, const deepseek::Config& config,
+                         kernels::KernelLibrary& library, const deepseek::ModelOptions& options,
+                         ProgressBar& bar) {
+  const runtime::DeviceInfo& device = library.device().info();
+  TESSERA_ASSIGN(const auto kernels, deepseek::model_kernels(config, options, device.capabilities));
+  const auto start = Clock::now();
+  auto provided = library.provide(kernels, [&](size_t done, size_t total) {
+    if (Clock::now() - start > std::chrono::seconds(1))
+      bar.update("compiling kernels, once for this model", done, total);
+  });
+  if (provided.ok() || provided.error().code != ErrorCode::not_found) return provided;
+  std::string same;
+  if (arguments.has("precision")) same += " --precision " + arguments.text("precision");
+  if (options.deterministic) same += " --deterministic";
+  return not_found(fmt::format(
+      "{}; make a pack with `tessera pack --model {} --chip {}{} -o FILE` and give it with --pack "
+      "FILE",
+      provided.error().message, arguments.text("MODEL"), device.arch, same));
 }
 
 }  // namespace
@@ -169,18 +185,20 @@ struct Opened {
 using Doing = std::function<void(std::string_view what, size_t step)>;
 
 Result<> open(Opened& opened, const Arguments& arguments, const Program& program, int ranks,
-              bool needs_tokenizer, const Doing& doing) {
+              const ModelUse& use, const Doing& doing) {
   LoadedModel& loaded = opened.loaded;
   TESSERA_ASSIGN(loaded.folder, model_folder(arguments.text("MODEL")));
   doing("checkpoint", 0);
   TESSERA_ASSIGN(opened.config, deepseek::load_config(loaded.folder));
   TESSERA_ASSIGN(opened.options, model_options(arguments, opened.config));
+  opened.options.snapshots = use.snapshots;
+  TESSERA_TRY(deepseek::check_options(opened.config, opened.options));
   TESSERA_TRY(deepseek::check_ranks(opened.config, ranks));
   TESSERA_ASSIGN(auto checkpoint, checkpoint::Checkpoint::open(loaded.folder));
   opened.checkpoint = std::make_shared<const checkpoint::Checkpoint>(std::move(checkpoint));
   loaded.end_tokens.assign(opened.config.eos_tokens.begin(), opened.config.eos_tokens.end());
   doing("tokenizer", 1);
-  if (needs_tokenizer || fs::exists(loaded.folder / "tokenizer.json")) {
+  if (use.tokenizer || fs::exists(loaded.folder / "tokenizer.json")) {
     TESSERA_ASSIGN(auto tokenizer, load_tokenizer(loaded.folder));
     loaded.tokenizer = std::make_unique<const text::Tokenizer>(std::move(tokenizer));
   }
@@ -195,7 +213,7 @@ Result<> open(Opened& opened, const Arguments& arguments, const Program& program
 
 }  // namespace
 
-Result<int> with_model(const Arguments& arguments, const Program& program, bool needs_tokenizer,
+Result<int> with_model(const Arguments& arguments, const Program& program, const ModelUse& use,
                        const std::function<Result<int>(LoadedModel&)>& answer) {
   const auto start = Clock::now();
   TESSERA_ASSIGN(auto joined, RankJob::join(arguments));
@@ -206,17 +224,21 @@ Result<int> with_model(const Arguments& arguments, const Program& program, bool 
     bar.update(fmt::format("loading {}: {}", name, what), step, 4);
   };
   Opened opened;
-  const auto own = open(opened, arguments, program, job.ranks(), needs_tokenizer, doing);
+  const auto own = open(opened, arguments, program, job.ranks(), use, doing);
   LoadedModel& loaded = opened.loaded;
   TESSERA_TRY(job.meet(arguments, opened.checkpoint.get(), loaded.session,
                        own.ok() ? nullptr : &own.error()));
-  const auto load = [&](const deepseek::ModelOptions& options) {
+  const auto load =
+      [&](const deepseek::ModelOptions& options) -> Result<std::unique_ptr<deepseek::Model>> {
+    deepseek::ModelOptions own = options;
+    own.rank = job.rank();
+    TESSERA_TRY(provide_kernels(arguments, opened.config, *loaded.session.library, own, bar));
     return deepseek::Model::load(opened.checkpoint, opened.config, *loaded.session.library, options,
                                  job.model_job());
   };
   if (!job.leads()) return job.follow(load);
   const auto run = [&]() -> Result<int> {
-    doing("weights", 3);
+    doing("kernels and weights", 3);
     TESSERA_ASSIGN(auto model, load(opened.options));
     loaded.model = std::make_unique<engine::DeepSeekModel>(std::move(model));
     loaded.generator = std::make_unique<engine::Generator>(

@@ -39,10 +39,15 @@ struct LoadedModel {
   uint64_t planned_bytes = 0;             // of weights and working memory; 0: not planned
 };
 
+/// What a command needs of its model.
+struct ModelUse {
+  bool tokenizer = true;   // a missing one is an error
+  bool snapshots = false;  // prompts will part from earlier ones far back
+};
+
 /// Loads the model, for --batch conversations at once, and has rank 0 call `answer`; other ranks
-/// follow it until it is done. Shows progress on a terminal. Errors say what to do; a missing
-/// tokenizer is one when `needs_tokenizer`.
-Result<int> with_model(const Arguments& arguments, const Program& program, bool needs_tokenizer,
+/// follow it until it is done. Shows progress on a terminal. Errors say what to do.
+Result<int> with_model(const Arguments& arguments, const Program& program, const ModelUse& use,
                        const std::function<Result<int>(LoadedModel&)>& answer);
 /// "sent per token and layer: attention sum 30,720 B, ..", by rank 0; empty for one rank.
 std::string traffic_text(const LoadedModel& loaded, const engine::GenerationStats& stats);

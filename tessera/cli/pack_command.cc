@@ -2,25 +2,27 @@
 #include <fmt/format.h>
 #include <fmt/ranges.h>
 
-#include <atomic>
 #include <map>
 #include <mutex>
 #include <nlohmann/json.hpp>
-#include <thread>
 
-#include "tessera/base/cpu_topology.h"
+#include "tessera/base/parallel.h"
+#include "tessera/cli/chat_folder.h"
 #include "tessera/cli/commands.h"
 #include "tessera/cli/number_text.h"
 #include "tessera/cli/progress_bar.h"
 #include "tessera/cli/session.h"
 #include "tessera/kernels/disk_cache.h"
 #include "tessera/kernels/pack.h"
+#include "tessera/model/deepseek_v4/model_kernels.h"
 #include "tessera/ops/frame/ceilings.h"
 #include "tessera/ops/frame/crash_note.h"
 #include "tessera/ops/frame/prepared.h"
 
 namespace tessera::cli {
 namespace {
+
+namespace deepseek = model::deepseek_v4;
 
 struct Failure {
   std::string kernel, message;
@@ -47,23 +49,16 @@ class Builder {
   void compile(int threads) {
     std::vector<const lang::Trace*> work;
     for (const auto& [hash, trace] : traces_) work.push_back(&trace);
-    std::atomic<size_t> next{0};
-    const auto run = [&] {
-      for (size_t i; (i = next.fetch_add(1)) < work.size();) {
-        const ops::CrashNote note("compiling", work[i]->name);
-        auto image = fetch(*work[i]);
-        std::lock_guard lock(mutex_);
-        if (image.ok())
-          pack_.add(arch_.name, work[i]->hash(), work[i]->name, *image);
-        else
-          failures_.push_back({work[i]->name, image.error().to_string()});
-        bar_.update(arch_.name, ++done_, work.size());
-      }
-    };
-    std::vector<std::thread> helpers;
-    for (int i = 1; i < threads; ++i) helpers.emplace_back(run);
-    run();
-    for (std::thread& helper : helpers) helper.join();
+    for_each_parallel(work.size(), threads, [&](size_t i) {
+      const ops::CrashNote note("compiling", work[i]->name);
+      auto image = fetch(*work[i]);
+      const std::lock_guard lock(mutex_);
+      if (image.ok())
+        pack_.add(arch_.name, work[i]->hash(), work[i]->name, *image);
+      else
+        failures_.push_back({work[i]->name, image.error().to_string()});
+      bar_.update(arch_.name, ++done_, work.size());
+    });
     bar_.clear();
   }
 
@@ -81,11 +76,12 @@ class Builder {
   }
 
   Result<runtime::KernelImage> fetch(const lang::Trace& trace) {
-    const Hash128 key = kernels::DiskCache::key(trace, target_, compiler_.version());
-    if (cache_)
-      if (auto image = cache_->find(key)) return std::move(*image);
+    TESSERA_ASSIGN(const std::string identity, compiler_.identity(target_));
+    if (!cache_ || identity.empty()) return compiler_.compile(trace, target_);
+    const Hash128 key = kernels::DiskCache::key(trace, identity);
+    if (auto image = cache_->find(key)) return std::move(*image);
     auto image = compiler_.compile(trace, target_);
-    if (image.ok() && cache_) cache_->store(key, *image);
+    if (image.ok()) cache_->store(key, *image);
     return image;
   }
 
@@ -116,6 +112,26 @@ Result<Architecture> find_architecture(const std::string& chip, const Program& p
                     fmt::join(names, ", "), device.error().message));
   const runtime::DeviceInfo& info = (*device)->info();
   return Architecture{info.arch, info.capabilities};
+}
+
+struct PackedModel {
+  deepseek::Config config;
+  deepseek::ModelOptions options;
+};
+
+/// A model for any context, any steps up to kPackedStep tokens, with and without drafts.
+Result<PackedModel> packed_model(const Arguments& arguments) {
+  constexpr int64_t kPackedStep = 4096;
+  if (arguments.has("op"))
+    return invalid_argument("--model packs the kernels of a model, --op those of operators");
+  PackedModel packed;
+  TESSERA_ASSIGN(const auto folder, model_folder(arguments.text("model")));
+  TESSERA_ASSIGN(packed.config, deepseek::load_config(folder));
+  TESSERA_ASSIGN(packed.options.precision, chosen_precision(arguments));
+  packed.options.largest_step = kPackedStep;
+  packed.options.deterministic = arguments.flag("deterministic");
+  packed.options.mtp = packed.config.draft_layers > 0 && !packed.config.dspark;
+  return packed;
 }
 
 Result<int> list(const std::string& file, bool json) {
@@ -149,8 +165,10 @@ Result<int> run(const Arguments& arguments, const Program& program) {
   std::vector<std::string> chips = arguments.list("chip");
   if (chips.empty()) chips.push_back(kDefaultChip);
   const std::string file = arguments.text("output", "tessera.pack");
-  int threads = arguments.integer("threads", 0);
-  if (threads <= 0) threads = CpuTopology::get().usable_cores();
+  std::optional<PackedModel> model;
+  if (arguments.has("model")) {
+    TESSERA_ASSIGN(model, packed_model(arguments));
+  }
 
   kernels::PackWriter pack{std::string(program.compiler->version())};
   ops::print_notes_on_crash();
@@ -160,9 +178,16 @@ Result<int> run(const Arguments& arguments, const Program& program) {
     TESSERA_ASSIGN(const Architecture arch, find_architecture(chip, program));
     const size_t features = std::min(chip.find('+'), chip.size());
     Builder builder(*program.compiler, arch, arch.name + chip.substr(features), pack);
-    for (lang::Trace& trace : ops::ceiling_traces(arch.capabilities)) builder.add(std::move(trace));
-    for (const ops::Operator* op : operators) builder.add(*op);
-    builder.compile(threads);
+    if (model) {
+      TESSERA_ASSIGN(auto traces, deepseek::model_kernels_of_any_context(
+                                      model->config, model->options, arch.capabilities));
+      for (lang::Trace& trace : traces) builder.add(std::move(trace));
+    } else {
+      for (lang::Trace& trace : ops::ceiling_traces(arch.capabilities))
+        builder.add(std::move(trace));
+      for (const ops::Operator* op : operators) builder.add(*op);
+    }
+    builder.compile(arguments.integer("threads", 0));
     for (const Failure& failure : builder.failures())
       fmt::print(stderr, "{} for {}: {}\n", failure.kernel, arch.name, failure.message);
     failed += builder.failures().size();
@@ -187,24 +212,34 @@ Result<int> run(const Arguments& arguments, const Program& program) {
 
 CommandSpec pack_command() {
   using Kind = OptionSpec::Kind;
-  return {.path = "pack",
-          .summary = "Compile kernels ahead of time into one file",
-          .details =
-              "A device of the architecture need not be here. With the pack, `tessera-rt` and "
-              "other programs\n"
-              "run the operators without a compiler.\n"
-              "Kernels use the optional features of this machine; for another one, name its own "
-              "features.\n"
-              "Example: tessera pack --chip cpu:x86-64-v4+avx512bf16+avx512vnni+avx512vbmi "
-              "--chip null -o kernels.pack",
-          .positionals = {},
-          .options = {{"-c,--chip", Kind::kList, "CHIP",
-                       "Architecture or device; may be repeated (default cpu)"},
-                      kOpOption,
-                      {"-o,--output", Kind::kText, "FILE", "File to write (default tessera.pack)"},
-                      {"--list", Kind::kText, "FILE", "Say what a pack holds instead"},
-                      kThreadsOption},
-          .run = run};
+  return {
+      .path = "pack",
+      .summary = "Compile kernels ahead of time into one file",
+      .details =
+          "A device of the architecture need not be here. With the pack, `tessera-rt` and "
+          "other programs\n"
+          "run the operators without a compiler; with --model, they run that model with any "
+          "context,\n"
+          "with and without --mtp. Of a model only config.json is read.\n"
+          "Kernels use the optional features of this machine; for another one, name its own "
+          "features.\n"
+          "Example: tessera pack --chip cpu:x86-64-v4+avx512bf16+avx512vnni+avx512vbmi "
+          "--chip null -o kernels.pack\n"
+          "         tessera pack --model tiny -o tiny.pack; tessera-rt run tiny -p Hello --pack "
+          "tiny.pack",
+      .positionals = {},
+      .options = {{"-c,--chip", Kind::kList, "CHIP",
+                   "Architecture or device; may be repeated (default cpu)"},
+                  kOpOption,
+                  {"--model", Kind::kText, "MODEL",
+                   "Kernels of this model instead of the operators' own cases"},
+                  kPrecisionOption,
+                  {"--deterministic", Kind::kFlag, "",
+                   "With --model: those of `run --deterministic`"},
+                  {"-o,--output", Kind::kText, "FILE", "File to write (default tessera.pack)"},
+                  {"--list", Kind::kText, "FILE", "Say what a pack holds instead"},
+                  kThreadsOption},
+      .run = run};
 }
 
 }  // namespace tessera::cli

@@ -1,7 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0
 // The memory a model would take, before anything is loaded.
 #include <fmt/format.h>
-#include <fmt/ranges.h>
 
 #include <algorithm>
 #include <map>
@@ -55,7 +54,8 @@ struct Planner {
     ModelOptions own = options;
     own.context = context;
     own.rank.count = rank_count;
-    TESSERA_ASSIGN(const WorkingMemory working, Model::plan(config, *library, own));
+    TESSERA_ASSIGN(const WorkingMemory working,
+                   Model::plan(config, library->device().info().capabilities, own));
     const auto add = [&](std::string_view name, int64_t bytes) {
       plan.working.push_back({name, static_cast<uint64_t>(bytes)});
     };
@@ -237,12 +237,7 @@ json choices_json(const std::vector<Choice>& all) {
 
 Result<ModelOptions> model_options(const Arguments& arguments) {
   ModelOptions options;
-  const std::string precision = arguments.text("precision", name(options.precision));
-  const auto parsed = parse_precision(precision);
-  if (!parsed)
-    return invalid_argument(fmt::format("no precision \"{}\"; there are: {}", precision,
-                                        fmt::join(kPrecisionNames, ", ")));
-  options.precision = *parsed;
+  TESSERA_ASSIGN(options.precision, chosen_precision(arguments));
   TESSERA_ASSIGN(options.context, positive_option(arguments, "ctx", options.context));
   TESSERA_ASSIGN(options.sequences, positive_option(arguments, "batch", options.sequences));
   options.mtp = arguments.flag("mtp");
@@ -265,7 +260,7 @@ Result<int> run(const Arguments& arguments, const Program& program) {
   std::string note;
   if (opened.ok()) {
     WeightMatch match = match_weights(*opened, planner.config);
-    const auto complete = match.check_trunk();
+    const auto complete = match.check(WeightMatch::Part::trunk);
     note = complete.ok() ? "" : "the checkpoint is not usable: " + complete.error().message + "\n";
     planner.weights = std::move(match.weights);
   } else {
@@ -324,7 +319,7 @@ CommandSpec plan_command() {
                   {"--tp", Kind::kNumber, "N", "Tensor-parallel ranks (default 1)"},
                   {"--devices", Kind::kNumber, "N",
                    "Show what a rank has when up to N of them share the model, and which is best"},
-                  {"--precision", Kind::kText, "P", "native, fp8, bf16 or fp32 (default native)"},
+                  kPrecisionOption,
                   {"--mtp", Kind::kFlag, "", "With the block that drafts tokens"},
                   {"--memory", Kind::kText, "SIZE",
                    "Memory of a rank, as 64GiB (default: what this machine or device has)"},

@@ -31,6 +31,10 @@ class RankJob {
   RankJob& operator=(const RankJob&) = delete;
 
   int ranks() const { return mpi_ ? mpi_->world().size() : 1; }
+  model::deepseek_v4::Rank rank() const {
+    return mpi_ ? model::deepseek_v4::Rank{mpi_->world().rank(), ranks()}
+                : model::deepseek_v4::Rank{};
+  }
   bool leads() const { return !mpi_ || mpi_->world().rank() == 0; }
 
   /// Every rank calls it once it has opened what it needs, or could not: `error`. Compares

@@ -163,7 +163,7 @@ class Runner {
 Result<int> run(const Arguments& arguments, const Program& program) {
   TESSERA_ASSIGN(const Input input, read_input(arguments));
   TESSERA_ASSIGN(engine::Request request, read_request(arguments));
-  return with_model(arguments, program, !input.ids, [&](LoadedModel& loaded) {
+  return with_model(arguments, program, {.tokenizer = !input.ids}, [&](LoadedModel& loaded) {
     return Runner(arguments, loaded, std::move(request)).run(input);
   });
 }

@@ -66,6 +66,14 @@ Result<std::optional<DType>> chosen_dtype(const Arguments& arguments) {
       fmt::format("no dtype \"{}\"; there are: {}", text, fmt::join(names, ", ")));
 }
 
+Result<model::deepseek_v4::Precision> chosen_precision(const Arguments& arguments) {
+  using namespace model::deepseek_v4;
+  const std::string text = arguments.text("precision", name(Precision::native));
+  if (const auto precision = parse_precision(text)) return *precision;
+  return invalid_argument(
+      fmt::format("no precision \"{}\"; there are: {}", text, fmt::join(kPrecisionNames, ", ")));
+}
+
 std::span<const runtime::KnownFailure> known_failures(std::string_view spec) {
   const auto chip = runtime::find_chip(spec.substr(0, spec.find(':')));
   return chip.ok() ? (*chip)->known_failures : std::span<const runtime::KnownFailure>();

@@ -10,6 +10,7 @@
 #include "tessera/cli/command.h"
 #include "tessera/cli/program.h"
 #include "tessera/kernels/kernel_library.h"
+#include "tessera/model/deepseek_v4/precision.h"
 #include "tessera/ops/frame/operator.h"
 #include "tessera/runtime/chip_registry.h"
 
@@ -25,6 +26,8 @@ inline constexpr OptionSpec kOpOption{"--op", OptionSpec::Kind::kText, "GLOB",
                                       "Only operators whose name or family/name matches"};
 inline constexpr OptionSpec kPackOption{"--pack", OptionSpec::Kind::kList, "FILE",
                                         "Take kernels from this pack first; may be repeated"};
+inline constexpr OptionSpec kPrecisionOption{"--precision", OptionSpec::Kind::kText, "P",
+                                             "native (default), fp8, bf16 or fp32"};
 inline constexpr OptionSpec kThreadsOption{"-j,--threads", OptionSpec::Kind::kNumber, "N",
                                            "Host threads (default all cores)"};
 
@@ -43,6 +46,9 @@ Result<std::vector<const ops::Operator*>> chosen_operators(const Arguments& argu
 
 /// The type --dtype names.
 Result<std::optional<DType>> chosen_dtype(const Arguments& arguments);
+
+/// The precision --precision names; native without it.
+Result<model::deepseek_v4::Precision> chosen_precision(const Arguments& arguments);
 
 /// Known failures of the chip in `spec` ("cpu:avx2" -> those of cpu).
 std::span<const runtime::KnownFailure> known_failures(std::string_view spec);

@@ -111,7 +111,7 @@ Result<int> talk(const Program& program) {
   Arguments arguments;
   arguments.add("MODEL", {"tiny"});
   arguments.add("context", {"512"});
-  return with_model(arguments, program, true, talk_with);
+  return with_model(arguments, program, {}, talk_with);
 }
 
 Result<int> run(const Arguments&, const Program& program) {

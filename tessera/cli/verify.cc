@@ -1,7 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0
 // A model against another implementation's numbers, or against its own fp32 on the CPU.
 #include <fmt/format.h>
-#include <fmt/ranges.h>
 
 #include <algorithm>
 #include <chrono>
@@ -83,16 +82,12 @@ Result<std::vector<Precision>> Verifier::precisions() const {
         fmt::format("{}: no tensor prompt_L.fp32.logits or prompt_L.native.last_logits",
                     arguments_.text("golden")));
   }
-  const std::string text = arguments_.text("precision");
-  const auto precision = parse_precision(text);
-  if (!precision)
-    return invalid_argument(
-        fmt::format("no precision \"{}\"; there are: {}", text, fmt::join(kPrecisionNames, ", ")));
-  if (!golden_ && *precision == Precision::fp32 && chip_ == kDefaultChip && job_.ranks() == 1)
+  TESSERA_ASSIGN(const Precision precision, chosen_precision(arguments_));
+  if (!golden_ && precision == Precision::fp32 && chip_ == kDefaultChip && job_.ranks() == 1)
     return invalid_argument(
         "fp32 on the CPU is what others are compared with; give --golden, or another --precision "
         "or --chip");
-  return std::vector{*precision};
+  return std::vector{precision};
 }
 
 Result<> Verifier::open() {

@@ -3,6 +3,8 @@
 #pragma once
 
 #include <memory>
+#include <string>
+#include <utility>
 #include <vector>
 
 #include "tessera/compiler/target.h"
@@ -16,9 +18,15 @@ class Jit final : public kernels::Provider {
   explicit Jit(std::vector<std::unique_ptr<Target>> targets, CompileOptions options = {});
 
   std::string_view version() const override;
+  Result<std::string> identity(std::string_view arch) const override;
   Result<runtime::KernelImage> compile(const lang::Trace& trace, std::string_view arch) override;
 
  private:
+  /// Calls `use` with the target that serves `arch`, features included.
+  template <class Use>
+  auto with_target(std::string_view arch, Use use) const
+      -> decltype(use(std::declval<const Target&>()));
+
   std::vector<std::unique_ptr<Target>> targets_;
   CompileOptions options_;
 };

@@ -28,8 +28,12 @@ struct CompileOptions {
 class Target {
  public:
   virtual ~Target() = default;
-  /// The DeviceInfo::arch this target serves, e.g. "cpu:x86-64-v4"; part of every cache key.
+  /// The DeviceInfo::arch this target serves, e.g. "cpu:x86-64-v4".
   virtual std::string_view arch() const = 0;
+  /// The machine code is made for, features included: "x86_64-unknown-linux-gnu x86-64-v4
+  /// +avx512bf16". With the trace and the compiler's version it decides the image, so it is part of
+  /// every cache key. Empty: images hold more than that, and are not kept.
+  virtual std::string machine() const = 0;
   /// What plans may know of the architecture; equal to the device's own.
   virtual const runtime::Capabilities& capabilities() const = 0;
   virtual Result<runtime::KernelImage> compile(const lang::Trace& trace,

@@ -23,10 +23,15 @@ void Conversation::clear() {
   messages_.clear();
   known_text_.clear();
   known_ids_.clear();
+  known_places_.clear();
 }
 
 Result<std::vector<TokenId>> Conversation::encode(const text::RenderedPrompt& prompt) const {
-  const size_t known = prompt.text.starts_with(known_text_) ? known_text_.size() : 0;
+  Place shared{0, 0};
+  for (const Place& place : known_places_)
+    if (prompt.text.starts_with(std::string_view(known_text_).substr(0, place.text)))
+      shared = place;
+  const size_t known = shared.text;
   std::vector<text::TextRange> literal;
   for (const text::TextRange& range : prompt.literal)
     if (range.end > known)
@@ -34,10 +39,26 @@ Result<std::vector<TokenId>> Conversation::encode(const text::RenderedPrompt& pr
   TESSERA_ASSIGN(
       const std::vector<TokenId> rest,
       tokenizer_.encode(std::string_view(prompt.text).substr(known), {.literal = literal}));
-  std::vector<TokenId> ids;
-  if (known > 0) ids = known_ids_;
+  std::vector<TokenId> ids(known_ids_.begin(),
+                           known_ids_.begin() + static_cast<ptrdiff_t>(shared.ids));
   ids.insert(ids.end(), rest.begin(), rest.end());
   return ids;
+}
+
+void Conversation::remember(const text::RenderedPrompt& prompt, const Answer& answer) {
+  known_text_ = prompt.text;
+  known_ids_ = request.prompt;
+  known_places_.clear();
+  // Without the last token: it opens the reasoning, which later prompts do without.
+  for (const std::string_view last : {text::kThinkOpen, text::kThinkClose})
+    if (known_text_.ends_with(last) && known_ids_.back() == tokenizer_.control_token(last))
+      known_places_.push_back({known_text_.size() - last.size(), known_ids_.size() - 1});
+  known_places_.push_back({known_text_.size(), known_ids_.size()});
+  if (answer.finish == FinishReason::stop_text) return;  // there are tokens that the text lacks
+  known_text_ += answer.text;
+  if (answer.finish == FinishReason::end_token) known_text_ += text::kEndOfSentence;
+  known_ids_.insert(known_ids_.end(), answer.ids.begin(), answer.ids.end());
+  known_places_.push_back({known_text_.size(), known_ids_.size()});
 }
 
 Result<Reply> Conversation::ask(std::string text, const ReplyHooks& hooks) {
@@ -65,14 +86,7 @@ Result<Reply> Conversation::ask(std::string text, const ReplyHooks& hooks) {
              .cancelled = hooks.cancelled}));
     take(parser.finish());
     reply.answer = std::move(answers[0]);
-    known_text_ = prompt.text + reply.answer.text;
-    known_ids_ = request.prompt;
-    known_ids_.insert(known_ids_.end(), reply.answer.ids.begin(), reply.answer.ids.end());
-    if (reply.answer.finish == FinishReason::end_token) {
-      known_text_ += text::kEndOfSentence;
-    } else if (reply.answer.finish == FinishReason::stop_text) {
-      known_text_.clear();  // there are tokens that the text lacks
-    }
+    remember(prompt, reply.answer);
     return {};
   };
   if (auto result = run(); !result.ok()) {

@@ -45,14 +45,20 @@ class Conversation {
 
  private:
   Result<std::vector<TokenId>> encode(const text::RenderedPrompt& prompt) const;
+  void remember(const text::RenderedPrompt& prompt, const Answer& answer);
 
   Generator& generator_;
   const text::Tokenizer& tokenizer_;
   std::vector<text::Message> messages_;
-  // The last prompt and answer, so that the next prompt begins with the very tokens that were
-  // generated: other tokens of the same text would not be found in the cache.
+  // The last prompt and answer, so that the next prompt begins with the very tokens that were used:
+  // other tokens of the same text would not be found in the cache. It may share all of them or,
+  // when reasoning is left out of it, those up to one of some places.
+  struct Place {
+    size_t text, ids;  // lengths
+  };
   std::string known_text_;
   std::vector<TokenId> known_ids_;
+  std::vector<Place> known_places_;  // ascending
 };
 
 }  // namespace tessera::engine

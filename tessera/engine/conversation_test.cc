@@ -12,12 +12,16 @@ namespace {
 
 constexpr TokenId kEnd = 264;
 
-text::Tokenizer tokenizer_with_end() {
+text::Tokenizer tokenizer_with(std::initializer_list<std::string_view> control_tokens) {
   nlohmann::json json = text::tiny_tokenizer();
-  json["added_tokens"].push_back(
-      {{"id", kEnd}, {"content", text::kEndOfSentence}, {"special", true}, {"normalized", false}});
+  TokenId id = kEnd;
+  for (const std::string_view token : control_tokens)
+    json["added_tokens"].push_back(
+        {{"id", id++}, {"content", token}, {"special", true}, {"normalized", false}});
   return text::Tokenizer::parse(json.dump()).value();
 }
+
+text::Tokenizer tokenizer_with_end() { return tokenizer_with({text::kEndOfSentence}); }
 
 /// For FakeModel: `answer` follows a prompt of that many tokens.
 std::vector<TokenId> tokens_by_position(const text::Tokenizer& tokenizer, size_t prompt_tokens,
@@ -87,6 +91,31 @@ TEST(ConversationTest, TheNextTurnIsComputedFromTheEndOfTheLast) {
   conversation.clear();
   EXPECT_TRUE(conversation.messages().empty());
   ASSERT_EQ(conversation.ask("a").value().answer.text, "ab");
+}
+
+// Later prompts leave reasoning out: they part from the cached text where it began. A long answer
+// lies behind that place by then.
+TEST(ConversationTest, TurnsWithReasoningAreComputedFromTheLastQuestion) {
+  const text::Tokenizer tokenizer =
+      tokenizer_with({text::kEndOfSentence, text::kThinkOpen, text::kThinkClose});
+  for (const bool snapshots : {true, false}) {
+    FakeModel model({.context = 2000, .snapshots = snapshots});
+    Generator generator(model, &tokenizer);
+    Conversation conversation(generator, tokenizer);
+    conversation.chat.mode = text::ThinkingMode::thinking;
+    conversation.request.max_new_tokens = 60;
+    int64_t last_prompt = 0;
+    for (int turn = 1; turn <= 4; ++turn) {
+      const Answer answer = conversation.ask(std::string(100, 'a')).value().answer;
+      if (turn > 1) EXPECT_EQ(answer.stats.reused_tokens, snapshots ? last_prompt - 1 : 0) << turn;
+      last_prompt = answer.stats.prompt_tokens;
+      // The same prompt from scratch gives the same answer.
+      FakeModel other({.context = 2000});
+      Generator anew(other, &tokenizer);
+      const Request request = conversation.request;
+      EXPECT_EQ(anew.generate({&request, 1}).value()[0].ids, answer.ids) << turn;
+    }
+  }
 }
 
 TEST(ConversationTest, ControlTokensThatTheUserTypesStayTextInLaterTurns) {

@@ -23,6 +23,10 @@ class DeepSeekModel : public LanguageModel {
   int64_t largest_step() const override { return model_->options().largest_step; }
   int64_t rollback() const override { return model::deepseek_v4::CacheLayout::kRollback; }
   bool drafts() const override { return model_->options().mtp; }
+  bool snapshots() const override { return model_->options().snapshots; }
+  Result<> save(int32_t sequence) override { return model_->save(sequence); }
+  Result<> restore(int32_t sequence) override { return model_->restore(sequence); }
+  std::optional<int64_t> saved(int32_t sequence) const override { return model_->saved(sequence); }
 
   Result<std::span<const float>> step(std::span<const TokenSpan> spans) override {
     return model_->step(translate(spans));

@@ -106,11 +106,18 @@ Result<std::vector<Answer>> Generator::run(std::span<const Request> requests,
   return answers;
 }
 
-int64_t Generator::first_new(const Sequence& sequence, std::span<const TokenId> prompt) const {
+Result<int64_t> Generator::begin(size_t index, std::span<const TokenId> prompt) {
+  Sequence& sequence = sequences_[index];
   const auto differ = std::ranges::mismatch(sequence.held, prompt);
   // Logits are needed of the last token at least.
   const int64_t common = std::min<int64_t>(differ.in2 - prompt.begin(), std::ssize(prompt) - 1);
-  return sequence.highest - common <= model_.rollback() ? common : 0;
+  if (sequence.highest - common <= model_.rollback()) return common;
+  const auto id = static_cast<int32_t>(index);
+  const std::optional<int64_t> saved = model_.saved(id);
+  if (!saved || sequence.saved_highest - common > model_.rollback()) return 0;
+  TESSERA_TRY(model_.restore(id));
+  sequence.highest = sequence.saved_highest;
+  return std::min(common, *saved);
 }
 
 void Generator::keep(size_t index, int64_t position, std::span<const TokenId> tokens) {
@@ -130,7 +137,7 @@ Result<> Generator::prefill(size_t index, AnswerWriter& writer, const Generation
   const std::span<const TokenId> prompt = writer.request().prompt;
   const int64_t length = std::ssize(prompt);
   const auto sequence = static_cast<int32_t>(index);
-  int64_t at = first_new(sequences_[index], prompt);
+  TESSERA_ASSIGN(int64_t at, begin(index, prompt));
   writer.stats().reused_tokens = at;
   prompt_done_ += at;
   while (at < length) {
@@ -158,7 +165,9 @@ Result<> Generator::prefill(size_t index, AnswerWriter& writer, const Generation
     prompt_done_ += count;
     if (hooks.on_prompt) hooks.on_prompt(prompt_done_, prompt_total_);
   }
-  return {};
+  if (!model_.snapshots()) return {};
+  sequences_[index].saved_highest = sequences_[index].highest;
+  return model_.save(sequence);
 }
 
 Result<> Generator::decode(std::vector<AnswerWriter>& writers) {

@@ -38,6 +38,7 @@ class Generator {
   struct Sequence {
     std::vector<TokenId> held;  // tokens whose keys the caches hold, by position
     int64_t highest = 0;        // one past the last position written since position 0 was
+    int64_t saved_highest = 0;  // when the model saved the sequence
   };
 
   Result<std::vector<Answer>> run(std::span<const Request> requests, const GenerationHooks& hooks);
@@ -46,8 +47,9 @@ class Generator {
   Result<> decode(std::vector<AnswerWriter>& writers);
   /// `accepted`: rows of the last step that count, with the tokens that follow them.
   Result<> draft(std::span<const TokenSpan> accepted, std::vector<AnswerWriter>& writers);
-  /// Position from which the prompt has to be computed.
-  int64_t first_new(const Sequence& sequence, std::span<const TokenId> prompt) const;
+  /// Position from which the prompt has to be computed; brings the sequence back to where the model
+  /// saved it if that helps.
+  Result<int64_t> begin(size_t index, std::span<const TokenId> prompt);
   void keep(size_t index, int64_t position, std::span<const TokenId> tokens);
   std::span<const float> row(std::span<const float> logits, size_t index) const;
 

@@ -46,6 +46,36 @@ TEST(GeneratorTest, ChunksOfAnySizeGiveTheSameAnswer) {
   }
 }
 
+TEST(GeneratorTest, GoesBackToTheEndOfThePromptHoweverLongTheAnswer) {
+  for (const bool speculate : {false, true}) {
+    FakeModel model({.context = 400, .snapshots = true});
+    Generator generator(model, nullptr, {.speculate = speculate});
+    std::vector<TokenId> prompt = some_tokens(50);
+    answer_of(generator, request(prompt, 60));
+    const auto fresh = [&] {
+      FakeModel other({.context = 400});
+      Generator anew(other, nullptr);
+      return answer_of(anew, request(prompt)).ids;
+    };
+    // Another end of the prompt, within the rollback before the place.
+    prompt.back() = 9;
+    prompt.push_back(10);
+    Answer answer = answer_of(generator, request(prompt));
+    EXPECT_EQ(answer.stats.reused_tokens, 49);
+    EXPECT_EQ(answer.ids, fresh());
+    // On from the place.
+    prompt.push_back(11);
+    answer = answer_of(generator, request(prompt));
+    EXPECT_EQ(answer.stats.reused_tokens, 51);
+    EXPECT_EQ(answer.ids, fresh());
+    // Before it there is no way but from the beginning.
+    prompt[20] = 12;
+    answer = answer_of(generator, request(prompt));
+    EXPECT_EQ(answer.stats.reused_tokens, 0);
+    EXPECT_EQ(answer.ids, fresh());
+  }
+}
+
 TEST(GeneratorTest, DraftsChangeTheSpeedAndNotTheAnswer) {
   for (const double temperature : {0.0, 0.5}) {
     Request wanted = request(some_tokens(21), 100);

@@ -4,6 +4,7 @@
 #pragma once
 
 #include <cstdint>
+#include <optional>
 #include <span>
 
 #include "tessera/base/result.h"
@@ -36,6 +37,16 @@ class LanguageModel {
   virtual int64_t rollback() const = 0;
   /// Whether draft() can be called.
   virtual bool drafts() const = 0;
+
+  /// Whether save() can be called.
+  virtual bool snapshots() const = 0;
+  /// Keeps what the sequence needs to go on from where it stands: restore() brings it back there
+  /// however far it went meanwhile, with the rollback it had. Ends with the next save() of the
+  /// sequence and with a step that begins before that position.
+  virtual Result<> save(int32_t sequence) = 0;
+  virtual Result<> restore(int32_t sequence) = 0;
+  /// Where restore() leads.
+  virtual std::optional<int64_t> saved(int32_t sequence) const = 0;
 
   /// Runs all spans, each sequence at most once. Logits [rows wanted, vocabulary] in the order of
   /// the spans, valid until the next call.

@@ -4,23 +4,12 @@
 #include <fmt/format.h>
 
 #include <algorithm>
-#include <array>
 #include <cmath>
+
+#include "tessera/base/philox.h"
 
 namespace tessera::engine {
 namespace {
-
-/// Word 0 of Philox 4x32-10 (Salmon et al., 2011) with the counter (counter, 0, 0, 0).
-uint32_t random_bits(uint32_t counter, uint64_t key) {
-  std::array<uint32_t, 4> c = {counter, 0, 0, 0};
-  auto k0 = static_cast<uint32_t>(key), k1 = static_cast<uint32_t>(key >> 32);
-  for (int round = 0; round < 10; ++round, k0 += 0x9e3779b9u, k1 += 0xbb67ae85u) {
-    const uint64_t a = uint64_t{0xd2511f53u} * c[0], b = uint64_t{0xcd9e8d57u} * c[2];
-    c = {static_cast<uint32_t>(b >> 32) ^ c[1] ^ k0, static_cast<uint32_t>(b),
-         static_cast<uint32_t>(a >> 32) ^ c[3] ^ k1, static_cast<uint32_t>(a)};
-  }
-  return c[0];
-}
 
 Result<> check_range(std::string_view what, double value, double low, double high,
                      std::string_view range) {
@@ -100,7 +89,7 @@ TokenId Sampler::draw(std::span<const float> logits, float highest) {
   double best = -1;
   TokenId winner = 0;
   for (const Candidate& c : candidates_) {
-    const double u = ((random_bits(static_cast<uint32_t>(c.id), key) >> 9) + 0.5) * 0x1p-23;
+    const double u = ((philox_bits(static_cast<uint32_t>(c.id), key) >> 9) + 0.5) * 0x1p-23;
     const double score = c.weight / -std::log1p(-u);
     if (score > best || (score == best && c.id < winner)) {
       best = score;

@@ -74,13 +74,17 @@ fs::path DiskCache::default_folder() {
 
 DiskCache::DiskCache(fs::path folder) : folder_(std::move(folder)) {}
 
-Hash128 DiskCache::key(const lang::Trace& trace, std::string_view arch,
-                       std::string_view compiler_version) {
+Hash128 DiskCache::key(const lang::Trace& trace, std::string_view identity) {
   const std::vector<std::byte> bytes = trace.serialize();
-  return Hasher().add(bytes.size()).add_bytes(bytes).add(arch).add(compiler_version).digest();
+  return Hasher().add(bytes.size()).add_bytes(bytes).add(identity).digest();
 }
 
 fs::path DiskCache::path_of(const Hash128& key) const { return folder_ / (key.hex() + kSuffix); }
+
+bool DiskCache::contains(const Hash128& key) const {
+  std::error_code ignored;
+  return fs::is_regular_file(path_of(key), ignored);
+}
 
 std::optional<runtime::KernelImage> DiskCache::find(const Hash128& key) {
   const fs::path path = path_of(key);

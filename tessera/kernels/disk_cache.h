@@ -25,9 +25,11 @@ class DiskCache {
   /// Makes the folder when it is first written to.
   explicit DiskCache(std::filesystem::path folder);
 
-  static Hash128 key(const lang::Trace& trace, std::string_view arch,
-                     std::string_view compiler_version);
+  /// `identity`: of the provider, Provider::identity().
+  static Hash128 key(const lang::Trace& trace, std::string_view identity);
 
+  /// Whether there is a file; find() may still refuse it.
+  bool contains(const Hash128& key) const;
   /// Empty when there is no such file or it cannot be trusted; the reason of the latter is logged.
   std::optional<runtime::KernelImage> find(const Hash128& key);
   /// A folder that cannot be written gives one warning for the life of the object, never an error.

@@ -2,6 +2,7 @@
 #include "tessera/kernels/disk_cache.h"
 
 #include <gtest/gtest.h>
+#include <sys/wait.h>
 #include <unistd.h>
 
 #include <cstdlib>
@@ -33,7 +34,7 @@ class DiskCacheTest : public ::testing::Test {
   DiskCache cache_{folder_ / "cache"};
   lang::Trace trace_ = testing::scale_trace(2);
   runtime::KernelImage image_ = testing::image_of(trace_);
-  Hash128 key_ = DiskCache::key(trace_, "null:trace", "1");
+  Hash128 key_ = DiskCache::key(trace_, "null:trace 1");
   LogLevel log_level_;
 };
 
@@ -47,15 +48,15 @@ TEST_F(DiskCacheTest, FindsWhatWasStored) {
 
 TEST_F(DiskCacheTest, AnUnknownKeyIsQuietlyAbsent) {
   ::testing::internal::CaptureStderr();
-  EXPECT_FALSE(cache_.find(DiskCache::key(trace_, "null:trace", "2")).has_value());
+  EXPECT_FALSE(cache_.find(DiskCache::key(trace_, "null:trace 2")).has_value());
   EXPECT_EQ(::testing::internal::GetCapturedStderr(), "");
 }
 
-TEST_F(DiskCacheTest, KeysDependOnTraceArchitectureAndCompiler) {
-  EXPECT_NE(key_, DiskCache::key(testing::scale_trace(3), "null:trace", "1"));
-  EXPECT_NE(key_, DiskCache::key(trace_, "cpu", "1"));
-  EXPECT_NE(key_, DiskCache::key(trace_, "null:trace", "2"));
-  EXPECT_EQ(key_, DiskCache::key(testing::scale_trace(2), "null:trace", "1"));
+TEST_F(DiskCacheTest, KeysDependOnTraceAndIdentity) {
+  EXPECT_NE(key_, DiskCache::key(testing::scale_trace(3), "null:trace 1"));
+  EXPECT_NE(key_, DiskCache::key(trace_, "cpu 1"));
+  EXPECT_NE(key_, DiskCache::key(trace_, "null:trace 2"));
+  EXPECT_EQ(key_, DiskCache::key(testing::scale_trace(2), "null:trace 1"));
 }
 
 TEST_F(DiskCacheTest, ReportsEveryTruncation) {
@@ -95,7 +96,7 @@ TEST_F(DiskCacheTest, RefusesForeignFiles) {
   newer[4] = 9;
   write_file(cache_.path_of(key_), newer);
   EXPECT_NE(complaint().find("format version 9, this program reads 1"), std::string::npos);
-  const Hash128 other = DiskCache::key(trace_, "null:trace", "other");
+  const Hash128 other = DiskCache::key(trace_, "other");
   write_file(cache_.path_of(other), whole);
   ::testing::internal::CaptureStderr();
   EXPECT_FALSE(cache_.find(other).has_value());
@@ -123,6 +124,31 @@ TEST_F(DiskCacheTest, SurvivesConcurrentWritersAndReaders) {
     });
   for (std::thread& thread : threads) thread.join();
   EXPECT_EQ(wrong, 0);
+  EXPECT_EQ(cache_.usage().files, 1);
+}
+
+TEST_F(DiskCacheTest, SurvivesConcurrentProcesses) {
+  std::filesystem::remove(cache_.path_of(key_));
+  std::vector<pid_t> children;
+  for (int i = 0; i < 4; ++i) {
+    const pid_t child = ::fork();
+    if (child == 0) {
+      bool right = true;
+      for (int round = 0; round < 20; ++round) {
+        DiskCache own(folder_ / "cache");
+        if (!own.find(key_)) own.store(key_, image_);
+        const auto found = own.find(key_);
+        right = right && found && *found == image_;
+      }
+      ::_exit(right ? 0 : 1);
+    }
+    children.push_back(child);
+  }
+  for (const pid_t child : children) {
+    int status = -1;
+    ::waitpid(child, &status, 0);
+    EXPECT_EQ(status, 0);
+  }
   EXPECT_EQ(cache_.usage().files, 1);
 }
 

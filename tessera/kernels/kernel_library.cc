@@ -3,15 +3,13 @@
 
 #include <fmt/format.h>
 
-#include <algorithm>
 #include <chrono>
 #include <mutex>
 #include <optional>
-#include <thread>
 #include <unordered_map>
 
-#include "tessera/base/cpu_topology.h"
 #include "tessera/base/log.h"
+#include "tessera/base/parallel.h"
 #include "tessera/kernels/compile_lock.h"
 
 namespace tessera::kernels {
@@ -40,10 +38,14 @@ struct KernelLibrary::State {
 
   const std::string& arch() const { return device.info().arch; }
   Loaded get(const lang::Trace& trace);
+  Result<bool> has(const lang::Trace& trace);
+  std::string packs_text() const;
   Loaded fetch(const lang::Trace& trace, const Hash128& hash);
   Result<Image> from_packs(const Hash128& hash);
+  Result<std::optional<Hash128>> cache_key(const lang::Trace& trace) const;
   Loaded from_cache(const Hash128& key);
-  Loaded compile(const lang::Trace& trace, const Hash128& key);
+  /// `key`: of the disk cache, where the image is to be kept.
+  Loaded compile(const lang::Trace& trace, const std::optional<Hash128>& key);
 };
 
 Result<Image> KernelLibrary::State::from_packs(const Hash128& hash) {
@@ -52,6 +54,14 @@ Result<Image> KernelLibrary::State::from_packs(const Hash128& hash) {
     if (image) return image;
   }
   return Image();
+}
+
+/// Empty where nothing is kept.
+Result<std::optional<Hash128>> KernelLibrary::State::cache_key(const lang::Trace& trace) const {
+  if (!options.cache) return std::optional<Hash128>();
+  TESSERA_ASSIGN(const std::string identity, options.provider->identity(arch()));
+  if (identity.empty()) return std::optional<Hash128>();
+  return std::optional(DiskCache::key(trace, identity));
 }
 
 /// A null executable: not in the cache, or what is there cannot be used.
@@ -68,14 +78,14 @@ Loaded KernelLibrary::State::from_cache(const Hash128& key) {
   return std::shared_ptr<runtime::Executable>();
 }
 
-Loaded KernelLibrary::State::compile(const lang::Trace& trace, const Hash128& key) {
+Loaded KernelLibrary::State::compile(const lang::Trace& trace, const std::optional<Hash128>& key) {
   const auto start = std::chrono::steady_clock::now();
   TESSERA_ASSIGN(const runtime::KernelImage image, options.provider->compile(trace, arch()));
   const auto elapsed = std::chrono::steady_clock::now() - start;
   stats.compile_microseconds +=
       std::chrono::duration_cast<std::chrono::microseconds>(elapsed).count();
   ++stats.compiled;
-  if (options.cache) options.cache->store(key, image);
+  if (key) options.cache->store(*key, image);
   return device.load(image);
 }
 
@@ -87,22 +97,17 @@ Loaded KernelLibrary::State::fetch(const lang::Trace& trace, const Hash128& hash
     return executable;
   }
   if (options.provider == nullptr)
-    return not_found(fmt::format(
-        "no kernel {} ({}) for {} in {}, and this program has no compiler; make a pack that holds "
-        "it with "
-        "`tessera pack --chip {}`",
-        trace.name, hash.hex(), arch(),
-        options.packs.empty() ? std::string("a pack: none was given")
-                              : fmt::format("{} pack(s), the first {}", options.packs.size(),
-                                            options.packs[0]->path().string()),
-        arch()));
-  const Hash128 key = DiskCache::key(trace, arch(), options.provider->version());
-  if (!options.cache) return compile(trace, key);
-  TESSERA_ASSIGN(auto executable, from_cache(key));
+    return not_found(
+        fmt::format("no kernel {} ({}) for {} in {}, and this program has no compiler; make a pack "
+                    "that holds it with `tessera pack --chip {}`",
+                    trace.name, hash.hex(), arch(), packs_text(), arch()));
+  TESSERA_ASSIGN(const std::optional<Hash128> key, cache_key(trace));
+  if (!key) return compile(trace, key);
+  TESSERA_ASSIGN(auto executable, from_cache(*key));
   if (executable) return executable;
-  const CompileLock lock(options.cache->folder(), key);
+  const CompileLock lock(options.cache->folder(), *key);
   if (lock.had_to_wait()) {
-    TESSERA_ASSIGN(executable, from_cache(key));
+    TESSERA_ASSIGN(executable, from_cache(*key));
     if (executable) return executable;
   }
   return compile(trace, key);
@@ -128,6 +133,26 @@ Loaded KernelLibrary::State::get(const lang::Trace& trace) {
   return fetched;
 }
 
+std::string KernelLibrary::State::packs_text() const {
+  if (options.packs.empty()) return "a pack: none was given";
+  return fmt::format("{} pack(s), the first {}", options.packs.size(),
+                     options.packs[0]->path().string());
+}
+
+/// Whether an image is at hand.
+Result<bool> KernelLibrary::State::has(const lang::Trace& trace) {
+  const Hash128 hash = trace.hash();
+  for (const auto& pack : options.packs)
+    if (pack->contains(arch(), hash)) return true;
+  if (options.provider == nullptr) return false;
+  {
+    std::lock_guard lock(mutex);
+    if (slots.contains(hash)) return true;
+  }
+  TESSERA_ASSIGN(const std::optional<Hash128> key, cache_key(trace));
+  return key && options.cache->contains(*key);
+}
+
 KernelLibrary::KernelLibrary(runtime::Device& device, LibraryOptions options)
     : state_(std::make_unique<State>(device, std::move(options))) {}
 
@@ -143,26 +168,42 @@ Result<std::vector<std::shared_ptr<runtime::Executable>>> KernelLibrary::get_all
     std::span<const lang::Trace> traces) {
   std::vector<std::shared_ptr<runtime::Executable>> all(traces.size());
   std::vector<std::optional<Error>> errors(traces.size());
-  std::atomic<size_t> next{0};
-  const auto work = [&] {
-    for (size_t i; (i = next.fetch_add(1)) < traces.size();) {
-      auto executable = state_->get(traces[i]);
-      if (executable.ok())
-        all[i] = std::move(*executable);
-      else
-        errors[i] = std::move(executable.error());
-    }
-  };
-  const int wanted = state_->options.compile_threads > 0 ? state_->options.compile_threads
-                                                         : CpuTopology::get().usable_cores();
-  std::vector<std::thread> threads;
-  for (size_t i = 1; i < std::min(traces.size(), static_cast<size_t>(wanted)); ++i)
-    threads.emplace_back(work);
-  work();
-  for (std::thread& thread : threads) thread.join();
+  for_each_parallel(traces.size(), state_->options.compile_threads, [&](size_t i) {
+    auto executable = state_->get(traces[i]);
+    if (executable.ok())
+      all[i] = std::move(*executable);
+    else
+      errors[i] = std::move(executable.error());
+  });
   for (auto& error : errors)
     if (error) return std::move(*error);
   return all;
+}
+
+Result<void> KernelLibrary::provide(
+    std::span<const lang::Trace> traces,
+    const std::function<void(size_t done, size_t total)>& progress) {
+  std::vector<const lang::Trace*> missing;
+  for (const lang::Trace& trace : traces) {
+    TESSERA_ASSIGN(const bool there, state_->has(trace));
+    if (!there) missing.push_back(&trace);
+  }
+  if (missing.empty()) return {};
+  if (state_->options.provider == nullptr)
+    return not_found(fmt::format(
+        "{} of {} kernels for {} are not in {}, and this program has no compiler; the first is {}",
+        missing.size(), traces.size(), state_->arch(), state_->packs_text(), missing[0]->name));
+  std::mutex mutex;  // of what follows
+  size_t done = 0;
+  std::optional<Error> failure;
+  for_each_parallel(missing.size(), state_->options.compile_threads, [&](size_t i) {
+    auto made = state_->get(*missing[i]);
+    const std::lock_guard lock(mutex);
+    if (!made.ok() && !failure) failure = std::move(made).error();
+    if (progress) progress(++done, missing.size());
+  });
+  if (failure) return std::move(*failure);
+  return {};
 }
 
 }  // namespace tessera::kernels

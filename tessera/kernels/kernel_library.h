@@ -6,6 +6,7 @@
 #pragma once
 
 #include <atomic>
+#include <functional>
 #include <memory>
 #include <span>
 #include <string>
@@ -43,6 +44,12 @@ class KernelLibrary {
   /// The same for many kernels, compiled in parallel; results in the order of `traces`.
   Result<std::vector<std::shared_ptr<runtime::Executable>>> get_all(
       std::span<const lang::Trace> traces);
+  /// Sees to it that get() of these kernels compiles nothing: compiles in parallel those that
+  /// neither pack nor disk cache has, and loads none but them. `progress` is told how many of them
+  /// are done, by one thread at a time. `not_found` without a compiler: how many are missing, and
+  /// the first.
+  Result<void> provide(std::span<const lang::Trace> traces,
+                       const std::function<void(size_t done, size_t total)>& progress = {});
   const LibraryStats& stats() const;
 
  private:

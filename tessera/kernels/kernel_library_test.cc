@@ -125,12 +125,60 @@ TEST_F(KernelLibraryTest, TakesFromTheDiskCacheOfAnEarlierRun) {
   EXPECT_EQ(provider_->calls, 2) << "another compiler version does not reuse images";
 }
 
+TEST_F(KernelLibraryTest, KeepsNothingThatTheProviderCannotIdentify) {
+  provider_->is_identified = false;
+  for (int run = 1; run <= 2; ++run) {
+    KernelLibrary all = library({.cache = std::make_shared<DiskCache>(folder_ / "empty")});
+    ASSERT_TRUE(all.get(scale_trace(2)).ok());
+    EXPECT_EQ(provider_->calls, run);
+  }
+  EXPECT_FALSE(std::filesystem::exists(folder_ / "empty"));
+}
+
+TEST_F(KernelLibraryTest, ProvidesWhatIsMissing) {
+  const std::vector<lang::Trace> traces = {scale_trace(1), scale_trace(2), scale_trace(3)};
+  const auto cache = std::make_shared<DiskCache>(folder_ / "cache");
+  std::vector<std::pair<size_t, size_t>> calls;
+  const auto progress = [&](size_t done, size_t total) { calls.emplace_back(done, total); };
+  {
+    KernelLibrary first = library({.cache = cache});
+    ASSERT_TRUE(first.get(traces[1]).ok());
+  }
+  const auto pack = pack_of(std::span(traces).first(1));
+  KernelLibrary all = library({.packs = {pack}, .cache = cache});
+  ASSERT_TRUE(all.provide(traces, progress).ok());
+  EXPECT_EQ(calls, (std::vector<std::pair<size_t, size_t>>{{1, 1}}));
+  EXPECT_EQ(provider_->calls, 2) << "the third; the second was in the cache";
+  EXPECT_EQ(all.stats().from_pack + all.stats().from_cache, 0)
+      << "nothing is loaded before its use";
+  KernelLibrary again = library({.packs = {pack}, .cache = cache});
+  ASSERT_TRUE(again.provide(traces, progress).ok());
+  EXPECT_EQ(calls.size(), 1u);
+  ASSERT_TRUE(again.get_all(traces).ok());
+  EXPECT_EQ(provider_->calls, 2);
+}
+
+TEST_F(KernelLibraryTest, WhatCannotBeProvidedIsCounted) {
+  const std::vector<lang::Trace> traces = {scale_trace(1), scale_trace(2, "test.other"),
+                                           scale_trace(3)};
+  KernelLibrary none(*device_, {.packs = {pack_of(std::span(traces).first(1))}});
+  const auto provided = none.provide(traces);
+  ASSERT_FALSE(provided.ok());
+  EXPECT_EQ(provided.error().code, ErrorCode::not_found);
+  EXPECT_EQ(provided.error().message,
+            "2 of 3 kernels for null:trace are not in 1 pack(s), the first " + pack_file_.string() +
+                ", and this program has no compiler; the first is test.other");
+  provider_->failing = "test.other";
+  KernelLibrary all = library();
+  EXPECT_EQ(all.provide(traces).error().message, "the compiler gave up");
+}
+
 TEST_F(KernelLibraryTest, CompilesAnewWhenACachedImageCannotBeLoaded) {
   const lang::Trace trace = scale_trace(2);
   auto cache = std::make_shared<DiskCache>(folder_.path());
   runtime::KernelImage foreign = testing::image_of(trace);
   foreign.format = "elf.other";
-  cache->store(DiskCache::key(trace, device_->info().arch, "test-1"), foreign);
+  cache->store(DiskCache::key(trace, device_->info().arch + " test-1"), foreign);
   KernelLibrary all = library({.cache = cache});
   ::testing::internal::CaptureStderr();
   EXPECT_TRUE(all.get(trace).ok());

@@ -133,14 +133,22 @@ Result<void> Pack::read_index() {
   return {};
 }
 
-Result<std::optional<runtime::KernelImage>> Pack::find(std::string_view arch,
-                                                       const Hash128& trace) const {
+const Pack::Entry* Pack::entry(std::string_view arch, const Hash128& trace) const {
   const auto wanted = order(arch, trace);
   const auto found =
       std::lower_bound(entries_.begin(), entries_.end(), wanted,
                        [](const Entry& entry, const auto& key) { return order(entry) < key; });
-  if (found == entries_.end() || order(*found) != wanted)
-    return std::optional<runtime::KernelImage>();
+  return found == entries_.end() || order(*found) != wanted ? nullptr : &*found;
+}
+
+bool Pack::contains(std::string_view arch, const Hash128& trace) const {
+  return entry(arch, trace) != nullptr;
+}
+
+Result<std::optional<runtime::KernelImage>> Pack::find(std::string_view arch,
+                                                       const Hash128& trace) const {
+  const Entry* const found = entry(arch, trace);
+  if (found == nullptr) return std::optional<runtime::KernelImage>();
   const auto payload = file_.bytes().subspan(found->offset, found->bytes);
   if (hash128(payload) != found->checksum)
     return damaged(path_, fmt::format("the checksum of the image of {} ({}) does not match",

@@ -37,6 +37,7 @@ class Pack {
   /// Any damage is `corrupt` with the file's name and what is wrong.
   static Result<std::shared_ptr<const Pack>> open(const std::filesystem::path& path);
 
+  bool contains(std::string_view arch, const Hash128& trace) const;
   /// Empty when the pack has no such kernel; `corrupt` when the image is damaged.
   Result<std::optional<runtime::KernelImage>> find(std::string_view arch,
                                                    const Hash128& trace) const;
@@ -49,6 +50,7 @@ class Pack {
  private:
   Pack() = default;
   Result<void> read_index();
+  const Entry* entry(std::string_view arch, const Hash128& trace) const;
 
   std::filesystem::path path_;
   MappedFile file_;

@@ -15,8 +15,12 @@ namespace tessera::kernels {
 class Provider {
  public:
   virtual ~Provider() = default;
-  /// Identifies the compiler build; images of another version are not reused.
+  /// Identifies the compiler, for people and for packs.
   virtual std::string_view version() const = 0;
+  /// Everything besides the trace that decides an image for `arch`: the compiler's version, the
+  /// machine and its features. Equal texts stand for equal images. Empty: images are not to be
+  /// kept. `not_found` when there is no target for `arch`.
+  virtual Result<std::string> identity(std::string_view arch) const = 0;
   /// Thread-safe. `not_found` when it has no target for `arch` (DeviceInfo::arch).
   virtual Result<runtime::KernelImage> compile(const lang::Trace& trace, std::string_view arch) = 0;
 };

@@ -5,22 +5,16 @@
 
 #include <cstdlib>
 #include <filesystem>
-#include <fstream>
-#include <iterator>
 #include <string>
 #include <vector>
 
+#include "tessera/base/testing/temporary_folder.h"
 #include "tessera/text/tokenizer.h"
 
 namespace tessera::text {
 namespace {
 
 namespace fs = std::filesystem;
-
-std::string read_file(const fs::path& path) {
-  std::ifstream file(path, std::ios::binary);
-  return {std::istreambuf_iterator<char>(file), {}};
-}
 
 fs::path reference_folder() {
   const char* folder = std::getenv("TESSERA_REFERENCE_DIR");

@@ -75,6 +75,31 @@ TEST_F(GenerationTest, AcceptedAndRejectedDraftsLeaveTheText) {
   EXPECT_LT(drafted.stats.accepted_tokens, drafted.stats.drafted_tokens);
 }
 
+// As a chat with reasoning does: the next prompt parts from the cached text before a long answer,
+// and goes on from there as if it were computed anew. The window's ring turns meanwhile.
+TEST_F(GenerationTest, GoesBackToTheEndOfAPrompt) {
+  const auto load_with = [](bool snapshots) {
+    return Machine::shared().load(
+        TESSERA_TINY_MODEL,
+        {.context = 1024, .largest_step = 64, .deterministic = true, .snapshots = snapshots});
+  };
+  engine::DeepSeekModel model(load_with(true)), other(load_with(false));
+  Generator generator(model, nullptr), anew(other, nullptr);
+  std::vector<TokenId> text = prompt(131, 3);
+  for (int turn = 0; turn < 3; ++turn) {
+    const auto length = std::ssize(text);
+    const Answer first = answer(generator, text, 280);
+    EXPECT_EQ(first.ids.size(), 280u);
+    text.back() = 11;
+    const std::vector<TokenId> question = prompt(9, 500);
+    text.insert(text.end(), question.begin(), question.end());
+    const Answer second = answer(generator, text, 30);
+    EXPECT_EQ(second.stats.reused_tokens, length - 1);
+    anew.forget();
+    EXPECT_EQ(second.ids, answer(anew, text, 30).ids) << turn;
+  }
+}
+
 TEST_F(GenerationTest, ABatchAndAPromptThatGoesOnGiveTheSameTokens) {
   engine::DeepSeekModel model(load());
   Generator generator(model, nullptr);

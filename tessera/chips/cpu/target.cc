@@ -63,6 +63,10 @@ class CpuLevelTarget final : public compiler::Target {
 
   std::string_view arch() const override { return level_.arch; }
   const Capabilities& capabilities() const override { return level_.capabilities; }
+  std::string machine() const override {
+    return fmt::format("{} {} {}", machine_.machine.triple, machine_.machine.cpu,
+                       machine_.machine.features);
+  }
   Result<KernelImage> compile(const lang::Trace& trace,
                               const CompileOptions& options) const override {
     return compiler::compileForCpu(trace, machine_, options);

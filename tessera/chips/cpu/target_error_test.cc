@@ -46,13 +46,24 @@ TEST(CpuTargetErrors, TooMuchScratchMemoryNamesTheKernelAndTheLimit) {
             "smaller tiles");
 }
 
+TEST(CpuTargetErrors, IdentitiesDifferWhereCodeDoes) {
+  compiler::Jit jit(targets());
+  const std::string base = jit.identity("cpu:x86-64-v4+avx512bf16").value();
+  EXPECT_NE(base, jit.identity("cpu:x86-64-v4+avx512bf16+avx512vnni").value());
+  EXPECT_NE(base, jit.identity("cpu:x86-64-v3").value());
+  EXPECT_EQ(base, jit.identity("cpu:x86-64-v4+avx512bf16").value());
+  EXPECT_EQ(base, std::string(jit.version()) +
+                      "; cpu:x86-64-v4 x86_64-unknown-linux-gnu x86-64-v4 +avx512bf16");
+  EXPECT_FALSE(jit.identity("gpu:none").ok());
+}
+
 TEST(CpuTargetErrors, UnknownArchitectureListsTheKnownOnes) {
   compiler::Jit jit(targets());
   const auto image = jit.compile(simpleTrace(), "cpu:z80");
   ASSERT_FALSE(image.ok());
   EXPECT_EQ(image.error().code, ErrorCode::not_found);
   EXPECT_EQ(image.error().message,
-            "kernel test.simple: no target compiles for \"cpu:z80\"; there are: cpu:x86-64, "
+            "no target compiles for \"cpu:z80\"; there are: cpu:x86-64, "
             "cpu:x86-64-v3, cpu:x86-64-v4");
 }
 

@@ -16,6 +16,9 @@ class CudaTarget final : public compiler::Target {
 
   std::string_view arch() const override { return arch_; }
   const runtime::Capabilities& capabilities() const override { return architecture_.capabilities; }
+  std::string machine() const override {
+    return fmt::format("nvptx64-nvidia-cuda {}", architecture_.name);
+  }
   Result<runtime::KernelImage> compile(const lang::Trace& trace,
                                        const compiler::CompileOptions& options) const override {
     const compiler::SimtMachine machine = {

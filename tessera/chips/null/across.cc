@@ -6,6 +6,7 @@
 #include <numeric>
 #include <type_traits>
 
+#include "tessera/base/philox.h"
 #include "tessera/chips/null/operations.h"
 
 namespace tessera::chips::null {
@@ -133,22 +134,10 @@ void lookup(const lang::Node& node, const Value& code, Value& out) {
 void random_bits(const Value& counter, const Value& seed, Value& out) {
   const auto key = static_cast<uint64_t>(seed.index());
   const auto to = out.as<uint32_t>();
-  for (size_t i = 0; i < to.size(); ++i)
-    to[i] = philox({counter.as<uint32_t>()[i], 0, 0, 0},
-                   {static_cast<uint32_t>(key), static_cast<uint32_t>(key >> 32)})[0];
+  for (size_t i = 0; i < to.size(); ++i) to[i] = philox_bits(counter.as<uint32_t>()[i], key);
 }
 
 }  // namespace
-
-std::array<uint32_t, 4> philox(std::array<uint32_t, 4> c, std::array<uint32_t, 2> key) {
-  for (int round = 0; round < 10; ++round) {
-    const uint64_t a = uint64_t{0xd2511f53u} * c[0], b = uint64_t{0xcd9e8d57u} * c[2];
-    c = {static_cast<uint32_t>(b >> 32) ^ c[1] ^ key[0], static_cast<uint32_t>(b),
-         static_cast<uint32_t>(a >> 32) ^ c[3] ^ key[1], static_cast<uint32_t>(a)};
-    key = {key[0] + 0x9e3779b9u, key[1] + 0xbb67ae85u};
-  }
-  return c;
-}
 
 void evaluate_across(const lang::Node& node, Operands operands, Results results) {
   const Value& x = *operands[0];

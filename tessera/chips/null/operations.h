@@ -3,7 +3,6 @@
 // types are set. Traces are type-checked before they get here.
 #pragma once
 
-#include <array>
 #include <cstdint>
 #include <span>
 
@@ -24,9 +23,6 @@ void evaluate_dot_scaled(const lang::Node& node, Operands operands, Value& resul
 
 /// The elements of a tile of any dtype as f32.
 void decode_floats(const Value& from, std::vector<float>& to);
-
-/// Philox 4x32-10 (Salmon et al., Parallel Random Numbers: As Easy as 1, 2, 3).
-std::array<uint32_t, 4> philox(std::array<uint32_t, 4> counter, std::array<uint32_t, 2> key);
 
 /// A tile seen as [outer, axis, inner].
 struct AxisView {

@@ -11,6 +11,7 @@ class VulkanTarget final : public compiler::Target {
  public:
   std::string_view arch() const override { return kArch; }
   const runtime::Capabilities& capabilities() const override { return capabilities_; }
+  std::string machine() const override { return "spirv"; }
   Result<runtime::KernelImage> compile(const lang::Trace& trace,
                                        const compiler::CompileOptions& options) const override {
     // 32 KiB of shared memory and 128 invocations are what every Vulkan device has. Single

@@ -8,6 +8,7 @@
 
 #include <algorithm>
 #include <cstdint>
+#include <optional>
 #include <vector>
 
 #include "tessera/engine/language_model.h"
@@ -17,7 +18,7 @@ namespace tessera::engine {
 struct FakeModelOptions {
   int64_t vocabulary = 300, context = 200, largest_step = 16, rollback = 4, window = 8;
   int32_t sequences = 1;
-  bool drafts = true;
+  bool drafts = true, snapshots = false;
   int wrong_drafts = 3;              // of 10
   std::vector<TokenId> always = {};  // these tokens, by position, whatever the prompt
 };
@@ -25,7 +26,9 @@ struct FakeModelOptions {
 class FakeModel : public LanguageModel {
  public:
   explicit FakeModel(FakeModelOptions options = {})
-      : options_(std::move(options)), rings_(static_cast<size_t>(options_.sequences)) {
+      : options_(std::move(options)),
+        rings_(static_cast<size_t>(options_.sequences)),
+        saved_(rings_.size()) {
     for (Ring& ring : rings_)
       ring.rows.resize(
           static_cast<size_t>(options_.window + options_.largest_step + options_.rollback));
@@ -37,6 +40,22 @@ class FakeModel : public LanguageModel {
   int64_t largest_step() const override { return options_.largest_step; }
   int64_t rollback() const override { return options_.rollback; }
   bool drafts() const override { return options_.drafts; }
+  bool snapshots() const override { return options_.snapshots; }
+  Result<> save(int32_t sequence) override {
+    EXPECT_TRUE(options_.snapshots);
+    saved_[static_cast<size_t>(sequence)] = rings_[static_cast<size_t>(sequence)];
+    return {};
+  }
+  Result<> restore(int32_t sequence) override {
+    const auto& saved = saved_[static_cast<size_t>(sequence)];
+    EXPECT_TRUE(saved);
+    if (saved) rings_[static_cast<size_t>(sequence)] = *saved;
+    return {};
+  }
+  std::optional<int64_t> saved(int32_t sequence) const override {
+    const auto& saved = saved_[static_cast<size_t>(sequence)];
+    return saved ? std::optional(saved->end) : std::nullopt;
+  }
 
   Result<std::span<const float>> step(std::span<const TokenSpan> spans) override {
     ++steps;
@@ -111,7 +130,10 @@ class FakeModel : public LanguageModel {
       ring.rows[static_cast<size_t>(position) % ring.rows.size()] = {
           position, span.tokens[static_cast<size_t>(i)]};
     }
-    ring.highest = std::max(ring.highest, span.position + std::ssize(span.tokens));
+    ring.end = span.position + std::ssize(span.tokens);
+    ring.highest = std::max(ring.highest, ring.end);
+    auto& saved = saved_[static_cast<size_t>(span.sequence)];
+    if (saved && span.position < saved->end) saved.reset();
   }
 
   uint64_t hash_of(int32_t sequence, int64_t position) const {
@@ -152,6 +174,7 @@ class FakeModel : public LanguageModel {
 
   FakeModelOptions options_;
   std::vector<Ring> rings_;
+  std::vector<std::optional<Ring>> saved_;
   std::vector<Rows> last_;
   std::vector<float> logits_;
 };

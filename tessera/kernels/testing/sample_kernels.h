@@ -37,6 +37,9 @@ inline runtime::KernelImage image_of(const lang::Trace& trace) {
 class TraceProvider final : public Provider {
  public:
   std::string_view version() const override { return version_; }
+  Result<std::string> identity(std::string_view arch) const override {
+    return is_identified ? std::string(arch) + " " + version_ : std::string();
+  }
   Result<runtime::KernelImage> compile(const lang::Trace& trace, std::string_view) override {
     ++calls;
     std::this_thread::sleep_for(delay);
@@ -48,6 +51,7 @@ class TraceProvider final : public Provider {
   std::chrono::milliseconds delay{0};
   std::string failing;  // name of a kernel
   std::string version_ = "test-1";
+  bool is_identified = true;
 };
 
 }  // namespace tessera::kernels::testing

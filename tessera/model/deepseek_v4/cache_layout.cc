@@ -56,4 +56,27 @@ CacheLayout plan_caches(const std::vector<int64_t>& ratios, const CacheOptions& 
   return layout;
 }
 
+std::vector<CacheRegion> CacheLayout::volatile_regions(int64_t sequence) const {
+  std::vector<CacheRegion> regions;
+  const auto add_state = [&](int64_t ratio, const StateRegion& state) {
+    const int64_t bytes = slots(ratio) * state.width * 4;
+    if (bytes == 0) return;
+    regions.push_back({state.kv_offset + sequence * bytes, bytes});
+    regions.push_back({state.score_offset + sequence * bytes, bytes});
+  };
+  for (const LayerCache& layer : layers) {
+    const int64_t row = options.row_bytes;
+    regions.push_back({layer.kv_offset + sequence * rows(layer.ratio) * row, ring * row});
+    add_state(layer.ratio, layer.state);
+    add_state(layer.ratio, layer.index_state);
+  }
+  return regions;
+}
+
+int64_t CacheLayout::volatile_bytes() const {
+  int64_t bytes = 0;
+  for (const CacheRegion& region : volatile_regions(0)) bytes += region.bytes;
+  return bytes;
+}
+
 }  // namespace tessera::model::deepseek_v4

@@ -36,6 +36,11 @@ struct LayerCache {
   StateRegion state, index_state;  // of the main and of the indexer's compressor
 };
 
+/// A range of the buffer.
+struct CacheRegion {
+  int64_t offset = 0, bytes = 0;
+};
+
 struct CacheLayout {
   CacheOptions options;
   int64_t ring = 0;  // rows of the window of a sequence
@@ -63,6 +68,11 @@ struct CacheLayout {
   int64_t entry_row(int64_t ratio, int64_t sequence, int64_t entry) const {
     return sequence * rows(ratio) + ring + entry;
   }
+  /// What a sequence overwrites as it goes on: rows of the window and the compressors' states. With
+  /// them as they were at a position it can go on from there; its entries stay where they are.
+  std::vector<CacheRegion> volatile_regions(int64_t sequence) const;
+  /// Bytes of these regions, of one sequence.
+  int64_t volatile_bytes() const;
 };
 
 /// One layer a ratio.

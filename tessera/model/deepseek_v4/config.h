@@ -26,6 +26,7 @@ struct Config {
     /// the indexer) or 128 (all entries).
     int ratio = 0;
     bool hash_routed = false;  // experts come from a table of token ids instead of from scores
+    friend bool operator==(const Layer&, const Layer&) = default;
   };
   /// The draft head of the 0731 checkpoints.
   struct Dspark {

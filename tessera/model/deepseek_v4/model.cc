@@ -4,28 +4,20 @@
 #include <fmt/format.h>
 
 #include <algorithm>
-#include <bit>
 #include <random>
 
 #include "tessera/comm/agreement.h"
 #include "tessera/model/deepseek_v4/checkpoint_weights.h"
-#include "tessera/model/deepseek_v4/kv_cache.h"
 #include "tessera/model/deepseek_v4/made_weights.h"
 #include "tessera/model/deepseek_v4/rescaled_experts.h"
+#include "tessera/model/deepseek_v4/weight_match.h"
 
 namespace tessera::model::deepseek_v4 {
 namespace {
 
-constexpr int64_t kSmallestBucket = 1024;          // positions
 constexpr int64_t kGraphRows = 64;                 // steps of so many rows are captured
 constexpr size_t kPatternBytes = size_t{1} << 20;  // of made-up cache contents
 constexpr size_t kPrograms = 48;                   // kept; the one not used for longest goes first
-
-/// Rows of a program for `rows` tokens: few distinct ones for long steps.
-int64_t padded_rows(int64_t rows) {
-  const int64_t step = rows <= 16 ? 1 : rows <= 64 ? 8 : 64;
-  return (rows + step - 1) / step * step;
-}
 
 int64_t rows_of(std::span<const Span> spans) {
   int64_t rows = 0;
@@ -33,74 +25,15 @@ int64_t rows_of(std::span<const Span> spans) {
   return rows;
 }
 
-int64_t logits_of(std::span<const Span> spans) {
-  int64_t rows = 0;
-  for (const Span& span : spans) rows += span.all_logits ? std::ssize(span.tokens) : 1;
-  return rows;
-}
-
-std::vector<int64_t> trunk_ratios(const Config& config) {
-  std::vector<int64_t> ratios;
-  for (const Config::Layer& layer : config.layers) ratios.push_back(layer.ratio);
-  return ratios;
-}
-
-Numerics numerics_of(const ModelOptions& options) {
-  return Numerics::of(options.precision, options.deterministic, options.quantised_cache);
-}
-
-CacheLayout caches_of(const Config& config, const ModelOptions& options, const Numerics& numerics) {
-  std::vector<int64_t> ratios = trunk_ratios(config);
-  if (options.mtp) ratios.push_back(0);
-  return plan_caches(
-      ratios, {.context = options.context,
-               .sequences = options.sequences,
-               .largest_step = options.largest_step,
-               .window = config.window,
-               .head_dim = config.head_dim,
-               .index_head_dim = config.index_head_dim,
-               .row_bytes = kv_row_bytes(config, numerics).value(),
-               .index_row_bytes = size_in_bytes(numerics.activation, config.index_head_dim)});
-}
-
-Result<void> check_options(const Config& config, const ModelOptions& options) {
-  for (const auto& [name, value] : {std::pair{"context", options.context},
-                                    {"sequences", options.sequences},
-                                    {"largest_step", options.largest_step}})
-    if (value < 1) return invalid_argument(fmt::format("{} is {}, at least 1", name, value));
-  if (options.context > config.max_positions)
-    return invalid_argument(fmt::format("a context of {} positions: the model goes to {}",
-                                        options.context, config.max_positions));
-  if (options.mtp && (config.draft_layers < 1 || config.dspark))
-    return invalid_argument("this model has no block for multi-token prediction");
-  TESSERA_TRY(kv_row_bytes(config, numerics_of(options)));
-  return {};
-}
-
-StepShape largest_shape(const ModelOptions& options) {
-  return {padded_rows(options.largest_step), std::min(options.sequences, options.largest_step),
-          std::min(options.sequences, options.largest_step)};
-}
-
-/// Of the largest step, with the logits of every row.
-int64_t table_words(const ModelOptions& options, const std::vector<int64_t>& ratios) {
-  StepShape shape = largest_shape(options);
-  shape.logits = shape.rows;
-  return plan_step_tables(shape, ratios).words;
-}
-
 }  // namespace
 
 Model::Model(const Config& config, kernels::KernelLibrary& library, const ModelOptions& options)
-    : config_(config),
-      options_(options),
-      numerics_(numerics_of(options)),
+    : writer_(config, options),
       library_(library),
       operators_(library, {.deterministic = options.deterministic}),
-      caches_(caches_of(config, options, numerics_)),
-      ratios_(trunk_ratios(config)),
       vocabulary_(vocabulary_share(config, options.rank)),
-      lengths_(static_cast<size_t>(options.sequences)) {}
+      lengths_(static_cast<size_t>(options.sequences)),
+      saved_(lengths_.size()) {}
 
 Model::~Model() {
   // A rank that cannot be told has gone, and so will this one.
@@ -110,6 +43,11 @@ Model::~Model() {
 Result<std::unique_ptr<Model>> Model::load(std::shared_ptr<const checkpoint::Checkpoint> checkpoint,
                                            const Config& config, kernels::KernelLibrary& library,
                                            const ModelOptions& options, const Job& job) {
+  TESSERA_TRY(check_options(config, options));
+  using Part = WeightMatch::Part;
+  TESSERA_TRY(match_weights(*checkpoint, config)
+                  .check(options.mtp ? Part::trunk_and_draft : Part::trunk)
+                  .context("the checkpoint is not what its config.json asks for"));
   const auto source = [&](Rank rank) -> std::shared_ptr<WeightSource> {
     const Shards shards(config, rank);
     auto stored = std::make_shared<CheckpointWeights>(checkpoint, library.device(), shards);
@@ -142,11 +80,11 @@ Result<std::unique_ptr<Model>> Model::create(const SourceOf& source, const Confi
 }
 
 Result<void> Model::assemble(const SourceOf& source, const Job& job) {
-  if (options_.rank.count > 1) {
-    TESSERA_ASSIGN(groups_, RankGroups::make(config_, *job.world, job.ranks_differ));
+  if (options().rank.count > 1) {
+    TESSERA_ASSIGN(groups_, RankGroups::make(config(), *job.world, job.ranks_differ));
   }
-  source_ = source(options_.rank);
-  TESSERA_ASSIGN(weights_, assemble_weights(config_, *source_, options_.mtp, options_.rank));
+  source_ = source(options().rank);
+  TESSERA_ASSIGN(weights_, assemble_weights(config(), *source_, options().mtp, options().rank));
   return take_memory().context("memory of the model");
 }
 
@@ -154,51 +92,55 @@ Result<void> Model::tell(const Order& order) const {
   return send_order(*groups_->ranks().world, order);
 }
 
-Result<WorkingMemory> Model::plan(const Config& config, kernels::KernelLibrary& library,
+Result<WorkingMemory> Model::plan(const Config& config, const runtime::Capabilities& capabilities,
                                   const ModelOptions& options) {
   TESSERA_TRY(check_options(config, options));
-  Model model(config, library, options);
+  const StepWriter writer(config, options);
   WeightShapes source(config, options.precision, options.rank);
-  TESSERA_ASSIGN(model.weights_, assemble_weights(config, source, options.mtp, options.rank));
-  const StepShape shape = largest_shape(options);
+  TESSERA_ASSIGN(const Weights weights,
+                 assemble_weights(config, source, options.mtp, options.rank));
+  const StepKey largest = writer.largest();
   WorkingMemory memory;
-  memory.caches = model.caches_.bytes;
-  memory.tables = table_words(options, model.ratios_) * 4;
+  memory.caches = writer.caches().bytes;
+  if (options.snapshots) memory.caches += options.sequences * writer.caches().volatile_bytes();
+  memory.tables = writer.table_words() * 4;
   // On the device and, of rank 0 all, on the host.
-  const int64_t part = model.vocabulary_.count();
+  const int64_t part = vocabulary_share(config, options.rank).count();
   const bool has_all = options.rank.count == 1, gathers = !has_all && options.rank.number == 0;
-  memory.logits = shape.logits * 4 * (2 * part + (gathers ? config.vocab_size : 0));
-  const int64_t stream =
-      shape.rows * size_in_bytes(model.numerics_.activation, Config::kStreams * config.hidden_size);
-  ProgramBuilder builder(model.operators_);
-  model.write(builder, {Kind::kStep, shape, options.context}, StepMemory{});
-  TESSERA_ASSIGN(const int64_t arena, builder.arena_bytes());
-  memory.activations = arena + stream * (options.mtp ? 2 : 1);
+  memory.logits = largest.shape.logits * 4 * (2 * part + (gathers ? config.vocab_size : 0));
+  ProgramBuilder builder;
+  writer.write(builder, weights, largest, StepMemory{}, Ranks{.rank = options.rank});
+  TESSERA_ASSIGN(const int64_t arena,
+                 builder.arena_bytes({capabilities, {.deterministic = options.deterministic}}));
+  memory.activations = arena + writer.stream_bytes(largest.shape.rows) * (options.mtp ? 2 : 1);
   return memory;
 }
 
 Result<void> Model::take_memory() {
   runtime::Device& device = library_.device();
-  const StepShape shape = largest_shape(options_);
+  const StepKey largest = writer_.largest();
   TESSERA_ASSIGN(stream_, device.create_stream());
   const auto allocate = [&](std::unique_ptr<runtime::Buffer>& buffer,
                             int64_t bytes) -> Result<void> {
     TESSERA_ASSIGN(buffer, device.allocate(static_cast<size_t>(bytes)));
     return {};
   };
-  words_.resize(static_cast<size_t>(table_words(options_, ratios_)));
-  TESSERA_TRY(allocate(cache_memory_, caches_.bytes).context("caches"));
+  words_.resize(static_cast<size_t>(writer_.table_words()));
+  TESSERA_TRY(allocate(cache_memory_, writer_.caches().bytes).context("caches"));
+  if (options().snapshots)
+    TESSERA_TRY(allocate(snapshots_, options().sequences * writer_.caches().volatile_bytes()));
   TESSERA_TRY(allocate(tables_, std::ssize(words_) * 4));
-  const int64_t stream =
-      shape.rows * size_in_bytes(numerics_.activation, Config::kStreams * config_.hidden_size);
+  const int64_t stream = writer_.stream_bytes(largest.shape.rows);
   TESSERA_TRY(allocate(hidden_, stream));
-  TESSERA_TRY(allocate(drafted_, options_.mtp ? stream : 0));
-  TESSERA_TRY(grow_logits(shape.logits));
-  ProgramBuilder builder(operators_);
-  write(builder, {Kind::kStep, shape, options_.context}, memory());
-  TESSERA_ASSIGN(const int64_t arena, builder.arena_bytes());
+  TESSERA_TRY(allocate(drafted_, options().mtp ? stream : 0));
+  TESSERA_TRY(grow_logits(largest.shape.logits));
+  ProgramBuilder builder;
+  writer_.write(builder, weights_, largest, memory(), ranks());
+  TESSERA_ASSIGN(const int64_t arena, builder.arena_bytes(operators_.planning()));
   return grow_arena(arena);
 }
+
+Ranks Model::ranks() const { return groups_ ? groups_->ranks() : Ranks{.rank = options().rank}; }
 
 StepMemory Model::memory() const {
   return {.tables = tables_->address(),
@@ -224,45 +166,21 @@ Result<void> Model::grow_logits(int64_t rows) {
   for (const auto& [key, entry] : programs_) add_traffic(gone_traffic_, entry.program);
   programs_.clear();  // they hold the address
   TESSERA_ASSIGN(logits_, library_.device().allocate(bytes));
-  const auto all = static_cast<size_t>(rows * config_.vocab_size);
-  if (options_.rank.count > 1) part_logits_.resize(bytes / 4);
-  if (options_.rank.number == 0) host_logits_.resize(all);
+  const auto all = static_cast<size_t>(rows * config().vocab_size);
+  if (options().rank.count > 1) part_logits_.resize(bytes / 4);
+  if (options().rank.number == 0) host_logits_.resize(all);
   return {};
 }
 
 // ---- programs ----
 
-Model::Key Model::key_of(Kind kind, std::span<const Span> spans) const {
-  int64_t end = 1;
-  for (const Span& span : spans) end = std::max(end, span.position + std::ssize(span.tokens));
-  Key key;
-  key.kind = kind;
-  key.shape = {padded_rows(rows_of(spans)), std::ssize(spans), logits_of(spans)};
-  const int64_t doubled =
-      std::max(kSmallestBucket, static_cast<int64_t>(std::bit_ceil(static_cast<uint64_t>(end))));
-  key.bucket = kind == Kind::kDraft ? 0 : std::min(doubled, options_.context);
-  return key;
-}
-
-void Model::write(ProgramBuilder& builder, const Key& key, const StepMemory& memory) const {
-  const Ranks ranks = groups_ ? groups_->ranks() : Ranks{.rank = options_.rank};
-  const StepPlan plan{key.shape, key.bucket, &caches_, ratios_, numerics_, ranks};
-  switch (key.kind) {
-    case Kind::kStep: return write_step(builder, config_, weights_, plan, memory);
-    case Kind::kLayers:
-      return write_layers(builder, config_, weights_, plan, memory, key.first, key.last);
-    case Kind::kDraft:
-      return write_draft(builder, config_, weights_, plan, memory, largest_shape(options_).rows);
-  }
-}
-
-Result<Model::Entry*> Model::entry(const Key& key) {
-  TESSERA_TRY(grow_logits(key.kind == Kind::kLayers ? 0 : key.shape.logits));
+Result<Model::Entry*> Model::entry(const StepKey& key) {
+  TESSERA_TRY(grow_logits(key.kind == StepKey::Kind::kLayers ? 0 : key.shape.logits));
   auto found = programs_.find(key);
   if (found == programs_.end()) {
-    ProgramBuilder builder(operators_);
-    write(builder, key, memory());
-    TESSERA_ASSIGN(Program program, std::move(builder).build());
+    ProgramBuilder builder;
+    writer_.write(builder, weights_, key, memory(), ranks());
+    TESSERA_ASSIGN(Program program, std::move(builder).build(operators_));
     TESSERA_TRY(grow_arena(program.arena_bytes()));
     TESSERA_TRY(program.bind(*arena_));
     if (programs_.size() >= kPrograms) {
@@ -271,16 +189,12 @@ Result<Model::Entry*> Model::entry(const Key& key) {
       add_traffic(gone_traffic_, oldest->second.program);
       programs_.erase(oldest);
     }
-    const std::vector<int64_t> ratios =
-        key.kind == Kind::kDraft ? std::vector<int64_t>{0} : ratios_;
-    found = programs_
-                .emplace(key, Entry{std::move(program), plan_step_tables(key.shape, ratios), {}, 0})
-                .first;
+    found = programs_.emplace(key, Entry{std::move(program), writer_.tables(key), {}, 0}).first;
   }
   Entry& entry = found->second;
   entry.last_use = ++clock_;
   last_entry_ = &entry;
-  if (!entry.graph && key.kind != Kind::kLayers && key.shape.rows <= kGraphRows) {
+  if (!entry.graph && key.kind != StepKey::Kind::kLayers && key.shape.rows <= kGraphRows) {
     TESSERA_ASSIGN(entry.graph, entry.program.capture(*stream_));
   }
   return &entry;
@@ -315,28 +229,28 @@ std::vector<SectionTraffic> Model::traffic() const {
 Result<void> Model::check(std::span<const Span> spans, bool continues) const {
   if (spans.empty()) return invalid_argument("a step without spans");
   const int64_t rows = rows_of(spans);
-  if (rows > options_.largest_step)
+  if (rows > options().largest_step)
     return invalid_argument(fmt::format("a step of {} tokens: the model was loaded for {} a step",
-                                        rows, options_.largest_step));
+                                        rows, options().largest_step));
   std::vector<bool> seen(lengths_.size());
   for (const Span& span : spans) {
-    if (span.sequence < 0 || span.sequence >= options_.sequences)
+    if (span.sequence < 0 || span.sequence >= options().sequences)
       return invalid_argument(fmt::format("sequence {}: the model was loaded for {}", span.sequence,
-                                          options_.sequences));
+                                          options().sequences));
     if (seen[static_cast<size_t>(span.sequence)])
       return invalid_argument(fmt::format("sequence {} twice in a step", span.sequence));
     seen[static_cast<size_t>(span.sequence)] = true;
     if (span.tokens.empty())
       return invalid_argument(fmt::format("no token for sequence {}", span.sequence));
     for (const int32_t token : span.tokens)
-      if (token < 0 || token >= config_.vocab_size)
+      if (token < 0 || token >= config().vocab_size)
         return invalid_argument(
-            fmt::format("token {} of a vocabulary of {}", token, config_.vocab_size));
+            fmt::format("token {} of a vocabulary of {}", token, config().vocab_size));
     if (!continues) continue;
     const int64_t end = span.position + std::ssize(span.tokens);
-    if (end > options_.context)
+    if (end > options().context)
       return invalid_argument(fmt::format("positions {} to {} in a context of {}", span.position,
-                                          end - 1, options_.context));
+                                          end - 1, options().context));
     const Length& length = lengths_[static_cast<size_t>(span.sequence)];
     if (span.position < 0 || span.position > length.held)
       return invalid_argument(fmt::format("sequence {} holds {} positions: it cannot go on at {}",
@@ -357,7 +271,7 @@ Result<void> Model::send_tables(const Entry& entry, std::span<const Span> spans,
   if (words > words_.size())
     return internal_error(fmt::format("step tables of {} words, {} planned", words, words_.size()));
   const std::span<int32_t> all = std::span(words_).first(words);
-  fill_step_tables(entry.tables, caches_, spans, all);
+  fill_step_tables(entry.tables, writer_.caches(), spans, all);
   const auto sources = all.subspan(static_cast<size_t>(entry.tables.source_rows.offset),
                                    static_cast<size_t>(entry.tables.source_rows.length));
   std::ranges::fill(sources, -1);
@@ -370,17 +284,17 @@ Result<void> Model::run(Entry& entry) {
 }
 
 Result<std::span<const float>> Model::read_logits(int64_t rows) {
-  const bool several = options_.rank.count > 1;
+  const bool several = options().rank.count > 1;
   const std::span<float> part = std::span(several ? part_logits_ : host_logits_)
                                     .first(static_cast<size_t>(rows * vocabulary_.count()));
   TESSERA_TRY(stream_->copy_to_host(std::as_writable_bytes(part), *logits_, 0));
   TESSERA_TRY(stream_->synchronize());
   if (!several) return std::span<const float>(part);
   comm::Communicator& world = *groups_->ranks().world;
-  if (options_.rank.number == 0) {
+  if (options().rank.number == 0) {
     TESSERA_TRY(gather_logits(rows));
     return std::span<const float>(host_logits_)
-        .first(static_cast<size_t>(rows * config_.vocab_size));
+        .first(static_cast<size_t>(rows * config().vocab_size));
   }
   ++logits_traffic_.operations;
   logits_traffic_.bytes += std::ssize(part) * 4;
@@ -389,8 +303,8 @@ Result<std::span<const float>> Model::read_logits(int64_t rows) {
 }
 
 Result<void> Model::gather_logits(int64_t rows) {
-  for (int64_t r = 0; r < options_.rank.count; ++r) {
-    const Share share = vocabulary_share(config_, {r, options_.rank.count});
+  for (int64_t r = 0; r < options().rank.count; ++r) {
+    const Share share = vocabulary_share(config(), {r, options().rank.count});
     // The largest share is one row of the table more than the least.
     part_logits_.resize(std::max(part_logits_.size(), static_cast<size_t>(rows * share.count())));
     const std::span<float> part =
@@ -400,7 +314,7 @@ Result<void> Model::gather_logits(int64_t rows) {
           groups_->ranks().world->receive(std::as_writable_bytes(part), static_cast<int>(r)));
     for (int64_t row = 0; row < rows; ++row)
       std::copy_n(&part[static_cast<size_t>(row * share.count())], share.count(),
-                  &host_logits_[static_cast<size_t>(row * config_.vocab_size + share.begin)]);
+                  &host_logits_[static_cast<size_t>(row * config().vocab_size + share.begin)]);
   }
   return {};
 }
@@ -408,7 +322,7 @@ Result<void> Model::gather_logits(int64_t rows) {
 Result<std::span<const float>> Model::step(std::span<const Span> spans) {
   TESSERA_TRY(check(spans, true));
   if (leads_) TESSERA_TRY(tell({.kind = OrderKind::step, .spans = {spans.begin(), spans.end()}}));
-  const Key key = key_of(Kind::kStep, spans);
+  const StepKey key = writer_.key(StepKey::Kind::kStep, spans);
   TESSERA_ASSIGN(Entry* const program, entry(key));
   TESSERA_TRY(send_tables(*program, spans));
   TESSERA_TRY(run(*program));
@@ -420,10 +334,50 @@ Result<std::span<const float>> Model::step(std::span<const Span> spans) {
     const int64_t end = span.position + std::ssize(span.tokens);
     length.highest = span.position == 0 ? end : std::max(length.highest, end);
     length.held = end;
+    auto& saved = saved_[static_cast<size_t>(span.sequence)];
+    if (saved && span.position < saved->held) saved.reset();  // its entries are overwritten
     last_rows_.push_back({span.sequence, span.position, end, row});
     row += std::ssize(span.tokens);
   }
   return logits;
+}
+
+Result<void> Model::save(int32_t sequence) {
+  if (!snapshots_) return invalid_argument("the model was loaded without room for snapshots");
+  const auto index = static_cast<size_t>(sequence);
+  TESSERA_CHECK(index < lengths_.size(), "sequence {} of {}", sequence, lengths_.size());
+  if (leads_) TESSERA_TRY(tell({.kind = OrderKind::save, .first = sequence}));
+  auto at = static_cast<size_t>(sequence * writer_.caches().volatile_bytes());
+  for (const CacheRegion& region : writer_.caches().volatile_regions(sequence)) {
+    const auto bytes = static_cast<size_t>(region.bytes);
+    TESSERA_TRY(
+        stream_->copy(*snapshots_, at, *cache_memory_, static_cast<size_t>(region.offset), bytes));
+    at += bytes;
+  }
+  saved_[index] = lengths_[index];
+  return {};
+}
+
+Result<void> Model::restore(int32_t sequence) {
+  const auto index = static_cast<size_t>(sequence);
+  TESSERA_CHECK(index < lengths_.size(), "sequence {} of {}", sequence, lengths_.size());
+  if (!saved_[index])
+    return invalid_argument(fmt::format("nothing of sequence {} is saved", sequence));
+  if (leads_) TESSERA_TRY(tell({.kind = OrderKind::restore, .first = sequence}));
+  auto at = static_cast<size_t>(sequence * writer_.caches().volatile_bytes());
+  for (const CacheRegion& region : writer_.caches().volatile_regions(sequence)) {
+    const auto bytes = static_cast<size_t>(region.bytes);
+    TESSERA_TRY(
+        stream_->copy(*cache_memory_, static_cast<size_t>(region.offset), *snapshots_, at, bytes));
+    at += bytes;
+  }
+  lengths_[index] = *saved_[index];
+  return {};
+}
+
+std::optional<int64_t> Model::saved(int32_t sequence) const {
+  const auto& saved = saved_[static_cast<size_t>(sequence)];
+  return saved ? std::optional(saved->held) : std::nullopt;
 }
 
 Result<std::vector<int32_t>> Model::source_rows(std::span<const Span> spans) const {
@@ -448,7 +402,7 @@ Result<std::span<const float>> Model::draft(std::span<const Span> spans) {
   TESSERA_TRY(check(spans, false));
   TESSERA_ASSIGN(const std::vector<int32_t> sources, source_rows(spans));
   if (leads_) TESSERA_TRY(tell({.kind = OrderKind::draft, .spans = {spans.begin(), spans.end()}}));
-  const Key key = key_of(Kind::kDraft, spans);
+  const StepKey key = writer_.key(StepKey::Kind::kDraft, spans);
   TESSERA_ASSIGN(Entry* const program, entry(key));
   TESSERA_TRY(send_tables(*program, spans, sources));
   TESSERA_TRY(run(*program));
@@ -456,7 +410,7 @@ Result<std::span<const float>> Model::draft(std::span<const Span> spans) {
 }
 
 Result<std::vector<std::byte>> Model::stream(int64_t rows) const {
-  const int64_t row = size_in_bytes(numerics_.activation, Config::kStreams * config_.hidden_size);
+  const int64_t row = writer_.stream_bytes(1);
   std::vector<std::byte> bytes(static_cast<size_t>(rows * row));
   TESSERA_TRY(stream_->copy_to_host(bytes, *hidden_, 0));
   TESSERA_TRY(stream_->synchronize());
@@ -471,7 +425,7 @@ Result<std::vector<std::byte>> Model::run_layers(size_t first, size_t last,
         fmt::format("layers {} to {} of {}", first, last, weights_.layers.size()));
   TESSERA_TRY(check(spans, false));
   const int64_t rows = rows_of(spans);
-  const int64_t row = size_in_bytes(numerics_.activation, Config::kStreams * config_.hidden_size);
+  const int64_t row = writer_.stream_bytes(1);
   if (std::ssize(stream) != rows * row)
     return invalid_argument(
         fmt::format("a residual stream of {} bytes for {} rows of {}", stream.size(), rows, row));
@@ -481,7 +435,7 @@ Result<std::vector<std::byte>> Model::run_layers(size_t first, size_t last,
                       .last = static_cast<int64_t>(last),
                       .spans = {spans.begin(), spans.end()},
                       .stream = {stream.begin(), stream.end()}}));
-  Key key = key_of(Kind::kLayers, spans);
+  StepKey key = writer_.key(StepKey::Kind::kLayers, spans);
   key.first = first;
   key.last = last;
   TESSERA_ASSIGN(Entry* const program, entry(key));
@@ -498,7 +452,7 @@ Result<std::vector<SectionTime>> Model::profile(std::span<const Span> spans, int
   if (leads_)
     TESSERA_TRY(tell(
         {.kind = OrderKind::profile, .first = repeats, .spans = {spans.begin(), spans.end()}}));
-  TESSERA_ASSIGN(Entry* const program, entry(key_of(Kind::kStep, spans)));
+  TESSERA_ASSIGN(Entry* const program, entry(writer_.key(StepKey::Kind::kStep, spans)));
   TESSERA_TRY(send_tables(*program, spans));
   const auto sections = program->program.sections();
   std::vector<std::unique_ptr<runtime::Event>> marks(sections.size() + 1);
@@ -532,9 +486,9 @@ Result<std::vector<SectionTime>> Model::profile(std::span<const Span> spans, int
 }
 
 Result<void> Model::pretend(int64_t positions) {
-  if (positions < 0 || positions > options_.context)
+  if (positions < 0 || positions > options().context)
     return invalid_argument(
-        fmt::format("{} positions held in a context of {}", positions, options_.context));
+        fmt::format("{} positions held in a context of {}", positions, options().context));
   if (leads_) TESSERA_TRY(tell({.kind = OrderKind::pretend, .first = positions}));
   // 0x3c.. and 0xbc.. begin small numbers in f32 and in bf16 alike. They differ: keys that an
   // indexer can tell apart.

@@ -13,14 +13,9 @@
 
 #include "tessera/checkpoint/checkpoint.h"
 #include "tessera/kernels/kernel_library.h"
-#include "tessera/model/deepseek_v4/cache_layout.h"
-#include "tessera/model/deepseek_v4/config.h"
-#include "tessera/model/deepseek_v4/forward.h"
-#include "tessera/model/deepseek_v4/model_options.h"
 #include "tessera/model/deepseek_v4/orders.h"
 #include "tessera/model/deepseek_v4/ranks.h"
-#include "tessera/model/deepseek_v4/step_tables.h"
-#include "tessera/model/deepseek_v4/weights.h"
+#include "tessera/model/deepseek_v4/step_writer.h"
 
 namespace tessera::model::deepseek_v4 {
 
@@ -53,8 +48,8 @@ struct Job {
 /// follow() it.
 class Model {
  public:
-  /// The device of `library` must outlive the model. Errors: a configuration the checkpoint does
-  /// not fit, memory, a kernel that cannot be had; of any rank.
+  /// The device of `library` must outlive the model. Errors, of any rank: a checkpoint that lacks
+  /// what the configuration asks for or contradicts it, memory, a kernel that cannot be had.
   static Result<std::unique_ptr<Model>> load(
       std::shared_ptr<const checkpoint::Checkpoint> checkpoint, const Config& config,
       kernels::KernelLibrary& library, const ModelOptions& options, const Job& job = {});
@@ -64,13 +59,13 @@ class Model {
                                                kernels::KernelLibrary& library,
                                                const ModelOptions& options, const Job& job = {});
   /// What create() takes for itself at these options; loads and compiles nothing.
-  static Result<WorkingMemory> plan(const Config& config, kernels::KernelLibrary& library,
+  static Result<WorkingMemory> plan(const Config& config, const runtime::Capabilities& capabilities,
                                     const ModelOptions& options);
   ~Model();
 
-  const Config& config() const { return config_; }
-  const ModelOptions& options() const { return options_; }
-  int64_t context() const { return options_.context; }
+  const Config& config() const { return writer_.config(); }
+  const ModelOptions& options() const { return writer_.options(); }
+  int64_t context() const { return options().context; }
   /// Positions a sequence holds: a step may begin there, or before.
   int64_t length(int32_t sequence) const { return lengths_[static_cast<size_t>(sequence)].held; }
 
@@ -79,6 +74,14 @@ class Model {
   /// CacheLayout::kRollback positions before. Logits f32 [rows asked for, vocabulary] in the order
   /// of the spans; valid until the next call. Ranks other than 0 get none.
   Result<std::span<const float>> step(std::span<const Span> spans);
+
+  /// Keeps what the sequence needs to go on from where it stands now, so that restore() brings it
+  /// back there however far it went meanwhile. Ends with the next save() of the sequence and with a
+  /// step that begins before that position. Needs ModelOptions::snapshots.
+  Result<void> save(int32_t sequence);
+  Result<void> restore(int32_t sequence);
+  /// Where restore() leads.
+  std::optional<int64_t> saved(int32_t sequence) const;
 
   /// Runs the draft block over rows of the last step: a span names positions of that step, its
   /// tokens are those that follow them. Logits as step(): of the token after.
@@ -91,7 +94,7 @@ class Model {
                                             std::span<const std::byte> stream);
   /// The residual stream after the last step or run_layers().
   Result<std::vector<std::byte>> stream(int64_t rows) const;
-  DType activation() const { return numerics_.activation; }
+  DType activation() const { return writer_.numerics().activation; }
 
   /// As step(), without logits: the time of each part, in the order of first use, summed over
   /// layers and averaged over `repeats` runs of the same step.
@@ -108,14 +111,6 @@ class Model {
   WeightSource::Held weights_held() const { return source_->held(); }
 
  private:
-  enum class Kind : uint8_t { kStep, kLayers, kDraft };
-  struct Key {
-    Kind kind;
-    StepShape shape;
-    int64_t bucket = 0;
-    size_t first = 0, last = 0;  // of kLayers
-    friend auto operator<=>(const Key&, const Key&) = default;
-  };
   struct Entry {
     Program program;
     StepTables tables;
@@ -134,8 +129,7 @@ class Model {
   /// By a rank that leads_: what it is about to do.
   Result<void> tell(const Order& order) const;
   Result<void> check(std::span<const Span> spans, bool continues) const;
-  Key key_of(Kind kind, std::span<const Span> spans) const;
-  Result<Entry*> entry(const Key& key);
+  Result<Entry*> entry(const StepKey& key);
   Result<void> run(Entry& entry);
   Result<void> send_tables(const Entry& entry, std::span<const Span> spans,
                            std::span<const int32_t> source_rows = {});
@@ -145,36 +139,34 @@ class Model {
   Result<std::vector<int32_t>> source_rows(std::span<const Span> spans) const;
   Result<void> grow_arena(int64_t bytes);
   Result<void> grow_logits(int64_t rows);
-  void write(ProgramBuilder& builder, const Key& key, const StepMemory& memory) const;
   StepMemory memory() const;
+  Ranks ranks() const;
 
-  const Config config_;
-  const ModelOptions options_;
-  const Numerics numerics_;
+  const StepWriter writer_;
   kernels::KernelLibrary& library_;
   OperatorStore operators_;
-  CacheLayout caches_;
-  std::vector<int64_t> ratios_;  // of the trunk's layers
-  Share vocabulary_;             // of this rank
+  Share vocabulary_;  // of this rank
   std::optional<RankGroups> groups_;
   bool leads_ = false;  // other ranks do what this one tells them
   std::shared_ptr<WeightSource> source_;
   Weights weights_;
 
   std::unique_ptr<runtime::Stream> stream_;
-  std::unique_ptr<runtime::Buffer> cache_memory_, tables_, hidden_, drafted_, logits_, arena_;
+  std::unique_ptr<runtime::Buffer> cache_memory_, tables_, hidden_, drafted_, logits_, arena_,
+      snapshots_;
   std::vector<int32_t> words_;                    // of the tables
   std::vector<float> host_logits_, part_logits_;  // of the vocabulary, of a rank's share
   std::vector<SectionTraffic> gone_traffic_;      // of programs that are not kept any more
   comm::Traffic logits_traffic_;
-  std::vector<Length> lengths_;  // by sequence
+  std::vector<Length> lengths_;               // by sequence
+  std::vector<std::optional<Length>> saved_;  // in snapshots_
   struct StepRow {
     int32_t sequence;
     int64_t first, last, row;  // positions [first, last) lie in rows from `row` on
   };
   std::vector<StepRow> last_rows_;  // of the last step
 
-  std::map<Key, Entry> programs_;
+  std::map<StepKey, Entry> programs_;
   const Entry* last_entry_ = nullptr;
   int64_t clock_ = 0;
 };

@@ -3,6 +3,8 @@
 
 #include <cstdint>
 
+#include "tessera/base/result.h"
+#include "tessera/model/deepseek_v4/config.h"
 #include "tessera/model/deepseek_v4/precision.h"
 #include "tessera/model/deepseek_v4/sharding.h"
 
@@ -16,7 +18,14 @@ struct ModelOptions {
   bool quantised_cache = false;  // KV rows as e4m3 codes: fewer bytes, the same numbers
   bool deterministic = false;    // a row's bits never depend on its neighbours or the chunking
   bool mtp = false;              // load the draft block (multi-token prediction)
+  bool snapshots = false;        // room for Model::save()
   Rank rank = {};                // whose part of the model this is
 };
+
+/// Error (unsupported): every size for which there is no operator.
+Result<void> check_sizes(const Config& config);
+
+/// The same, and errors (invalid_argument): what a model of this configuration cannot do.
+Result<void> check_options(const Config& config, const ModelOptions& options);
 
 }  // namespace tessera::model::deepseek_v4

@@ -135,6 +135,8 @@ Result<> obey(Model& model, const Order& order) {
       TESSERA_TRY(model.profile(order.spans, static_cast<int>(order.first)));
       break;
     case OrderKind::pretend: return model.pretend(order.first);
+    case OrderKind::save: return model.save(static_cast<int32_t>(order.first));
+    case OrderKind::restore: return model.restore(static_cast<int32_t>(order.first));
     case OrderKind::load:
     case OrderKind::unload:
     case OrderKind::end: break;

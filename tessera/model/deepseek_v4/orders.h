@@ -16,12 +16,24 @@ namespace tessera::model::deepseek_v4 {
 
 class Model;
 
-enum class OrderKind : int32_t { load, unload, step, draft, layers, profile, pretend, end };
+enum class OrderKind : int32_t {
+  load,
+  unload,
+  step,
+  draft,
+  layers,
+  profile,
+  pretend,
+  save,
+  restore,
+  end
+};
 
 struct Order {
   OrderKind kind = OrderKind::end;
-  ModelOptions options = {};     // of load
-  int64_t first = 0, last = 0;   // layers; repeats of profile; positions of pretend
+  ModelOptions options = {};  // of load
+  int64_t first = 0,
+          last = 0;  // layers; repeats of profile; positions of pretend; sequence of save
   std::vector<Span> spans = {};  // their tokens are `tokens`
   std::vector<int32_t> tokens = {};
   std::vector<std::byte> stream = {};  // of layers

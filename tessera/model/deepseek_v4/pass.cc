@@ -7,11 +7,12 @@
 
 namespace tessera::model::deepseek_v4 {
 
-Numerics Numerics::of(Precision precision, bool deterministic, bool quantised_cache) {
+Numerics Numerics::of(const ModelOptions& options) {
+  const Precision precision = options.precision;
   return {.activation = precision == Precision::fp32 ? DType::f32 : DType::bf16,
           .official = precision == Precision::native || precision == Precision::fp8,
-          .deterministic = deterministic,
-          .quantised_cache = quantised_cache};
+          .deterministic = options.deterministic,
+          .quantised_cache = options.quantised_cache};
 }
 
 const RatioStep& StepValues::of_ratio(int64_t ratio) const {

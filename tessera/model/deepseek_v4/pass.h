@@ -7,7 +7,7 @@
 
 #include "tessera/model/deepseek_v4/cache_layout.h"
 #include "tessera/model/deepseek_v4/config.h"
-#include "tessera/model/deepseek_v4/precision.h"
+#include "tessera/model/deepseek_v4/model_options.h"
 #include "tessera/model/deepseek_v4/ranks.h"
 #include "tessera/model/deepseek_v4/step_tables.h"
 #include "tessera/model/deepseek_v4/weights.h"
@@ -22,7 +22,7 @@ struct Numerics {
   bool deterministic = false;
   bool quantised_cache = false;  // KV rows as codes
 
-  static Numerics of(Precision precision, bool deterministic, bool quantised_cache);
+  static Numerics of(const ModelOptions& options);
 };
 
 /// cos and sin of some positions, [positions, 32] each.

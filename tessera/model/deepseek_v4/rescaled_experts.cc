@@ -4,14 +4,12 @@
 #include <fmt/format.h>
 
 #include <algorithm>
-#include <atomic>
 #include <cmath>
 #include <mutex>
 #include <optional>
-#include <thread>
 
-#include "tessera/base/cpu_topology.h"
 #include "tessera/base/float_formats.h"
+#include "tessera/base/parallel.h"
 
 namespace tessera::model::deepseek_v4 {
 namespace {
@@ -106,7 +104,6 @@ Result<void> RescaledExperts::rescale_all() {
     if (tensor.dtype == DType::i8 && tensor.name.find(".experts.") != std::string::npos &&
         !shards_.is_elsewhere(tensor.name))
       packed.push_back(&tensor);
-  std::atomic<size_t> next{0};
   std::mutex mutex;  // of what follows
   std::optional<Error> failure;
   const auto one = [&](const checkpoint::Tensor& weight) -> Result<void> {
@@ -124,18 +121,12 @@ Result<void> RescaledExperts::rescale_all() {
                   made.scales));
     return {};
   };
-  const auto work = [&] {
-    for (size_t i; (i = next.fetch_add(1)) < packed.size();) {
-      auto done = one(*packed[i]);
-      if (done.ok()) continue;
-      const std::lock_guard lock(mutex);
-      if (!failure) failure = std::move(done).error();
-    }
-  };
-  std::vector<std::thread> threads;
-  for (int i = 1; i < CpuTopology::get().usable_cores(); ++i) threads.emplace_back(work);
-  work();
-  for (std::thread& thread : threads) thread.join();
+  for_each_parallel(packed.size(), 0, [&](size_t i) {
+    auto done = one(*packed[i]);
+    if (done.ok()) return;
+    const std::lock_guard lock(mutex);
+    if (!failure) failure = std::move(done).error();
+  });
   if (failure) return std::move(*failure);
   return {};
 }

@@ -2,7 +2,11 @@
 #include "tessera/model/deepseek_v4/scale_check.h"
 
 #include <algorithm>
+#include <mutex>
+#include <optional>
 #include <utility>
+
+#include "tessera/base/parallel.h"
 
 namespace tessera::model::deepseek_v4 {
 
@@ -26,19 +30,24 @@ ScaleCheck check_scales(const checkpoint::Checkpoint& checkpoint,
                     [](const Tensor* t) { return std::pair(t->shard, t->data.data()); });
 
   ScaleCheck check;
-  for (const Tensor* tensor : scales) {
-    const auto data = tensor->data;
+  std::vector<std::optional<NanScales>> found(scales.size());
+  std::mutex mutex;  // of `check`
+  for_each_parallel(scales.size(), 0, [&](size_t i) {
+    const Tensor& tensor = *scales[i];
+    const auto data = tensor.data;
+    if (const auto first = std::ranges::find(data, kNan); first != data.end()) {
+      const auto at = static_cast<int64_t>(first - data.begin());
+      found[i] = {tensor.name, std::ranges::count(first, data.end(), kNan), at / tensor.shape[-1],
+                  at % tensor.shape[-1]};
+    }
+    checkpoint.dont_need(tensor);
+    const std::lock_guard lock(mutex);
     ++check.tensors;
     check.bytes += data.size();
-    const auto first = std::ranges::find(data, kNan);
-    if (first != data.end()) {
-      const auto at = static_cast<int64_t>(first - data.begin());
-      check.found.push_back({tensor->name, std::ranges::count(first, data.end(), kNan),
-                             at / tensor->shape[-1], at % tensor->shape[-1]});
-    }
-    checkpoint.dont_need(*tensor);
     progress(check.bytes, total);
-  }
+  });
+  for (auto& nan : found)
+    if (nan) check.found.push_back(std::move(*nan));
   return check;
 }
 

@@ -25,8 +25,9 @@ struct ScaleCheck {
   std::vector<NanScales> found;  // tensors with NaN
 };
 
-/// Reads the scales among `weights` that are in the checkpoint as expected, file by file, and lets
-/// go of their pages. `progress(done, total)` is called with bytes after every tensor.
+/// Reads the scales among `weights` that are in the checkpoint as expected, with all cores and in
+/// the order of the files, and lets go of their pages. `progress(done, total)` is called with bytes
+/// after every tensor, by one thread at a time.
 ScaleCheck check_scales(const checkpoint::Checkpoint& checkpoint,
                         std::span<const WeightSpec> weights,
                         const std::function<void(uint64_t, uint64_t)>& progress);

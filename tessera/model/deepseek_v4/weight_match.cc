@@ -42,18 +42,23 @@ int64_t WeightMatch::count(Fault fault) const {
   return std::ranges::count(problems, fault, &Problem::fault);
 }
 
-Result<> WeightMatch::check_trunk() const {
+Result<> WeightMatch::check(Part part) const {
   static constexpr std::array<std::string_view, 3> kWords = {"missing", "misshapen",
                                                              "of a wrong dtype"};
+  const bool with_draft = part == Part::trunk_and_draft;
+  if (with_draft && draft_layers == 0)
+    return corrupt("the checkpoint has no block for multi-token prediction (mtp.0)");
   std::string text;
   for (const Fault fault : {Fault::missing, Fault::misshapen, Fault::wrong_dtype}) {
-    const auto is_one = [&](const Problem& p) { return p.fault == fault && !p.is_draft; };
+    const auto is_one = [&](const Problem& p) {
+      return p.fault == fault && (with_draft || !p.is_draft);
+    };
     const auto found = std::ranges::count_if(problems, is_one);
     if (found == 0) continue;
     const Problem& first = *std::ranges::find_if(problems, is_one);
-    text += fmt::format("{}{} tensors are {}: {} ({}){}", text.empty() ? "" : "; ", found,
-                        kWords[static_cast<size_t>(fault)], first.name, first.detail,
-                        found > 1 ? ", .." : "");
+    text += fmt::format("{}{} tensor{} {}: {} ({}){}", text.empty() ? "" : "; ", found,
+                        found == 1 ? " is" : "s are", kWords[static_cast<size_t>(fault)],
+                        first.name, first.detail, found > 1 ? ", .." : "");
   }
   if (text.empty()) return {};
   return corrupt(std::move(text));

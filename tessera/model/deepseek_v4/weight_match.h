@@ -34,8 +34,9 @@ struct WeightMatch {
   std::array<Amount, kWeightKinds> trunk{}, draft{};
 
   int64_t count(Fault fault) const;
-  /// Nothing the trunk needs is missing or wrong. Error: corrupt, with counts and the first names.
-  Result<> check_trunk() const;
+  enum class Part : uint8_t { trunk, trunk_and_draft };
+  /// Nothing the part needs is missing or wrong. Error: corrupt, with counts and the first names.
+  Result<> check(Part part) const;
 };
 
 /// A checkpoint without any block mtp.N is complete: it has no draft head.

@@ -15,6 +15,7 @@ using checkpoint::Checkpoint;
 using checkpoint::SafetensorsWriter;
 using checkpoint::TensorSpec;
 using Fault = WeightMatch::Fault;
+using Part = WeightMatch::Part;
 
 class WeightMatchTest : public ::testing::Test {
  protected:
@@ -47,7 +48,7 @@ class WeightMatchTest : public ::testing::Test {
 TEST_F(WeightMatchTest, ACompleteCheckpointHasNoProblems) {
   const WeightMatch whole = match();
   EXPECT_TRUE(whole.problems.empty());
-  EXPECT_TRUE(whole.check_trunk().ok());
+  EXPECT_TRUE(whole.check(Part::trunk).ok());
   EXPECT_EQ(whole.draft_layers, 1);
   const auto& experts = whole.trunk[static_cast<size_t>(WeightKind::routed_expert)];
   EXPECT_EQ(experts.tensors, 4 * 6 * 3 * 2);
@@ -60,6 +61,8 @@ TEST_F(WeightMatchTest, ADraftHeadMayBeAbsent) {
   const WeightMatch trunk = match();
   EXPECT_TRUE(trunk.problems.empty());
   EXPECT_EQ(trunk.draft_layers, 0);
+  EXPECT_EQ(trunk.check(Part::trunk_and_draft).error().message,
+            "the checkpoint has no block for multi-token prediction (mtp.0)");
 }
 
 TEST_F(WeightMatchTest, WhatIsWrongIsListed) {
@@ -75,10 +78,11 @@ TEST_F(WeightMatchTest, WhatIsWrongIsListed) {
   EXPECT_EQ(damaged.count(Fault::wrong_dtype), 1);
   EXPECT_EQ(damaged.count(Fault::surplus), 1);
   EXPECT_EQ(damaged.problems.back().name, "layers.4.extra");
-  EXPECT_EQ(damaged.check_trunk().error().message,
-            "2 tensors are missing: layers.2.attn.wkv.weight (F8_E4M3 [32, 64]), ..; 1 tensors are "
-            "misshapen: layers.1.ffn.gate.bias (F32 [7], expected F32 [6]); 1 tensors are of a "
-            "wrong dtype: norm.weight (F32 [64], expected BF16 [64])");
+  EXPECT_EQ(damaged.check(Part::trunk).error().message,
+            "2 tensors are missing: layers.2.attn.wkv.weight (F8_E4M3 [32, 64]), ..; 1 tensor is "
+            "misshapen: layers.1.ffn.gate.bias (F32 [7], expected F32 [6]); 1 tensor is of a wrong "
+            "dtype: norm.weight (F32 [64], expected BF16 [64])");
+  EXPECT_TRUE(damaged.check(Part::trunk_and_draft).error().message.starts_with("3 tensors are "));
 }
 
 TEST_F(WeightMatchTest, ADamagedDraftHeadLeavesTheTrunk) {
@@ -86,7 +90,9 @@ TEST_F(WeightMatchTest, ADamagedDraftHeadLeavesTheTrunk) {
   const WeightMatch damaged = match();
   ASSERT_EQ(damaged.problems.size(), 1u);
   EXPECT_TRUE(damaged.problems[0].is_draft);
-  EXPECT_TRUE(damaged.check_trunk().ok());
+  EXPECT_TRUE(damaged.check(Part::trunk).ok());
+  EXPECT_EQ(damaged.check(Part::trunk_and_draft).error().message,
+            "1 tensor is missing: mtp.0.enorm.weight (BF16 [64])");
 }
 
 TEST_F(WeightMatchTest, ForeignNamesAreSurplus) {

@@ -10,14 +10,9 @@
 #include <vector>
 
 #include "tessera/kernels/kernel_library.h"
-#include "tessera/ops/frame/prepared.h"
+#include "tessera/model/program/operator_use.h"
 
 namespace tessera::model {
-
-struct OperatorUse {
-  const ops::Operator* op;
-  ops::Problem problem;
-};
 
 class OperatorStore {
  public:
@@ -28,10 +23,7 @@ class OperatorStore {
   /// the first that fails names the operator and its problem. One thread at a time.
   Result<std::vector<std::shared_ptr<const ops::PreparedOp>>> get(
       std::span<const OperatorUse> uses);
-  /// What get() would find, without compiling: bytes by use.
-  std::vector<int64_t> workspace_bytes(std::span<const OperatorUse> uses) const;
-
-  kernels::KernelLibrary& library() const { return library_; }
+  Planning planning() const { return {library_.device().info().capabilities, options_}; }
 
  private:
   kernels::KernelLibrary& library_;

@@ -175,15 +175,20 @@ std::vector<ArenaBlock> ProgramBuilder::blocks(std::span<const int64_t> workspac
   return all;
 }
 
-Result<int64_t> ProgramBuilder::arena_bytes() const {
+Result<std::span<const OperatorUse>> ProgramBuilder::uses() const {
   if (error_) return Error(*error_);
-  return plan_arena(blocks(workspaces(operators_.workspace_bytes(uses_)))).bytes;
+  return std::span<const OperatorUse>(uses_);
 }
 
-Result<Program> ProgramBuilder::build() && {
+Result<int64_t> ProgramBuilder::arena_bytes(const Planning& planning) const {
+  if (error_) return Error(*error_);
+  return plan_arena(blocks(workspaces(workspace_bytes(uses_, planning)))).bytes;
+}
+
+Result<Program> ProgramBuilder::build(OperatorStore& operators) && {
   if (error_) return std::move(*error_);
   if (!sections_.empty()) sections_.back().last = calls_.size();
-  TESSERA_ASSIGN(auto prepared, operators_.get(uses_));
+  TESSERA_ASSIGN(auto prepared, operators.get(uses_));
   std::vector<int64_t> of_uses;
   for (const auto& op : prepared) of_uses.push_back(op->workspace_bytes());
   const ArenaPlan plan = plan_arena(blocks(workspaces(of_uses)));

@@ -2,11 +2,11 @@
 // Writes a Program: values are tensors, calls are operators over them by the names of their
 // signatures.
 //
-//   ProgramBuilder b(operators);
+//   ProgramBuilder b;
 //   Value x = b.bound({DType::bf16, {T, D}}, buffer->address());
 //   Value y = b.temporary(DType::bf16, {T, D});
 //   b.call("rms_norm", {{"x", x}, {"w", w}, {"y", y}}, {{"eps", 1e-6}});
-//   TESSERA_ASSIGN(Program program, std::move(b).build());
+//   TESSERA_ASSIGN(Program program, std::move(b).build(operators));
 //
 // Mistakes (shapes that contradict, a temporary that is read before it is written) are kept and
 // reported by build(), the first one with its call.
@@ -42,8 +42,6 @@ class ProgramBuilder {
     double value;
   };
 
-  explicit ProgramBuilder(OperatorStore& operators) : operators_(operators) {}
-
   /// Memory that exists before the program and outlives it: weights, caches, tables, results.
   Value bound(ops::TensorDesc desc, uint64_t address);
   /// Dense memory of the arena, from the first call that names it to the last.
@@ -76,10 +74,12 @@ class ProgramBuilder {
   /// Replaces `value` by that of rank `root`.
   void broadcast(Value value, int root, comm::Communicator* comm);
 
+  /// The operators called, in order.
+  Result<std::span<const OperatorUse>> uses() const;
   /// Bytes of the arena build() would ask for; compiles nothing.
-  Result<int64_t> arena_bytes() const;
+  Result<int64_t> arena_bytes(const Planning& planning) const;
   /// Fetches or compiles every operator in parallel.
-  Result<Program> build() &&;
+  Result<Program> build(OperatorStore& operators) &&;
 
  private:
   struct Tensor {
@@ -108,7 +108,6 @@ class ProgramBuilder {
   /// Blocks of the temporaries in use, then the workspace of every call.
   std::vector<ArenaBlock> blocks(std::span<const int64_t> workspaces) const;
 
-  OperatorStore& operators_;
   std::vector<Tensor> tensors_;
   std::vector<Storage> storages_;
   std::vector<Call> calls_;

@@ -78,7 +78,7 @@ TEST_F(ProgramTest, RunsAndReplaysAChainThroughTheArena) {
   std::iota(ramp.begin(), ramp.end(), 1.0f);
   auto ones = floats(std::vector<float>(kWidth, 1)), weight = floats(ramp);
 
-  ProgramBuilder b(operators_);
+  ProgramBuilder b;
   const ops::TensorDesc rows{DType::f32, {kRows, kWidth}}, vector{DType::f32, {kWidth}};
   const Value w = b.bound(vector, ones->address());
   b.section("chain");
@@ -90,8 +90,8 @@ TEST_F(ProgramTest, RunsAndReplaysAChainThroughTheArena) {
   }
   b.section("end");
   norm(b, value, b.bound(vector, weight->address()), b.bound(rows, y->address()));
-  EXPECT_EQ(b.arena_bytes().value(), 2 * kRows * kWidth * 4);
-  Program program = std::move(b).build().value();
+  EXPECT_EQ(b.arena_bytes(operators_.planning()).value(), 2 * kRows * kWidth * 4);
+  Program program = std::move(b).build(operators_).value();
   EXPECT_EQ(program.call_count(), 7u);
   EXPECT_EQ(provider_->calls, 1) << "one problem, one kernel";
   EXPECT_EQ(program.arena_bytes(), 2 * kRows * kWidth * 4);
@@ -120,13 +120,13 @@ TEST_F(ProgramTest, RunsAndReplaysAChainThroughTheArena) {
 TEST_F(ProgramTest, ViewsShareTheMemoryOfTheirValue) {
   auto x = floats(std::vector<float>(4 * 8, 1));
   auto ones = floats(std::vector<float>(8, 1)), twos = floats(std::vector<float>(8, 2));
-  ProgramBuilder b(operators_);
+  ProgramBuilder b;
   const Value all = b.bound({DType::f32, {2, 2, 8}}, x->address());
   const Value flat = b.reshaped(all, {4, 8});
   const Value second = b.narrowed(flat, 0, 1, 1), columns = b.narrowed(all, 1, 1, 1);
   EXPECT_EQ(b.desc(columns).strides, (std::vector<int64_t>{16, 8, 1}));
   norm(b, b.narrowed(flat, 0, 0, 1), b.bound({DType::f32, {8}}, twos->address()), second);
-  Program program = std::move(b).build().value();
+  Program program = std::move(b).build(operators_).value();
   auto arena = device_->allocate(0).value();
   program.bind(*arena).value();
   program.run(*stream_).value();
@@ -138,24 +138,37 @@ TEST_F(ProgramTest, ViewsShareTheMemoryOfTheirValue) {
 
 TEST_F(ProgramTest, ProgramsShareOperators) {
   for (int turn = 0; turn < 2; ++turn) {
-    ProgramBuilder b(operators_);
+    ProgramBuilder b;
     norm(b, b.bound({DType::f32, {2, 8}}, 64), b.bound({DType::f32, {8}}, 64),
          b.bound({DType::f32, {2, 8}}, 128));
-    EXPECT_TRUE(std::move(b).build().ok());
+    EXPECT_TRUE(std::move(b).build(operators_).ok());
     EXPECT_EQ(provider_->calls, 1);
   }
 }
 
+TEST_F(ProgramTest, KernelsAreKnownBeforeAnythingCompiles) {
+  ProgramBuilder b;
+  for (const int64_t rows : {2, 2, 3, 40})
+    norm(b, b.bound({DType::f32, {rows, 8}}, 64), b.bound({DType::f32, {8}}, 64),
+         b.bound({DType::f32, {rows, 8}}, 128));
+  const auto kernels = kernels_of(*b.uses(), operators_.planning()).value();
+  EXPECT_EQ(provider_->calls, 0);
+  ASSERT_EQ(kernels.size(), 2u) << "one of 2 to 8 rows, one of more";
+  EXPECT_EQ(kernels[0].name, "rms_norm.rows");
+  EXPECT_TRUE(std::move(b).build(operators_).ok());
+  EXPECT_EQ(provider_->calls, 2);
+}
+
 TEST_F(ProgramTest, MistakesNameTheCall) {
   const auto message = [&](auto&& mistake) {
-    ProgramBuilder b(operators_);
+    ProgramBuilder b;
     const Value w = b.bound({DType::f32, {8}}, 64);
     const Value x = b.bound({DType::f32, {2, 8}}, 64);
     b.section("attention");
     mistake(b, x, w);
     norm(b, x, w, x);
-    EXPECT_FALSE(b.arena_bytes().ok());
-    const Error error = std::move(b).build().error();
+    EXPECT_FALSE(b.arena_bytes(operators_.planning()).ok());
+    const Error error = std::move(b).build(operators_).error();
     EXPECT_EQ(error.context, (std::vector<std::string>{"call 0 in attention"}));
     return error.message;
   };
@@ -178,10 +191,10 @@ TEST_F(ProgramTest, MistakesNameTheCall) {
 
 TEST_F(ProgramTest, AKernelThatDoesNotCompileIsNamed) {
   provider_->failing = "rms_norm.rows";
-  ProgramBuilder b(operators_);
+  ProgramBuilder b;
   norm(b, b.bound({DType::f32, {2, 8}}, 64), b.bound({DType::f32, {8}}, 64),
        b.bound({DType::f32, {2, 8}}, 128));
-  const Error error = std::move(b).build().error();
+  const Error error = std::move(b).build(operators_).error();
   EXPECT_EQ(error.message, "the compiler gave up");
   EXPECT_EQ(error.context.back(), "rms_norm D=8 T=2 x=f32 w=f32 y=f32 eps=0");
 }

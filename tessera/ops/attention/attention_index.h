@@ -151,14 +151,11 @@ struct AttentionIndex {
         selecting(use(7, 16 + 8, 16, 4, 19, 250, "rows that pad")),
         use(0, 128, 128, 0, 128, 0, "prompt"),
     };
-    for (Case c : {use(1, 128 + 8192, 128, 128, 128, 8192, "chunk"),
-                   selecting(use(1, 128 + 512, 128, 4, 128, 32768, "chunk")),
-                   selecting(use(512, 128 + 512, 128, 4, 640, 32768, "chunk")),
-                   use(512, 128, 128, 0, 640, 0, "prompt")}) {
-      c.bench = true;
-      c.test = false;
-      list.push_back(c);
-    }
+    for (const Case& c : {use(1, 128 + 8192, 128, 128, 128, 8192, "chunk"),
+                          selecting(use(1, 128 + 512, 128, 4, 128, 32768, "chunk")),
+                          selecting(use(512, 128 + 512, 128, 4, 640, 32768, "chunk")),
+                          use(512, 128, 128, 0, 640, 0, "prompt")})
+      list.push_back(bench_case(c.dims, c.dtypes, c.attributes, c.note));
     return list;
   }
 

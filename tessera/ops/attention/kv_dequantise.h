@@ -89,11 +89,8 @@ struct KvDequantise {
     std::vector<Case> list = {use(40, 30, 512, true),      use(1, 9, 512, true),
                               use(20, 64, 512, false, 17), use(7, 9, 128, true),
                               use(3, 5, 192, false),       use(0, 4, 512, true)};
-    for (Case c : {use(640, 65536, 512, true), use(8192, 8192, 512, false)}) {
-      c.bench = true;
-      c.test = false;
-      list.push_back(c);
-    }
+    for (const Case& c : {use(640, 65536, 512, true), use(8192, 8192, 512, false)})
+      list.push_back(bench_case(c.dims, c.dtypes, c.attributes, c.note));
     return list;
   }
 

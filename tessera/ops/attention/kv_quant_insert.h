@@ -110,11 +110,8 @@ struct KvQuantInsert {
         use(5, 192, 5, 8, own, "some slots -1"),
         use(0, 512, 1, 4, own),
     };
-    for (Case c : {use(1, 512, 1, 1024, own), use(512, 512, 512, 1024, own)}) {
-      c.bench = true;
-      c.test = false;
-      list.push_back(c);
-    }
+    for (const Case& c : {use(1, 512, 1, 1024, own), use(512, 512, 512, 1024, own)})
+      list.push_back(bench_case(c.dims, c.dtypes, c.attributes, c.note));
     return list;
   }
 

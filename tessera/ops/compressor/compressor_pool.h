@@ -183,14 +183,11 @@ struct CompressorPool {
         use(7, 7, 7, 9, 2, 3, false, f32, "decode"),
         use(0, 0, 1, 8, 4, 64, true, f32, "prompt"),
     };
-    for (Case c : {use(1, 1, 2, 8, 4, 512, true, bf16, "chunk"),
-                   use(512, 129, 1, 8, 4, 512, true, bf16, "prompt"),
-                   use(1, 1, 2, 128, 128, 512, false, bf16, "chunk"),
-                   use(512, 5, 1, 128, 128, 512, false, bf16, "prompt")}) {
-      c.bench = true;
-      c.test = false;
-      list.push_back(c);
-    }
+    for (const Case& c : {use(1, 1, 2, 8, 4, 512, true, bf16, "chunk"),
+                          use(512, 129, 1, 8, 4, 512, true, bf16, "prompt"),
+                          use(1, 1, 2, 128, 128, 512, false, bf16, "chunk"),
+                          use(512, 5, 1, 128, 128, 512, false, bf16, "prompt")})
+      list.push_back(bench_case(c.dims, c.dtypes, c.attributes, c.note));
     return list;
   }
 

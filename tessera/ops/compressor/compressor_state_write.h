@@ -78,11 +78,8 @@ struct CompressorStateWrite {
         use(1, 256, 128, 512, "chunk"),    use(40, 33, 4, 100, "mixed"),
         use(5, 15, 2, 3, "rows that pad"), use(0, 8, 4, 1024, "prompt"),
     };
-    for (Case c : {use(1, 16, 4, 1024, "chunk"), use(512, 16, 4, 1024, "chunk")}) {
-      c.bench = true;
-      c.test = false;
-      list.push_back(c);
-    }
+    for (const Case& c : {use(1, 16, 4, 1024, "chunk"), use(512, 16, 4, 1024, "chunk")})
+      list.push_back(bench_case(c.dims, c.dtypes, c.attributes, c.note));
     return list;
   }
 

@@ -36,6 +36,7 @@ class Replacing final : public kernels::Provider {
  public:
   explicit Replacing(lang::Trace trace) : trace_(std::move(trace)) {}
   std::string_view version() const override { return "replacing"; }
+  Result<std::string> identity(std::string_view) const override { return std::string(); }
   Result<runtime::KernelImage> compile(const lang::Trace&, std::string_view) override {
     return kernels::testing::image_of(trace_);
   }

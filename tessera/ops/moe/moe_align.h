@@ -216,10 +216,8 @@ struct MoeAlign {
                               use(100, 24, 16, "outside")};
     for (auto [T, block] :
          {std::pair<int64_t, int64_t>{1, 1}, {8, 1}, {64, 8}, {512, 64}, {4096, 64}}) {
-      Case c = use(T, 256, block);
-      c.bench = true;
-      c.test = false;
-      list.push_back(c);
+      const Case c = use(T, 256, block);
+      list.push_back(bench_case(c.dims, c.dtypes, c.attributes, c.note));
     }
     return list;
   }

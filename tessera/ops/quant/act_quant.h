@@ -197,26 +197,38 @@ struct ActQuant {
     }
   }
 
-  static void fill(Inputs& in) {
-    if (!in.test_case().test) return;
+  /// Blocks of `block` columns of very different sizes; some zero in a case of that note; in a case
+  /// noted `special` those that `fill_special` makes.
+  static void fill_blocks(Inputs& in, int64_t block, std::string_view special,
+                          void (*fill_special)(Inputs&, HostTensor&, int64_t t, int64_t first,
+                                               int64_t count)) {
     HostTensor& x = in.tensor("x");
     const std::string& note = in.test_case().note;
-    const auto block = static_cast<int64_t>(in.problem().attribute("block"));
     for (int64_t t = 0; t < x.extent(0); ++t)
       for (int64_t first = 0; first < x.extent(1); first += block) {
         const int64_t count = std::min(block, x.extent(1) - first);
         const double scale = std::exp2(in.uniform(-12, 12));
-        if (note == "edges") {
-          fill_edges(in, x, t, first, count);
-          continue;
-        }
         const bool zero = note == "zero blocks" && (t + first / block) % 2 == 0;
-        for (int64_t d = 0; d < count; ++d) x.set({t, first + d}, zero ? 0 : in.normal(scale));
-        if (note == "infinite" && t % 2 == 1 && first == block)
-          x.set({t, first + 5}, t == 1 ? INFINITY : NAN);
-        if (!in.problem().has("amax")) continue;
+        if (note == special)
+          fill_special(in, x, t, first, count);
+        else
+          for (int64_t d = 0; d < count; ++d) x.set({t, first + d}, zero ? 0 : in.normal(scale));
+      }
+  }
+
+  static void fill(Inputs& in) {
+    if (!in.test_case().test) return;
+    const auto block = static_cast<int64_t>(in.problem().attribute("block"));
+    fill_blocks(in, block, "edges", fill_edges);
+    HostTensor& x = in.tensor("x");
+    if (in.test_case().note == "infinite")
+      for (int64_t t = 1; t < x.extent(0); t += 2) x.set({t, block + 5}, t == 1 ? INFINITY : NAN);
+    if (!in.problem().has("amax")) return;
+    for (int64_t t = 0; t < x.extent(0); ++t)
+      for (int64_t first = 0; first < x.extent(1); first += block) {
         double amax = 0;
-        for (int64_t d = 0; d < count; ++d) amax = std::max(amax, std::abs(x.at({t, first + d})));
+        for (int64_t d = first; d < std::min(first + block, x.extent(1)); ++d)
+          amax = std::max(amax, std::abs(x.at({t, d})));
         in.tensor("amax").set({t, first / block}, amax * std::exp2(in.uniform(0, 3)));
       }
   }

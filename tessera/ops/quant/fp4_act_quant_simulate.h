@@ -106,19 +106,7 @@ struct Fp4ActQuantSimulate {
   }
 
   static void fill(Inputs& in) {
-    if (!in.test_case().test) return;
-    HostTensor& x = in.tensor("x");
-    const std::string& note = in.test_case().note;
-    for (int64_t t = 0; t < x.extent(0); ++t)
-      for (int64_t first = 0; first < x.extent(1); first += kBlock) {
-        const int64_t count = std::min(kBlock, x.extent(1) - first);
-        const double scale = std::exp2(in.uniform(-12, 12));
-        const bool zero = note == "zero blocks" && (t + first / kBlock) % 2 == 0;
-        if (note == "ties")
-          fill_ties(in, x, t, first, count);
-        else
-          for (int64_t d = 0; d < count; ++d) x.set({t, first + d}, zero ? 0 : in.normal(scale));
-      }
+    if (in.test_case().test) ActQuant::fill_blocks(in, kBlock, "ties", fill_ties);
   }
 
   /// e2m1 times a power of two is exact in bf16.
