@@ -14,13 +14,9 @@ class VulkanTarget final : public compiler::Target {
   std::string machine() const override { return "spirv"; }
   Result<runtime::KernelImage> compile(const lang::Trace& trace,
                                        const compiler::CompileOptions& options) const override {
-    // 32 KiB of shared memory and 128 invocations are what every Vulkan device has. Single
-    // elements: wider accesses need a second version of each kernel, which drivers take long to
-    // compile.
+    // 32 KiB of shared memory and 128 invocations are what every Vulkan device has.
     const compiler::SimtMachine machine = {
-        .machine = {},
-        .target = {.threads = 128, .sharedBytes = 32 << 10, .widestBytes = 1},
-        .requiredFeatures = {}};
+        .machine = {}, .target = {.threads = 128, .sharedBytes = 32 << 10}, .requiredFeatures = {}};
     return compiler::compileForVulkan(trace, machine, options);
   }
 

@@ -3,7 +3,6 @@
 #include "mlir/Dialect/LLVMIR/NVVMDialect.h"
 #include "mlir/Dialect/Math/IR/Math.h"
 #include "mlir/Dialect/SCF/IR/SCF.h"
-#include "mlir/Dialect/Vector/IR/VectorOps.h"
 #include "tessera/compiler/lowering/simt/kernel_lowering.h"
 #include "tessera/compiler/lowering/simt/nvvm_memory.h"
 #include "tessera/compiler/lowering/simt/passes.h"
@@ -22,7 +21,7 @@ class LowerToNvvm final
   llvm::StringRef getArgument() const override { return "lower-tile-to-nvvm"; }
   void getDependentDialects(mlir::DialectRegistry& registry) const override {
     registry.insert<LLVM::LLVMDialect, mlir::NVVM::NVVMDialect, mlir::arith::ArithDialect,
-                    mlir::math::MathDialect, mlir::scf::SCFDialect, mlir::vector::VectorDialect>();
+                    mlir::math::MathDialect, mlir::scf::SCFDialect>();
   }
 
   void runOnOperation() override {
@@ -41,16 +40,16 @@ class LowerToNvvm final
         builder, loc, ptxName(kernel.getSymName()),
         LLVM::LLVMFunctionType::get(LLVM::LLVMVoidType::get(&getContext()), parameters));
     function->setAttr(mlir::NVVM::NVVMDialect::getKernelFuncAttrName(), builder.getUnitAttr());
+    function->setAttr(mlir::NVVM::NVVMDialect::getMaxntidAttrName(),
+                      builder.getDenseI32ArrayAttr({static_cast<int32_t>(target_.threads)}));
     mlir::Block* entry = function.addEntryBlock(builder);
     builder.setInsertionPointToStart(entry);
     LLVM::ReturnOp::create(builder, loc, mlir::ValueRange{});
     builder.setInsertionPointToStart(entry);
 
     NvvmMemory memory(builder, getOperation(), entry);
-    const auto code = emitThreadCode(builder, memory, kernel, entry, target_);
-    if (mlir::failed(code)) return mlir::failure();
-    function->setAttr(mlir::NVVM::NVVMDialect::getMaxntidAttrName(),
-                      builder.getDenseI32ArrayAttr({static_cast<int32_t>(code->threads)}));
+    if (mlir::failed(emitThreadCode(builder, memory, kernel, entry, target_)))
+      return mlir::failure();
     kernel.erase();
     return mlir::success();
   }
