@@ -63,7 +63,9 @@ TEST(LongContext, Of131072Tokens) {
                              .context = kContext + kChunk,
                              .largest_step = kChunk,
                              .deterministic = true};
-  const auto plan = Model::plan(config, Machine::shared().library(), options).value();
+  const auto plan =
+      Model::plan(config, Machine::shared().library().device().info().capabilities, options)
+          .value();
   const auto weights = model::deepseek_v4::plan_weights(
       model::deepseek_v4::expand_weights(config, 0), config, 1, {});
   const double planned = static_cast<double>(plan.total()) + static_cast<double>(weights.mapped);

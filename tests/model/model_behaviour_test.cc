@@ -149,7 +149,7 @@ TEST(ModelNumbers, PlanIsWhatIsTaken) {
   kernels::KernelLibrary library(
       *device, {.provider = std::make_shared<compiler::Jit>(compiler::all_targets())});
   const auto config = model::deepseek_v4::load_config(random_checkpoint()).value();
-  const auto plan = Model::plan(config, library, kOptions).value();
+  const auto plan = Model::plan(config, device->info().capabilities, kOptions).value();
   auto checkpoint = checkpoint::Checkpoint::open(random_checkpoint()).value();
   const auto model =
       Model::load(std::make_shared<const checkpoint::Checkpoint>(std::move(checkpoint)), config,
@@ -213,7 +213,8 @@ TEST_F(WrongUse, OfDraftsAndLayers) {
 TEST(WrongOptions, AreNamed) {
   const auto message = [](ModelOptions options) {
     auto config = model::deepseek_v4::load_config(random_checkpoint()).value();
-    auto plan = Model::plan(config, Machine::shared().library(), options);
+    auto plan =
+        Model::plan(config, Machine::shared().library().device().info().capabilities, options);
     return plan.ok() ? "" : plan.error().message;
   };
   EXPECT_EQ(message({.context = 0}), "context is 0, at least 1");
