@@ -26,10 +26,10 @@ TEST(SuiteTest, OwnLinesHaveTasks) {
 }
 
 TEST(SuiteTest, CallsComeWithTools) {
-  const Question question = only(
-      R"({"task": "tool", "problem": "1 + 2?", "tools": [{"type": "function", "function": {"name":
- "calculator", "description": "", "parameters": {}}}], "call": {"name": "calculator",
- "arguments": {"expression": "1 + 2"}}})");
+  const Question question =
+      only(R"({"task": "tool", "problem": "1 + 2?", "tools": [{"type": "function", "function": )"
+           R"({"name": "calculator", "description": "", "parameters": {}}}], )"
+           R"("call": {"name": "calculator", "arguments": {"expression": "1 + 2"}}})");
   ASSERT_TRUE(question.call);
   EXPECT_EQ(question.call->name, "calculator");
   EXPECT_EQ(question.call->arguments, R"({"expression":"1 + 2"})");
