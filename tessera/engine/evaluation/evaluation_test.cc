@@ -25,7 +25,7 @@ Evaluation with(std::vector<bool> right) {
 TEST(EvaluationTest, AsksInBatchesAndCounts) {
   const auto tokenizer = text::Tokenizer::parse(text::tiny_tokenizer_json()).value();
   // By position: after a prompt of one token "hi" and the end, after one of two "i" and the end.
-  FakeModel model({.sequences = 2, .always = {0, 'h', 'i', 262, 'x'}});
+  FakeModel model({.sequences = 2, .always = {'h', 'i', 262, 'x'}});
   Generator generator(model, &tokenizer);
   const auto questions = questions_of({"a", "b", "a", "a", "b"});
   const std::vector<EncodedQuestion> encoded = {{.prompt = {'q'}},

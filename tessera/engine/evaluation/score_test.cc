@@ -71,7 +71,7 @@ TEST(ScoreTest, WilsonIntervals) {
   // Published values: 10 of 10 gives 72.2 % to 100 %, 81 of 263 25.5 % to 36.6 %.
   const Share all{.right = 10, .cases = 10}, some{.right = 81, .cases = 263}, none{};
   EXPECT_NEAR(all.low(), 0.7225, 1e-4);
-  EXPECT_EQ(all.high(), 1);
+  EXPECT_DOUBLE_EQ(all.high(), 1);
   EXPECT_NEAR(some.low(), 0.2553, 2e-4);
   EXPECT_NEAR(some.high(), 0.3662, 2e-4);
   EXPECT_EQ(none.low(), 0);
