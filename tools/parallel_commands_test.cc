@@ -126,7 +126,10 @@ TEST_F(ParallelCommandsTest, RanksMustBeAlike) {
   EXPECT_TRUE(contains(missing, "tessera: rank 1: ")) << missing.text;
 }
 
-/// Starts an endless job of two ranks, does `harm` to the process K of rank 1, and waits.
+/// Keeps a job busy for longer than a test waits.
+constexpr const char* kLongPrompt = "yes 5 | head -n 90000 | paste -sd, -";
+
+/// Starts a long job of two ranks, does `harm` to the process K of rank 1, and waits.
 Output after(const std::string& command, const std::string& harm) {
   return shell(fmt::format(
       "{} & M=$!; for i in $(seq 60); do K=$(pgrep -P $M | tail -1); [ -n \"$K\" ] && break; sleep "
@@ -144,9 +147,9 @@ int seconds_of(const Output& output) {
 TEST_F(ParallelCommandsTest, ARankThatDiesEndsTheJob) {
   const Output output = after(
       fmt::format(
-          "mpirun --oversubscribe --bind-to none -n 2 {} run tiny --ids 5 -n 0 --precision fp32 "
+          "{} | mpirun --oversubscribe --bind-to none -n 2 {} run tiny --ids - --precision fp32 "
           "--context 100000 --tp 2 > {}",
-          program(), path("killed.txt")),
+          kLongPrompt, program(), path("killed.txt")),
       "kill -9 $K");
   EXPECT_FALSE(contains(output, "code 0")) << output.text;
   EXPECT_TRUE(contains(output, "signal 9")) << output.text;
@@ -155,10 +158,10 @@ TEST_F(ParallelCommandsTest, ARankThatDiesEndsTheJob) {
 }
 
 TEST_F(ParallelCommandsTest, ARankThatDoesNotAnswerEndsTheJob) {
-  const Output output = after(fmt::format("mpirun --oversubscribe --bind-to none --quiet -n 2 {} "
-                                          "run tiny --ids 5 -n 0 --precision fp32 "
+  const Output output = after(fmt::format("{} | mpirun --oversubscribe --bind-to none --quiet -n 2 "
+                                          "{} run tiny --ids - --precision fp32 "
                                           "--context 100000 --tp 2 --patience 5 > {}",
-                                          program(), path("stopped.txt")),
+                                          kLongPrompt, program(), path("stopped.txt")),
                               "kill -STOP $K");
   EXPECT_FALSE(contains(output, "code 0")) << output.text;
   EXPECT_TRUE(contains(output, ": another rank did not come within 5.0 s")) << output.text;

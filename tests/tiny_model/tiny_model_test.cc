@@ -67,7 +67,8 @@ TEST(TinyModelTest, ItsSuiteHasEnoughCasesOfEachTask) {
   std::ifstream file(kFolder.parent_path() / "suites/tiny.jsonl");
   const std::string lines{std::istreambuf_iterator<char>(file), {}};
   std::map<std::string, int> cases;
-  for (const auto& question : engine::parse_suite(lines, "tiny").value()) ++cases[question.task];
+  const auto questions = engine::parse_suite(lines, "tiny").value();
+  for (const auto& question : questions) ++cases[question.task];
   EXPECT_EQ(cases.size(), 8u);
   for (const auto& [task, count] : cases) EXPECT_GE(count, 500) << task;
 }
