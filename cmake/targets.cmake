@@ -6,7 +6,8 @@
 #     makes tessera_base, alias tessera::base. Without SRCS it is an INTERFACE library. Slashes in a
 #     NAME become underscores. Each file of TESTS becomes one test program and one CTest entry.
 #   tessera_test(NAME base.result_test SRCS result_test.cc DEPS tessera::base
-#                [LABELS unit] [ARGS ...] [ENV A=B ...] [TIMEOUT 120] [NO_MAIN])
+#                [LABELS unit] [ARGS ...] [ENV A=B ...] [TIMEOUT 120] [SHARDS 1] [NO_MAIN])
+#     SHARDS: so many CTest entries, NAME.0 and so on, each with a part of the program's tests.
 #   tessera_benchmark(NAME thread_pool_bench SRCS ... DEPS ...)   Google Benchmark, label bench
 #   tessera_fuzz(NAME text.message_fuzz SRCS ... DEPS ...)   a target of base/testing/fuzz_target.h: in
 #     CTest over its seeds and 5000 fixed random changes; with libFuzzer for as long as wanted
@@ -58,7 +59,7 @@ function(tessera_library)
 endfunction()
 
 function(tessera_test)
-  cmake_parse_arguments(ARG "NO_MAIN" "NAME;TIMEOUT" "SRCS;DEPS;LABELS;ARGS;ENV" ${ARGN})
+  cmake_parse_arguments(ARG "NO_MAIN" "NAME;TIMEOUT;SHARDS" "SRCS;DEPS;LABELS;ARGS;ENV" ${ARGN})
   if(NOT ARG_NAME OR NOT ARG_SRCS OR ARG_UNPARSED_ARGUMENTS)
     message(FATAL_ERROR "tessera_test: NAME or SRCS missing or unknown words: "
                         "${ARG_UNPARSED_ARGUMENTS}")
@@ -69,6 +70,9 @@ function(tessera_test)
   if(NOT ARG_TIMEOUT)
     set(ARG_TIMEOUT 300)
   endif()
+  if(NOT ARG_SHARDS)
+    set(ARG_SHARDS 1)
+  endif()
   add_executable(${ARG_NAME} ${ARG_SRCS})
   target_include_directories(${ARG_NAME} PRIVATE ${PROJECT_SOURCE_DIR} ${PROJECT_BINARY_DIR})
   target_link_libraries(${ARG_NAME} PRIVATE ${ARG_DEPS} GTest::gtest)
@@ -77,10 +81,18 @@ function(tessera_test)
   endif()
   set_target_properties(${ARG_NAME} PROPERTIES
                         RUNTIME_OUTPUT_DIRECTORY ${PROJECT_BINARY_DIR}/bin/test)
-  add_test(NAME ${ARG_NAME} COMMAND ${ARG_NAME} ${ARG_ARGS}
-           WORKING_DIRECTORY ${PROJECT_BINARY_DIR})
-  set_tests_properties(${ARG_NAME} PROPERTIES LABELS "${ARG_LABELS}" TIMEOUT ${ARG_TIMEOUT}
-                       ENVIRONMENT "${TESSERA_TEST_ENVIRONMENT};${ARG_ENV}")
+  math(EXPR last "${ARG_SHARDS} - 1")
+  foreach(shard RANGE ${last})
+    set(test ${ARG_NAME})
+    set(environment ${TESSERA_TEST_ENVIRONMENT} ${ARG_ENV})
+    if(ARG_SHARDS GREATER 1)
+      string(APPEND test .${shard})
+      list(APPEND environment GTEST_TOTAL_SHARDS=${ARG_SHARDS} GTEST_SHARD_INDEX=${shard})
+    endif()
+    add_test(NAME ${test} COMMAND ${ARG_NAME} ${ARG_ARGS} WORKING_DIRECTORY ${PROJECT_BINARY_DIR})
+    set_tests_properties(${test} PROPERTIES LABELS "${ARG_LABELS}" TIMEOUT ${ARG_TIMEOUT}
+                         ENVIRONMENT "${environment}")
+  endforeach()
 endfunction()
 
 function(tessera_benchmark)

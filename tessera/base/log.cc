@@ -8,8 +8,6 @@
 #include <atomic>
 #include <cstdlib>
 
-#include "tessera/base/log_prefix.h"
-
 namespace tessera {
 namespace {
 

@@ -16,6 +16,9 @@ LogLevel log_level();
 void set_log_level(LogLevel level);
 inline bool log_enabled(LogLevel level) { return level >= log_level(); }
 
+/// Begins every line this process logs from now on: "rank 3".
+void set_log_prefix(std::string_view prefix);
+
 void log_message(LogLevel level, std::string_view message, std::source_location where);
 
 }  // namespace tessera

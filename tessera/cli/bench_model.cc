@@ -249,10 +249,7 @@ Result<int> run(const Arguments& arguments, const Program& program) {
   TESSERA_ASSIGN(const Sizes sizes, chosen_sizes(arguments, whole));
   if (!arguments.flag("random-weights"))
     return invalid_argument("bench model makes its weights: pass --random-weights");
-  const auto precision = model::deepseek_v4::parse_precision(arguments.text("precision", "native"));
-  if (!precision)
-    return invalid_argument(fmt::format("no precision \"{}\"; there are: native, fp8, bf16, fp32",
-                                        arguments.text("precision")));
+  TESSERA_ASSIGN(const auto precision, chosen_precision(arguments));
   Config config = model::deepseek_v4::shortened(whole, sizes.layers);
   if (sizes.mtp) config.draft_layers = whole.draft_layers;
   TESSERA_ASSIGN(const auto job, RankJob::join(arguments));
@@ -262,14 +259,14 @@ Result<int> run(const Arguments& arguments, const Program& program) {
   TESSERA_TRY(job->meet(arguments, nullptr, session, opened.ok() ? nullptr : &opened.error()));
   const auto load = [&](const ModelOptions& options) {
     const auto weights = [&](model::deepseek_v4::Rank rank) {
-      return std::make_shared<model::deepseek_v4::RandomWeights>(config, *precision,
-                                                                 *session.device, rank);
+      return std::make_shared<model::deepseek_v4::RandomWeights>(config, precision, *session.device,
+                                                                 rank);
     };
     return Model::create(weights, config, *session.library, options, job->model_job());
   };
   if (!job->leads()) return job->follow(load);
   const ModelOptions options{
-      .precision = *precision,
+      .precision = precision,
       .context = std::min(config.max_positions,
                           std::max<int64_t>(4096, sizes.position + sizes.prefill + 128)),
       .sequences = sizes.batch,

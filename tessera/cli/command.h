@@ -24,7 +24,7 @@ struct OptionSpec {
 };
 
 struct PositionalSpec {
-  std::string_view name;  // "NAME"
+  std::string_view name;  // "NAME"; one that ends with ".." takes all words from there on
   std::string_view help;
   bool required = true;
 };

@@ -22,6 +22,7 @@ CommandSpec prompt_render_command();
 CommandSpec prompt_parse_command();
 CommandSpec verify_command();
 CommandSpec eval_command();
+CommandSpec launch_command();
 CommandSpec doctor_command();
 CommandSpec tour_command();
 

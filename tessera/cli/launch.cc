@@ -11,7 +11,7 @@
 #include <filesystem>
 #include <nlohmann/json.hpp>
 
-#include "tessera/cli/launch.h"
+#include "tessera/cli/commands.h"
 #include "tessera/cli/number_text.h"
 
 namespace tessera::cli {

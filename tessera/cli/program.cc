@@ -9,7 +9,6 @@
 #include "tessera/base/log.h"
 #include "tessera/cli/command_line.h"
 #include "tessera/cli/commands.h"
-#include "tessera/cli/launch.h"
 #include "tessera/cli/rank_job.h"
 #include "tessera/cli/version.h"  // generated
 

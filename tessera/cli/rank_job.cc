@@ -9,7 +9,7 @@
 
 #include "tessera/base/cpu_topology.h"
 #include "tessera/base/hash.h"
-#include "tessera/base/log_prefix.h"
+#include "tessera/base/log.h"
 #include "tessera/base/mapped_file.h"
 #include "tessera/cli/version.h"  // generated
 #include "tessera/comm/agreement.h"

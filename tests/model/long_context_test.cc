@@ -6,6 +6,7 @@
 #include "tessera/model/deepseek_v4/known_configs.h"
 #include "tessera/model/deepseek_v4/made_weights.h"
 #include "tessera/model/deepseek_v4/memory_plan.h"
+#include "tessera/model/deepseek_v4/verification/golden.h"
 #include "tests/model/model_fixture.h"
 
 namespace tessera::model_test {
@@ -15,14 +16,8 @@ using model::deepseek_v4::Config;
 
 constexpr int64_t kContext = 131072, kChunk = 512, kLast = 16;
 
-std::vector<int32_t> text(int64_t length, int32_t vocabulary) {
-  std::vector<int32_t> tokens;
-  uint64_t state = 12345;
-  for (int64_t i = 0; i < length; ++i) {
-    state = state * 6364136223846793005u + 1442695040888963407u;
-    tokens.push_back(static_cast<int32_t>((state >> 33) % static_cast<uint64_t>(vocabulary)));
-  }
-  return tokens;
+std::vector<int32_t> text(int64_t length, const Config& config) {
+  return model::deepseek_v4::made_prompts(std::span(&length, 1), config)[0].ids;
 }
 
 /// Flash in small, with all kinds of layers, as the vectors' checkpoint has it.
@@ -69,7 +64,7 @@ TEST(LongContext, Of131072Tokens) {
   const auto weights = model::deepseek_v4::plan_weights(
       model::deepseek_v4::expand_weights(config, 0), config, 1, {});
   const double planned = static_cast<double>(plan.total()) + static_cast<double>(weights.mapped);
-  const std::vector<int32_t> tokens = text(kContext, static_cast<int32_t>(config.vocab_size));
+  const std::vector<int32_t> tokens = text(kContext, config);
   {  // Kernels are compiled by another model: memory of the compiler does not count.
     const auto first = made(config, options);
     ASSERT_NE(first, nullptr);
@@ -104,7 +99,7 @@ TEST(LongContext, FindsANeedle) {
       small_flash(), {.precision = Precision::native, .context = kLength, .largest_step = kChunk});
   ASSERT_NE(model, nullptr);
   const auto vocabulary = static_cast<int32_t>(model->config().vocab_size);
-  std::vector<int32_t> tokens = text(kLength, vocabulary);
+  std::vector<int32_t> tokens = text(kLength, model->config());
   const Rows plain = prefill(*model, tokens, kChunk, false);
   EXPECT_EQ(prefill(*model, tokens, kChunk, false).values, plain.values);
   tokens[100] = (tokens[100] + 1) % vocabulary;

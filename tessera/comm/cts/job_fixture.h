@@ -12,6 +12,7 @@
 #include <string>
 #include <vector>
 
+#include "tessera/base/testing/expect_result.h"
 #include "tessera/comm/communicator.h"
 #include "tessera/runtime/chip_registry.h"
 #include "tessera/runtime/device.h"
@@ -57,20 +58,5 @@ class JobTest : public testing::Test {
  protected:
   static void on_all_ranks(const std::function<void(const Rank&)>& body);
 };
-
-/// Fails the test with the whole error text.
-#define EXPECT_OK(...)                                        \
-  do {                                                        \
-    auto&& result_ = (__VA_ARGS__);                           \
-    EXPECT_TRUE(result_.ok()) << result_.error().to_string(); \
-  } while (false)
-
-#define EXPECT_ERROR(expected_code, expected_message, ...)     \
-  do {                                                         \
-    auto&& result_ = (__VA_ARGS__);                            \
-    ASSERT_FALSE(result_.ok()) << "no error";                  \
-    EXPECT_EQ(result_.error().code, ErrorCode::expected_code); \
-    EXPECT_EQ(result_.error().message, expected_message);      \
-  } while (false)
 
 }  // namespace tessera::comm::cts

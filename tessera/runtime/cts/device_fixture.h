@@ -10,6 +10,7 @@
 #include <string>
 #include <vector>
 
+#include "tessera/base/testing/expect_result.h"
 #include "tessera/runtime/chip_registry.h"
 #include "tessera/runtime/device.h"
 #include "tessera/runtime/stream.h"
@@ -36,21 +37,5 @@ class DeviceTest : public testing::Test {
 
 /// Bytes that differ from their neighbours, from zero runs and from those of another seed.
 std::vector<std::byte> pattern(size_t bytes, uint32_t seed);
-
-/// Fails the test with the whole error text.
-#define ASSERT_OK(...)                                        \
-  do {                                                        \
-    auto&& result_ = (__VA_ARGS__);                           \
-    ASSERT_TRUE(result_.ok()) << result_.error().to_string(); \
-  } while (false)
-
-/// The operation fails with this code and exactly this message.
-#define EXPECT_ERROR(expected_code, expected_message, ...)     \
-  do {                                                         \
-    auto&& result_ = (__VA_ARGS__);                            \
-    ASSERT_FALSE(result_.ok()) << "no error";                  \
-    EXPECT_EQ(result_.error().code, ErrorCode::expected_code); \
-    EXPECT_EQ(result_.error().message, expected_message);      \
-  } while (false)
 
 }  // namespace tessera::runtime::cts

@@ -74,18 +74,8 @@ void emitBlocked(Emitter& e, const DotTask& task, Decoder& decoder, const DotRow
       emitTile(e, decoder.form(), decoder.lanes(), task.m, task.n, block, aBlock, b,
                task.accumulator, task.usedRows, ahead);
     }
-    return Values();
   };
-  const Value inexact = foldIsInexact(e, task, decoder);
-  if (!inexact) {
-    fast();
-    return;
-  }
-  const auto slow = [&] {
-    emitElements(e, task, &decoder, &a);
-    return Values();
-  };
-  branch(e, inexact, slow, fast);
+  whereFoldIsExact(e, task, decoder, fast, [&] { emitElements(e, task, &decoder, &a); });
 }
 
 }  // namespace

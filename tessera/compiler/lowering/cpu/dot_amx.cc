@@ -270,19 +270,11 @@ void emitTiles(Emitter& e, DotTask& task, Decoder& decoder) {
       products.add(weights, activations, first, depth);
     });
     if (products.isOneBlock()) products.end();
-    return Values();
   };
-  const Value inexact = foldIsInexact(e, task, decoder);
-  if (!inexact) {
-    fast();
-    return;
-  }
-  const auto slow = [&] {
+  whereFoldIsExact(e, task, decoder, fast, [&] {
     if (task.reuse) task.reuse->load(task);
     emitElements(e, task, nullptr, nullptr);
-    return Values();
-  };
-  branch(e, inexact, slow, fast);
+  });
 }
 
 int64_t transposedCopies(int64_t m, int64_t n) { return Shape(m, n).chains; }

@@ -115,6 +115,9 @@ bool canPrepareB(const DotTask& task, const Decoder& decoder) {
   return group >= decoder.step() || (decoder.laneGroup() > 0 && group % decoder.laneGroup() == 0);
 }
 
+namespace {
+
+/// i1: scales are outside of what prepareB() folds exactly; null when it is exact for all.
 Value foldIsInexact(Emitter& e, const DotTask& task, const Decoder& decoder) {
   if (!task.bScale || decoder.form() != DotForm::kBf16) return {};
   const DotScale& scale = *task.bScale;
@@ -141,6 +144,21 @@ Value foldIsInexact(Emitter& e, const DotTask& task, const Decoder& decoder) {
                 [&](Value r, mlir::ValueRange carried) -> Values {
                   return {e.ori(carried[0], scalesOutside(e, perRow, r, 1, low, high))};
                 })[0];
+}
+
+}  // namespace
+
+void whereFoldIsExact(Emitter& e, const DotTask& task, const Decoder& decoder,
+                      llvm::function_ref<void()> fast, llvm::function_ref<void()> slow) {
+  const Value inexact = foldIsInexact(e, task, decoder);
+  if (!inexact) return fast();
+  const auto without = [](llvm::function_ref<void()> emit) {
+    return [emit] {
+      emit();
+      return Values();
+    };
+  };
+  branch(e, inexact, without(slow), without(fast));
 }
 
 namespace {

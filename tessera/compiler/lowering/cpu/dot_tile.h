@@ -27,7 +27,9 @@ DotRows prepareB(Emitter& e, const DotTask& task, Decoder& decoder, mlir::Value 
 /// Whether prepareB() handles the scales of b.
 bool canPrepareB(const DotTask& task, const Decoder& decoder);
 
-/// i1: scales are outside of what prepareB() folds exactly; null when it is exact for all.
-mlir::Value foldIsInexact(Emitter& e, const DotTask& task, const Decoder& decoder);
+/// Emits `fast`, where it needs what prepareB() folds to be exact, beside `slow` for scales that
+/// are outside of that.
+void whereFoldIsExact(Emitter& e, const DotTask& task, const Decoder& decoder,
+                      llvm::function_ref<void()> fast, llvm::function_ref<void()> slow);
 
 }  // namespace tessera::compiler::cpu
