@@ -78,7 +78,7 @@ DeviceInfo describe(const IsaLevel& level, const ChipOptions& options) {
   info.compute_units = options.threads > 0 ? options.threads : CpuTopology::get().usable_cores();
   info.features = isa_features(level);
   info.native_types = native_types(info.features);
-  info.capabilities = level.capabilities;
+  info.capabilities = capabilities_of(level, info.features);
   return info;
 }
 

@@ -15,15 +15,17 @@
 #endif
 
 namespace tessera::chips::cpu {
-namespace {
 
 using runtime::Capabilities;
+
+namespace {
 
 #if defined(__x86_64__)
 
 /// Long steps along K: each ends in sums across the lanes of all accumulators. With few rows, half
 /// of the registers hold a product's accumulators. Products in f32: without the dot of bf16 there
-/// is no other way, and Intel's has half of the rate of FMA (measured, docs/performance.md).
+/// is no other way, and Intel's has half of the rate of FMA (measured, docs/performance.md); tile
+/// registers have four times that of FMA.
 constexpr Capabilities capabilities(int64_t vector_tile, int64_t few_columns) {
   return {.vector_tile = vector_tile,
           .dot_tile = {{1, 1, 1024}, {8, few_columns, 1024}, {64, 64, 1024}, {64, 64, 1024}},
@@ -154,6 +156,12 @@ std::vector<std::string> implied_features(const IsaLevel& level) {
   for (const Feature& feature : features())
     if (feature.implied && feature.level <= index_of(level)) found.emplace_back(feature.name);
   return found;
+}
+
+Capabilities capabilities_of(const IsaLevel& level, std::span<const std::string> features) {
+  Capabilities result = level.capabilities;
+  if (std::ranges::find(features, "amx-bf16") != features.end()) result.wide_products = false;
+  return result;
 }
 
 std::vector<DType> native_types(std::span<const std::string> features) {

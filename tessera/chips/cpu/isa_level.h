@@ -39,6 +39,9 @@ std::vector<std::string> isa_features(const IsaLevel& level);
 /// Those every machine of the level has.
 std::vector<std::string> implied_features(const IsaLevel& level);
 
+/// What a plan may ask for where these features are there.
+runtime::Capabilities capabilities_of(const IsaLevel& level, std::span<const std::string> features);
+
 /// Types computed or converted in hardware with these features.
 std::vector<DType> native_types(std::span<const std::string> features);
 

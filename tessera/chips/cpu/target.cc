@@ -59,10 +59,12 @@ class CpuLevelTarget final : public compiler::Target {
  public:
   explicit CpuLevelTarget(const IsaLevel& level) : CpuLevelTarget(level, isa_features(level)) {}
   CpuLevelTarget(const IsaLevel& level, const std::vector<std::string>& features)
-      : level_(level), machine_(describe(level, features)) {}
+      : level_(level),
+        machine_(describe(level, features)),
+        capabilities_(capabilities_of(level, features)) {}
 
   std::string_view arch() const override { return level_.arch; }
-  const Capabilities& capabilities() const override { return level_.capabilities; }
+  const Capabilities& capabilities() const override { return capabilities_; }
   std::string machine() const override {
     return fmt::format("{} {} {}", machine_.machine.triple, machine_.machine.cpu,
                        machine_.machine.features);
@@ -88,6 +90,7 @@ class CpuLevelTarget final : public compiler::Target {
  private:
   const IsaLevel& level_;
   const CpuMachine machine_;
+  const Capabilities capabilities_;
 };
 
 }  // namespace

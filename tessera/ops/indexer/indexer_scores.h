@@ -82,13 +82,14 @@ struct IndexerScores {
     const double weight_scale = b.attribute("weight_scale");
     const DType weight_dtype = b.dtype("w");
     // Tables that are left out have w in their place, unread.
-    b.kernel("scores", {programs_for(b.dim("C"), span), programs_for(b.dim("T"), z.rows)},
+    // One after the other, programs score the same entries for all tokens.
+    b.kernel("scores", {programs_for(b.dim("T"), z.rows), programs_for(b.dim("C"), span)},
              {turned, b.tensor("k"), b.tensor("w"), b.tensor(masked ? "positions" : "w"),
               b.tensor(several ? "sequence" : "w"), b.tensor("scores")},
              [=](KernelBuilder& k, View turned, View key, View w, View positions, View sequences,
                  View scores) {
-               const Tile block = k.program_id(1), t = block * z.rows;
-               const Tile first = k.program_id(0) * span, count = scores.extent(1);
+               const Tile block = k.program_id(0), t = block * z.rows;
+               const Tile first = k.program_id(1) * span, count = scores.extent(1);
                const auto of_rows = [&](const View& table) {
                  return reshape(load(table, {t}, {z.rows}, -1), {z.rows, 1});
                };

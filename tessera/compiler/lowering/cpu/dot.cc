@@ -90,6 +90,7 @@ bool wantsPartialSums(const CpuTarget& target, const DotTask& task) {
 }
 
 void emitDot(Emitter& e, const DotTask& original) {
+  if (emitPlainTiles(e, original)) return;
   DotTask task = original;
   if (task.bIsKn) {
     if (task.reuse) task.reuse->load(task);

@@ -1,13 +1,11 @@
 // SPDX-License-Identifier: Apache-2.0
-// Products in tile registers (AMX). Rows of weights are the rows of the left operand, as decoding
-// leaves them; activations are the columns of the right one, packed in pairs along K. So sums come
-// out transposed, [N, M], and stay so in the memory of a carried accumulator.
-//
-// One instruction takes 16 cycles for up to 16 columns, whatever their number: a few rows of
-// activations cost what decoding the weights costs. A column's sums depend on no other column.
+// Products of tasks in tile registers (tile_products.h). Rows of weights are the rows of the tiles,
+// as decoding leaves them; activations are the columns. So sums come out transposed, [N, M], and
+// stay so in the memory of a carried accumulator. A few rows of activations cost what decoding the
+// weights costs.
 #pragma once
 
-#include "tessera/compiler/lowering/cpu/dot_pack.h"
+#include "tessera/compiler/lowering/cpu/tile_products.h"
 
 namespace tessera::compiler::cpu {
 
@@ -25,7 +23,8 @@ void emitTiles(Emitter& e, DotTask& task, Decoder& decoder);
 /// How many sums [N, M], one behind the other, an accumulator of these products consists of.
 int64_t transposedCopies(int64_t m, int64_t n);
 
-/// to [M, N] = the total of the copies [N, M] at `from`, both f32 and 64-byte aligned.
-void transposeSums(Emitter& e, mlir::Value from, mlir::Value to, int64_t m, int64_t n);
+/// A product whose sums are [M, N] before and after, of either layout of b; false where the target
+/// or the task do not suit, and nothing was emitted.
+bool emitPlainTiles(Emitter& e, const DotTask& task);
 
 }  // namespace tessera::compiler::cpu

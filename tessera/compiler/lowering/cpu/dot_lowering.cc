@@ -269,7 +269,7 @@ void endCarriedSums(KernelLowering& k, const CarriedSums& sums, Value init, cons
   Emitter& e = k.e;
   const auto shape = tile::typeOf(init).getShape();
   if (sums.layout == DotTask::Accumulator::kTransposed) {
-    transposeSums(e, sums.memory, result.pointer, shape[0], shape[1]);
+    transposeSums(e, {sums.memory, shape[1], shape[0]}, result.pointer, /*adds=*/false);
     k.evaluator.forget();
     return;
   }

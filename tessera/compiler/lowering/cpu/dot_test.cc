@@ -135,6 +135,8 @@ std::vector<Case> cases() {
       {"f32_tiny", plain(f32, 2, 2, 4), 2, 4, 8},
       {"f32_k1", plain(f32, 1, 1, 1), 2, 4, 3},
       {"bf16_tile", plain(bf16, 64, 64, 256), 64, 64, 512},
+      {"bf16_tile_plain_sums", changed(plain(bf16, 64, 32, 64), &TestProduct::carried, false), 64,
+       64, 128},
       {"bf16_one", plain(bf16, 1, 1, 1024), 2, 8, 2048},
       {"bf16_few", plain(bf16, 8, 4, 128), 8, 8, 256},
       {"bf16_k16", plain(bf16, 16, 16, 16), 16, 16, 32},

@@ -177,7 +177,7 @@ class Body {
          [&](Value k) { product(row, column, k); });
     if (layout_ == DotTask::Accumulator::kTransposed) {
       const Value sums = e.scratch(4 * count);
-      transposeSums(e, accumulator_, sums, product_.m, product_.n);
+      transposeSums(e, {accumulator_, product_.n, product_.m}, sums, /*adds=*/false);
       each(e.i64(0), e.i64(product_.m), 1, [&](Value m) {
         each(e.i64(0), e.i64(product_.n), 1, [&](Value n) { result(sums, row, column, m, n); });
       });
