@@ -304,7 +304,8 @@ CommandSpec bench_model_command() {
                   kPatienceOption,
                   {"--mtp", Kind::kFlag, "", "Time the verification of a draft and its block too"},
                   kThreadsOption,
-                  kPackOption},
+                  kPackOption,
+                  kTuningOption},
       .run = run};
 }
 

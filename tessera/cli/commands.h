@@ -15,6 +15,7 @@ CommandSpec ops_test_command();
 CommandSpec ops_bench_command();
 CommandSpec bench_model_command();
 CommandSpec pack_command();
+CommandSpec tune_command();
 CommandSpec inspect_command();
 CommandSpec plan_command();
 CommandSpec tokenize_command();

@@ -40,11 +40,10 @@ void check_compiler(const Program& program, Findings& findings) {
         {Level::kNote, "compiler", "none in this program", "kernels come from packs: --pack FILE"});
     return;
   }
-  std::vector<std::string> names;
-  for (const Architecture& arch : program.architectures) names.push_back(arch.name);
-  findings.push_back(
-      {Level::kGood, "compiler",
-       fmt::format("version {}, for {}", program.compiler->version(), fmt::join(names, ", ")), ""});
+  findings.push_back({Level::kGood, "compiler",
+                      fmt::format("version {}, for {}", program.compiler->version(),
+                                  fmt::join(program.architectures, ", ")),
+                      ""});
 }
 
 void check_chips(Findings& findings) {

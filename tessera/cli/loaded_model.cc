@@ -56,6 +56,7 @@ std::vector<OptionSpec> generation_options(std::vector<OptionSpec> more) {
       kThreadsOption,
       kChipOption,
       kPackOption,
+      kTuningOption,
   };
   options.insert(options.end(), more.begin(), more.end());
   return options;

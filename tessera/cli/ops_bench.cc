@@ -129,6 +129,7 @@ CommandSpec ops_bench_command() {
                   {"--case", Kind::kText, "TEXT", "Only cases whose description contains this"},
                   kThreadsOption,
                   kPackOption,
+                  kTuningOption,
                   {"--deterministic", Kind::kFlag, "", "Plan with one class for up to 64 rows"},
                   {"--min-time", Kind::kNumber, "S", "Seconds of timed runs a case (default 0.3)"}},
       .run = run};

@@ -169,6 +169,7 @@ CommandSpec ops_test_command() {
                {"--dtype", Kind::kText, "DTYPE", "Only cases with a tensor of this type"},
                {"--case", Kind::kText, "TEXT", "Only cases whose description contains this"},
                kPackOption,
+               kTuningOption,
                kThreadsOption,
                {"--deterministic", Kind::kFlag, "", "Plan with one class for up to 64 rows"},
                {"--bits", Kind::kFlag, "",

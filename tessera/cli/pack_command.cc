@@ -2,117 +2,22 @@
 #include <fmt/format.h>
 #include <fmt/ranges.h>
 
-#include <map>
-#include <mutex>
 #include <nlohmann/json.hpp>
 
-#include "tessera/base/parallel.h"
 #include "tessera/cli/chat_folder.h"
 #include "tessera/cli/commands.h"
 #include "tessera/cli/number_text.h"
-#include "tessera/cli/progress_bar.h"
+#include "tessera/cli/pack_builder.h"
 #include "tessera/cli/session.h"
-#include "tessera/kernels/disk_cache.h"
 #include "tessera/kernels/pack.h"
 #include "tessera/model/deepseek_v4/model_kernels.h"
 #include "tessera/ops/frame/ceilings.h"
 #include "tessera/ops/frame/crash_note.h"
-#include "tessera/ops/frame/prepared.h"
 
 namespace tessera::cli {
 namespace {
 
 namespace deepseek = model::deepseek_v4;
-
-struct Failure {
-  std::string kernel, message;
-};
-
-/// Compiles traces for one architecture and puts them into a pack.
-class Builder {
- public:
-  /// `target`: the architecture, perhaps with features of its own.
-  Builder(kernels::Provider& compiler, const Architecture& arch, std::string target,
-          kernels::PackWriter& pack)
-      : compiler_(compiler), arch_(arch), target_(std::move(target)), pack_(pack) {
-    if (const auto folder = kernels::DiskCache::default_folder(); !folder.empty())
-      cache_.emplace(folder);
-  }
-
-  /// The kernels of all cases; plans that cannot be traced are failures.
-  void add(const ops::Operator& op) {
-    for (const ops::Case& c : op.cases())
-      for (const bool deterministic : {false, true}) add(op, c, {.deterministic = deterministic});
-  }
-  void add(lang::Trace trace) { traces_.emplace(trace.hash(), std::move(trace)); }
-
-  void compile(int threads) {
-    std::vector<const lang::Trace*> work;
-    for (const auto& [hash, trace] : traces_) work.push_back(&trace);
-    for_each_parallel(work.size(), threads, [&](size_t i) {
-      const ops::CrashNote note("compiling", work[i]->name);
-      auto image = fetch(*work[i]);
-      const std::lock_guard lock(mutex_);
-      if (image.ok())
-        pack_.add(arch_.name, work[i]->hash(), work[i]->name, *image);
-      else
-        failures_.push_back({work[i]->name, image.error().to_string()});
-      bar_.update(arch_.name, ++done_, work.size());
-    });
-    bar_.clear();
-  }
-
-  const std::vector<Failure>& failures() const { return failures_; }
-
- private:
-  void add(const ops::Operator& op, const ops::Case& c, const ops::PlanOptions& options) {
-    const auto problem = ops::problem_of(op, c);
-    if (!problem.ok())
-      return failures_.push_back({op.signature->name, problem.error().to_string()});
-    auto traces =
-        ops::trace_plan(ops::make_plan(op, *problem, arch_.capabilities, options), options);
-    if (!traces.ok()) return failures_.push_back({op.signature->name, traces.error().to_string()});
-    for (lang::Trace& trace : *traces) add(std::move(trace));
-  }
-
-  Result<runtime::KernelImage> fetch(const lang::Trace& trace) {
-    TESSERA_ASSIGN(const std::string identity, compiler_.identity(target_));
-    if (!cache_ || identity.empty()) return compiler_.compile(trace, target_);
-    const Hash128 key = kernels::DiskCache::key(trace, identity);
-    if (auto image = cache_->find(key)) return std::move(*image);
-    auto image = compiler_.compile(trace, target_);
-    if (image.ok()) cache_->store(key, *image);
-    return image;
-  }
-
-  kernels::Provider& compiler_;
-  const Architecture& arch_;
-  const std::string target_;
-  kernels::PackWriter& pack_;
-  std::optional<kernels::DiskCache> cache_;
-  std::map<Hash128, lang::Trace> traces_;
-  std::vector<Failure> failures_;
-  std::mutex mutex_;
-  ProgressBar bar_;
-  size_t done_ = 0;
-};
-
-/// `chip` is an architecture ("cpu:x86-64-v3"), also one with features
-/// ("cpu:x86-64-v4+avx512bf16"), or a device that is here ("cpu:avx2").
-Result<Architecture> find_architecture(const std::string& chip, const Program& program) {
-  std::vector<std::string_view> names;
-  for (const Architecture& arch : program.architectures) {
-    if (arch.name == chip.substr(0, chip.find('+'))) return arch;
-    names.push_back(arch.name);
-  }
-  const auto device = runtime::open_device(chip);
-  if (!device.ok())
-    return invalid_argument(
-        fmt::format("\"{}\" is neither an architecture ({}) nor a device here ({})", chip,
-                    fmt::join(names, ", "), device.error().message));
-  const runtime::DeviceInfo& info = (*device)->info();
-  return Architecture{info.arch, info.capabilities};
-}
 
 struct PackedModel {
   deepseek::Config config;
@@ -170,28 +75,27 @@ Result<int> run(const Arguments& arguments, const Program& program) {
     TESSERA_ASSIGN(model, packed_model(arguments));
   }
 
+  TESSERA_ASSIGN(const ops::TuningFile tuning, chosen_tuning(arguments));
   kernels::PackWriter pack{std::string(program.compiler->version())};
+  if (!tuning.winners().empty()) pack.set_tuning(tuning.text());
   ops::print_notes_on_crash();
   std::vector<std::string> names;
   size_t failed = 0;
   for (const std::string& chip : chips) {
-    TESSERA_ASSIGN(const Architecture arch, find_architecture(chip, program));
-    const size_t features = std::min(chip.find('+'), chip.size());
-    Builder builder(*program.compiler, arch, arch.name + chip.substr(features), pack);
+    TESSERA_ASSIGN(const PackTarget target, PackTarget::find(chip, program, tuning));
+    PackBuilder builder(*program.compiler, target, pack);
     if (model) {
       TESSERA_ASSIGN(auto traces, deepseek::model_kernels_of_any_context(
-                                      model->config, model->options, arch.capabilities));
+                                      model->config, model->options, target.capabilities));
       for (lang::Trace& trace : traces) builder.add(std::move(trace));
     } else {
-      for (lang::Trace& trace : ops::ceiling_traces(arch.capabilities))
+      for (lang::Trace& trace : ops::ceiling_traces(target.capabilities))
         builder.add(std::move(trace));
       for (const ops::Operator* op : operators) builder.add(*op);
     }
     builder.compile(arguments.integer("threads", 0));
-    for (const Failure& failure : builder.failures())
-      fmt::print(stderr, "{} for {}: {}\n", failure.kernel, arch.name, failure.message);
-    failed += builder.failures().size();
-    names.push_back(arch.name);
+    failed += builder.report();
+    names.push_back(target.arch);
   }
   TESSERA_ASSIGN(const uint64_t bytes, pack.write(file));
   if (arguments.json())
@@ -236,6 +140,7 @@ CommandSpec pack_command() {
                   kPrecisionOption,
                   {"--deterministic", Kind::kFlag, "",
                    "With --model: those of `run --deterministic`"},
+                  kTuningOption,
                   {"-o,--output", Kind::kText, "FILE", "File to write (default tessera.pack)"},
                   {"--list", Kind::kText, "FILE", "Say what a pack holds instead"},
                   kThreadsOption},

@@ -8,20 +8,14 @@
 #include <vector>
 
 #include "tessera/kernels/provider.h"
-#include "tessera/runtime/capabilities.h"
 
 namespace tessera::cli {
-
-/// An architecture kernels can be compiled for, whether or not a device of it is here.
-struct Architecture {
-  std::string name;  // DeviceInfo::arch
-  runtime::Capabilities capabilities;
-};
 
 struct Program {
   std::string name;
   std::shared_ptr<kernels::Provider> compiler;  // null: packs only
-  std::vector<Architecture> architectures;      // what `compiler` serves
+  /// What `compiler` serves (DeviceInfo::arch), whether or not a device of it is here.
+  std::vector<std::string> architectures;
 };
 
 /// Parses the command line, runs the command and returns the exit code: 0 fine, 1 failed, 2 wrong

@@ -29,12 +29,29 @@ Result<std::vector<std::shared_ptr<const kernels::Pack>>> open_packs(const Argum
 
 }  // namespace
 
+Result<ops::TuningFile> chosen_tuning(const Arguments& arguments) {
+  ops::TuningFile all;
+  for (const std::string& file : arguments.list("pack")) {
+    TESSERA_ASSIGN(const auto pack, kernels::Pack::open(file));
+    if (pack->tuning().empty()) continue;
+    TESSERA_ASSIGN(const auto carried, ops::TuningFile::parse(pack->tuning(), "pack " + file));
+    all.merge(carried);
+  }
+  for (const std::string& file : arguments.list("tuning")) {
+    TESSERA_ASSIGN(const auto given, ops::TuningFile::open(file));
+    all.merge(given);
+  }
+  return all;
+}
+
 Result<Session> open_session(const Arguments& arguments, const Program& program,
                              runtime::ChipOptions options) {
   if (options.threads == 0) options.threads = arguments.integer("threads", threads_of_rank());
   Session session;
   TESSERA_ASSIGN(session.device, as_usage(runtime::open_device(arguments.text("chip", kDefaultChip),
                                                                std::move(options))));
+  TESSERA_ASSIGN(const ops::TuningFile tuning, chosen_tuning(arguments));
+  session.device->use_tuning(tuning.tuning_for(session.device->info().arch));
   kernels::LibraryOptions library;
   TESSERA_ASSIGN(library.packs, open_packs(arguments, session.device->info().arch));
   library.provider = program.compiler;

@@ -12,6 +12,7 @@
 #include "tessera/kernels/kernel_library.h"
 #include "tessera/model/deepseek_v4/precision.h"
 #include "tessera/ops/frame/operator.h"
+#include "tessera/ops/frame/tuning_file.h"
 #include "tessera/runtime/chip_registry.h"
 
 namespace tessera::cli {
@@ -26,6 +27,8 @@ inline constexpr OptionSpec kOpOption{"--op", OptionSpec::Kind::kText, "GLOB",
                                       "Only operators whose name or family/name matches"};
 inline constexpr OptionSpec kPackOption{"--pack", OptionSpec::Kind::kList, "FILE",
                                         "Take kernels from this pack first; may be repeated"};
+inline constexpr OptionSpec kTuningOption{"--tuning", OptionSpec::Kind::kList, "FILE",
+                                          "Hints of `tessera tune`; may be repeated"};
 inline constexpr OptionSpec kPrecisionOption{"--precision", OptionSpec::Kind::kText, "P",
                                              "native (default), fp8, bf16 or fp32"};
 inline constexpr OptionSpec kThreadsOption{"-j,--threads", OptionSpec::Kind::kNumber, "N",
@@ -36,7 +39,11 @@ struct Session {
   std::unique_ptr<kernels::KernelLibrary> library;
 };
 
-/// Opens the device of --chip and a library with --pack, the disk cache and the program's compiler.
+/// The files of --tuning, and before them what the packs of --pack carry.
+Result<ops::TuningFile> chosen_tuning(const Arguments& arguments);
+
+/// Opens the device of --chip with its tuning, and a library with --pack, the disk cache and the
+/// program's compiler.
 /// --threads counts unless `options` has a number of threads.
 Result<Session> open_session(const Arguments& arguments, const Program& program,
                              runtime::ChipOptions options = {});

@@ -248,7 +248,8 @@ CommandSpec verify_command() {
                   kPatienceOption,
                   kChipOption,
                   kThreadsOption,
-                  kPackOption},
+                  kPackOption,
+                  kTuningOption},
       .run = run};
 }
 

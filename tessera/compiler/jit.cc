@@ -37,6 +37,12 @@ Result<std::string> Jit::identity(std::string_view arch) const {
   });
 }
 
+Result<runtime::Capabilities> Jit::capabilities(std::string_view arch) const {
+  return with_target(arch, [](const Target& target) -> Result<runtime::Capabilities> {
+    return target.capabilities();
+  });
+}
+
 Result<runtime::KernelImage> Jit::compile(const lang::Trace& trace, std::string_view arch) {
   return with_target(arch, [&](const Target& target) { return target.compile(trace, options_); });
 }

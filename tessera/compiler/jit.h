@@ -19,6 +19,7 @@ class Jit final : public kernels::Provider {
 
   std::string_view version() const override;
   Result<std::string> identity(std::string_view arch) const override;
+  Result<runtime::Capabilities> capabilities(std::string_view arch) const override;
   Result<runtime::KernelImage> compile(const lang::Trace& trace, std::string_view arch) override;
 
  private:

@@ -13,7 +13,7 @@ namespace {
 
 struct Header {
   uint32_t magic = 0x504b5354;  // "TSKP"
-  uint32_t version = 1;
+  uint32_t version = 2;
   uint64_t index_offset = 0;
   uint64_t index_bytes = 0;
   Hash128 index_checksum;
@@ -112,6 +112,7 @@ Result<void> Pack::read_index() {
 
   IndexReader reader(index);
   compiler_version_ = reader.text();
+  tuning_ = reader.text();
   const auto count = reader.number<uint32_t>();
   for (uint32_t i = 0; i < count && !reader.failed(); ++i) {
     Entry entry;
@@ -188,6 +189,7 @@ Result<uint64_t> PackWriter::write(const std::filesystem::path& path) const {
   std::vector<std::byte> file(sizeof(Header));
   IndexWriter index;
   index.text(compiler_version_);
+  index.text(tuning_);
   index.number(static_cast<uint32_t>(images_.size()));
   for (const Image& image : images_) {
     file.resize((file.size() + kImageAlignment - 1) / kImageAlignment * kImageAlignment);

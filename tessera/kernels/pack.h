@@ -4,7 +4,8 @@
 //
 // Layout: header | images | index. The header says where the index is and holds its checksum; the
 // index holds the checksum of every image, so opening reads a few kilobytes and each image is
-// checked when it is taken. Images are found by architecture and hash of the trace.
+// checked when it is taken. Images are found by architecture and hash of the trace. The index also
+// holds the tuning file the kernels were planned with, as a text that is not looked at here.
 #pragma once
 
 #include <cstdint>
@@ -45,6 +46,7 @@ class Pack {
   const std::vector<Entry>& entries() const { return entries_; }  // sorted by arch and trace
   const std::filesystem::path& path() const { return path_; }
   const std::string& compiler_version() const { return compiler_version_; }
+  const std::string& tuning() const { return tuning_; }  // empty: none
   std::vector<std::string> architectures() const;
 
  private:
@@ -54,7 +56,7 @@ class Pack {
 
   std::filesystem::path path_;
   MappedFile file_;
-  std::string compiler_version_;
+  std::string compiler_version_, tuning_;
   std::vector<Entry> entries_;
 };
 
@@ -65,6 +67,7 @@ class PackWriter {
       : compiler_version_(std::move(compiler_version)) {}
   /// The same architecture and trace again replace the earlier image.
   void add(std::string arch, Hash128 trace, std::string kernel, const runtime::KernelImage& image);
+  void set_tuning(std::string text) { tuning_ = std::move(text); }
   size_t size() const { return images_.size(); }
   /// Size of the file. Replaces an older one atomically.
   Result<uint64_t> write(const std::filesystem::path& path) const;
@@ -74,7 +77,7 @@ class PackWriter {
     Pack::Entry entry;
     std::vector<std::byte> payload;
   };
-  std::string compiler_version_;
+  std::string compiler_version_, tuning_;
   std::vector<Image> images_;
 };
 

@@ -13,6 +13,8 @@ struct DotTile {
   int64_t m, n, k;
 };
 
+class Tuning;
+
 struct Capabilities {
   /// Elements of f32 that one program handles at once in elementwise code and reductions (power of
   /// two).
@@ -29,6 +31,8 @@ struct Capabilities {
   int64_t attention_keys = 64;
   /// Largest tile a program may sort in place.
   int64_t sort_tile = 1024;
+  /// Numbers for single operators in place of these; null: none. Must outlive its users.
+  const Tuning* tuning = nullptr;
 
   const DotTile& dot(int64_t m) const {
     return dot_tile[m <= 1 ? 0 : m <= 8 ? 1 : m <= 64 ? 2 : 3];

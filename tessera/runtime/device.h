@@ -21,6 +21,7 @@
 #include "tessera/runtime/executable.h"
 #include "tessera/runtime/kernel_image.h"
 #include "tessera/runtime/stream.h"
+#include "tessera/runtime/tuning.h"
 
 namespace tessera::runtime {
 
@@ -44,6 +45,12 @@ class Device {
   Device& operator=(const Device&) = delete;
 
   const DeviceInfo& info() const { return info_; }
+  /// From now on the device's capabilities name `tuning`, which the device keeps.
+  const std::shared_ptr<const Tuning>& tuning() const { return tuning_; }
+  void use_tuning(std::shared_ptr<const Tuning> tuning) {
+    tuning_ = std::move(tuning);
+    info_.capabilities.tuning = tuning_.get();
+  }
 
   /// Memory with undefined content. Zero bytes are allowed. Out of memory names what was asked for,
   /// what is free and the total.
@@ -74,6 +81,7 @@ class Device {
 
  private:
   DeviceInfo info_;
+  std::shared_ptr<const Tuning> tuning_;
 };
 
 }  // namespace tessera::runtime

@@ -40,6 +40,9 @@ class TraceProvider final : public Provider {
   Result<std::string> identity(std::string_view arch) const override {
     return is_identified ? std::string(arch) + " " + version_ : std::string();
   }
+  Result<runtime::Capabilities> capabilities(std::string_view) const override {
+    return runtime::Capabilities();
+  }
   Result<runtime::KernelImage> compile(const lang::Trace& trace, std::string_view) override {
     ++calls;
     std::this_thread::sleep_for(delay);

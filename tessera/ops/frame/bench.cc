@@ -101,8 +101,16 @@ double median(std::vector<double> values) {
 Result<BenchResult> run_bench(kernels::KernelLibrary& library, const Operator& op,
                               const Case& test_case, const Ceilings& ceilings,
                               const BenchOptions& options) {
-  runtime::Device& device = library.device();
   TESSERA_ASSIGN(const CaseData data, CaseData::make(op, test_case, CaseData::Content::kInputs));
+  TESSERA_ASSIGN(BenchResult result, run_bench(library, op, data, ceilings, options));
+  result.text = case_text(op, test_case);
+  return result;
+}
+
+Result<BenchResult> run_bench(kernels::KernelLibrary& library, const Operator& op,
+                              const CaseData& data, const Ceilings& ceilings,
+                              const BenchOptions& options) {
+  runtime::Device& device = library.device();
   TESSERA_ASSIGN(
       const PreparedOp prepared,
       PreparedOp::prepare(library, op, data.problem(), {.deterministic = options.deterministic}));
@@ -116,7 +124,6 @@ Result<BenchResult> run_bench(kernels::KernelLibrary& library, const Operator& o
   TESSERA_TRY(timer.stream().fill(*workspace, 0, workspace->size(), 0));
 
   BenchResult result;
-  result.text = case_text(op, test_case);
   result.cost = op.cost(data.problem());
   const double flops_rate = compute_rate(op, data.problem(), ceilings);
   result.ceiling = bound_of(result.cost, ceilings, flops_rate);

@@ -9,6 +9,7 @@
 #include <cstddef>
 #include <string>
 
+#include "tessera/ops/frame/case_data.h"
 #include "tessera/ops/frame/ceilings.h"
 #include "tessera/ops/frame/operator.h"
 
@@ -35,6 +36,10 @@ struct BenchResult {
   double flops_per_second() const { return cost.flops / seconds; }
 };
 
+/// The text of the result is empty.
+Result<BenchResult> run_bench(kernels::KernelLibrary& library, const Operator& op,
+                              const CaseData& data, const Ceilings& ceilings,
+                              const BenchOptions& options = {});
 Result<BenchResult> run_bench(kernels::KernelLibrary& library, const Operator& op,
                               const Case& test_case, const Ceilings& ceilings,
                               const BenchOptions& options = {});

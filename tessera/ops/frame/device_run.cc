@@ -57,4 +57,14 @@ Result<std::vector<HostTensor>> DeviceRun::download() {
   return tensors;
 }
 
+Result<std::vector<HostTensor>> run_once(kernels::KernelLibrary& library, const Operator& op,
+                                         const Problem& problem,
+                                         const std::vector<HostTensor>& inputs,
+                                         const PlanOptions& options, uint8_t poison) {
+  TESSERA_ASSIGN(DeviceRun run, DeviceRun::create(library, op, problem, options));
+  TESSERA_TRY(run.reset(inputs, poison));
+  TESSERA_TRY(run.launch());
+  return run.download();
+}
+
 }  // namespace tessera::ops

@@ -43,4 +43,10 @@ class DeviceRun {
   std::vector<uint64_t> addresses_;
 };
 
+/// All tensors after one launch on memory full of `poison`.
+Result<std::vector<HostTensor>> run_once(kernels::KernelLibrary& library, const Operator& op,
+                                         const Problem& problem,
+                                         const std::vector<HostTensor>& inputs,
+                                         const PlanOptions& options, uint8_t poison);
+
 }  // namespace tessera::ops

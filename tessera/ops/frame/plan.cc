@@ -116,10 +116,13 @@ PlanBuilder::PlanBuilder(const Problem& problem, const runtime::Capabilities& ca
 int64_t PlanBuilder::m_class(std::string_view dim) const {
   TESSERA_CHECK(problem_.is_dynamic(dim), "{}: m_class({}), but {} is not in dynamic_dims",
                 problem_.signature().name, dim, dim);
-  const int64_t value = problem_.dim(dim);
-  if (value > 64) return 1024;
-  if (options_.deterministic) return 64;
-  return value <= 1 ? 1 : value <= 8 ? 8 : 64;
+  return ops::m_class(problem_.dim(dim), options_);
+}
+
+int64_t m_class(int64_t extent, const PlanOptions& options) {
+  if (extent > 64) return 1024;
+  if (options.deterministic) return 64;
+  return extent <= 1 ? 1 : extent <= 8 ? 8 : 64;
 }
 
 Arg PlanBuilder::tensor(std::string_view name) const {

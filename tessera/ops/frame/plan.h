@@ -83,6 +83,10 @@ struct PlanOptions {
       false;  // one M class up to 64 rows: a row's bits never depend on its neighbours
 };
 
+/// Upper bound of the class of an extent: 1, 8, 64 or 1024 (more). With `deterministic`, 64 serves
+/// every extent up to 64.
+int64_t m_class(int64_t extent, const PlanOptions& options);
+
 /// The views of a kernel by the names of its arguments, for operators with optional tensors: the
 /// argument list holds those that are present.
 class NamedViews {
@@ -110,8 +114,7 @@ class PlanBuilder {
   DType dtype(std::string_view tensor) const { return problem_.dtype(tensor); }
   double attribute(std::string_view name) const { return problem_.attribute(name); }
   bool has(std::string_view tensor) const { return problem_.has(tensor); }
-  /// Upper bound of the class of a dynamic dimension: 1, 8, 64 or 1024 (more). With
-  /// deterministic(), 64 serves every count up to 64.
+  /// The class of a dynamic dimension.
   int64_t m_class(std::string_view dim) const;
 
   Arg tensor(std::string_view name) const;

@@ -7,6 +7,8 @@
 #include <array>
 #include <limits>
 
+#include "tessera/ops/frame/specialisation.h"
+
 namespace tessera::ops {
 namespace {
 
@@ -29,7 +31,8 @@ Result<runtime::Grid> grid_of(const KernelCall& call) {
 
 Plan make_plan(const Operator& op, const Problem& problem,
                const runtime::Capabilities& capabilities, const PlanOptions& options) {
-  PlanBuilder builder(problem, capabilities, options);
+  const runtime::Capabilities tuned = tuned_for(op, problem, options, capabilities);
+  PlanBuilder builder(problem, tuned, options);
   op.plan(builder);
   Plan plan = std::move(builder).finish();
   std::erase_if(plan.calls, is_empty);

@@ -289,8 +289,14 @@ bool Problem::is_dynamic(std::string_view dim) const {
 }
 
 std::string Problem::to_string() const {
+  return to_string(
+      [](std::string_view dim, int64_t extent) { return fmt::format("{}={}", dim, extent); });
+}
+
+std::string Problem::to_string(
+    const std::function<std::string(std::string_view, int64_t)>& text_of) const {
   std::vector<std::string> words;
-  for (const auto& [key, value] : dims_) words.push_back(fmt::format("{}={}", key, value));
+  for (const auto& [key, value] : dims_) words.push_back(text_of(key, value));
   for (size_t i = 0; i < tensors_.size(); ++i) {
     const TensorSpec& spec = signature_->tensors[i];
     if (tensors_[i] && (spec.dtypes.size() > 1 || spec.optional))

@@ -3,6 +3,7 @@
 // against the signature.
 #pragma once
 
+#include <functional>
 #include <map>
 #include <optional>
 #include <string>
@@ -53,6 +54,9 @@ class Problem {
   const std::vector<std::optional<TensorDesc>>& tensors() const { return tensors_; }
   bool is_dynamic(std::string_view dim) const;
   std::string to_string() const;  // "T=3 D=4096 x=bf16 w=f32"
+  /// The same with dimensions as `text_of` writes them.
+  std::string to_string(
+      const std::function<std::string(std::string_view dim, int64_t extent)>& text_of) const;
 
  private:
   const Signature* signature_ = nullptr;

@@ -23,16 +23,6 @@ constexpr uint8_t kPoison = 0xa5;
 /// Sixty-four rows of a case may need more memory than its own few.
 constexpr size_t kMaxBytes = size_t{256} << 20;
 
-Result<std::vector<HostTensor>> outputs(kernels::KernelLibrary& library, const Operator& op,
-                                        const Problem& problem,
-                                        const std::vector<HostTensor>& inputs,
-                                        const PlanOptions& options) {
-  TESSERA_ASSIGN(DeviceRun run, DeviceRun::create(library, op, problem, options));
-  TESSERA_TRY(run.reset(inputs, kPoison));
-  TESSERA_TRY(run.launch());
-  return run.download();
-}
-
 /// The first element that differs, given equal shapes.
 std::string difference(std::string_view name, const HostTensor& a, const HostTensor& b,
                        std::string_view of_a, std::string_view of_b) {
@@ -127,8 +117,8 @@ class SameBits {
   Result<std::string> threads(const Operator& op, const Case& test_case) {
     TESSERA_ASSIGN(const CaseData data, CaseData::make(op, test_case, CaseData::Content::kInputs));
     const PlanOptions plan = {.deterministic = options_.deterministic};
-    TESSERA_ASSIGN(const auto a, outputs(one_, op, data.problem(), data.inputs(), plan));
-    TESSERA_ASSIGN(const auto b, outputs(many_, op, data.problem(), data.inputs(), plan));
+    TESSERA_ASSIGN(const auto a, run_once(one_, op, data.problem(), data.inputs(), plan, kPoison));
+    TESSERA_ASSIGN(const auto b, run_once(many_, op, data.problem(), data.inputs(), plan, kPoison));
     for (size_t i = 0; i < a.size(); ++i) {
       const std::string wrong =
           difference(op.signature->tensors[i].name, a[i], b[i], "with one thread", "with several");
@@ -140,7 +130,8 @@ class SameBits {
   Result<std::string> row_alone(const Operator& op, const Case& rows) {
     const PlanOptions plan = {.deterministic = true};
     TESSERA_ASSIGN(const CaseData data, CaseData::make(op, rows, CaseData::Content::kInputs));
-    TESSERA_ASSIGN(const auto all, outputs(many_, op, data.problem(), data.inputs(), plan));
+    TESSERA_ASSIGN(const auto all,
+                   run_once(many_, op, data.problem(), data.inputs(), plan, kPoison));
     std::map<std::string, int64_t> dims = rows.dims;
     dims[std::string(kRowDim)] = 1;
     TESSERA_ASSIGN(const Problem single,
@@ -152,7 +143,7 @@ class SameBits {
         const bool part = single.tensors()[i] && has_rows(op.signature->tensors[i]);
         inputs.push_back(part ? row_of(whole, row) : whole);
       }
-      TESSERA_ASSIGN(const auto alone, outputs(many_, op, single, inputs, plan));
+      TESSERA_ASSIGN(const auto alone, run_once(many_, op, single, inputs, plan, kPoison));
       for (size_t i = 0; i < all.size(); ++i) {
         const TensorSpec& spec = op.signature->tensors[i];
         if (!single.tensors()[i] || spec.access == Access::kRead || !has_rows(spec)) continue;

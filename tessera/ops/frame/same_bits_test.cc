@@ -37,6 +37,9 @@ class Replacing final : public kernels::Provider {
   explicit Replacing(lang::Trace trace) : trace_(std::move(trace)) {}
   std::string_view version() const override { return "replacing"; }
   Result<std::string> identity(std::string_view) const override { return std::string(); }
+  Result<runtime::Capabilities> capabilities(std::string_view) const override {
+    return runtime::Capabilities();
+  }
   Result<runtime::KernelImage> compile(const lang::Trace&, std::string_view) override {
     return kernels::testing::image_of(trace_);
   }
