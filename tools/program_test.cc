@@ -2,6 +2,7 @@
 // Runs the real programs: output, error texts and exit codes.
 #include "tools/program_run.h"
 
+#include <fstream>
 #include <nlohmann/json.hpp>
 
 namespace tessera {
@@ -12,7 +13,7 @@ TEST_F(ProgramTest, HelpNamesEveryCommand) {
     const Output output = tessera(arguments);
     EXPECT_EQ(output.exit_code, 0);
     for (const char* command :
-         {"run", "chat", "chips", "ops list", "ops show", "ops test", "ops bench", "pack",
+         {"run", "chat", "chips", "ops list", "ops show", "ops test", "ops bench", "pack", "tune",
           "inspect", "plan", "tokenize", "prompt render", "prompt parse", "doctor", "tour"})
       EXPECT_TRUE(contains(output, std::string("  ") + command)) << command << "\n" << output.text;
   }
@@ -140,6 +141,55 @@ TEST_F(ProgramTest, APackRunsWithoutCompiler) {
 }
 
 #if defined(__x86_64__)
+TEST_F(ProgramTest, TunesWithAndWithoutCompiler) {
+  const std::string pack = path("candidates.pack"), winners = path("a.tuning");
+  const std::string use = "--op rms_norm --case 'T=1 '";
+  const Output made = tessera("tune --emit " + pack + " " + use);
+  ASSERT_EQ(made.exit_code, 0) << made.text;
+  EXPECT_TRUE(contains(made, "; measure with `tune --pack " + pack + "`")) << made.text;
+  const Output tuned =
+      tessera_rt("tune --min-time 0.001 --pack " + pack + " -o " + winners + " --json " + use);
+  ASSERT_EQ(tuned.exit_code, 0) << tuned.text;
+  const auto report = nlohmann::json::parse(tuned.text.substr(0, tuned.text.find('\n')));
+  EXPECT_EQ(report.at("use").get<std::string>().substr(0, 9), "rms_norm ");
+  EXPECT_GT(report.at("timed"), 0);
+  EXPECT_EQ(report.at("wrong"), 0);
+
+  // Plans follow the file, and a pack carries it: its kernels are those the plans want.
+  const std::string arch = report.at("arch");
+  std::ofstream(winners) << nlohmann::json({{"format", "tessera tuning 1"},
+                                            {"winners",
+                                             {{{"arch", arch},
+                                               {"use", report.at("use")},
+                                               {"hints", {{"vector_tile", 32}}},
+                                               {"us", 1},
+                                               {"untuned_us", 2}}}}});
+  const std::string untuned = path("untuned.pack"), carrying = path("tuned.pack");
+  ASSERT_EQ(tessera("pack --op rms_norm -o " + untuned).exit_code, 0);
+  ASSERT_EQ(tessera("pack --op rms_norm --tuning " + winners + " -o " + carrying).exit_code, 0);
+  const std::string bench = "ops bench --min-time 0.001 " + use + " --pack ";
+  EXPECT_EQ(tessera_rt(bench + carrying).exit_code, 0);
+  const Output missing = tessera_rt(bench + untuned + " --tuning " + winners);
+  EXPECT_EQ(missing.exit_code, 1);
+  EXPECT_TRUE(contains(missing, "rms_norm.rows")) << missing.text;
+}
+
+TEST_F(ProgramTest, WrongTuningFilesAreRefused) {
+  const std::string file = path("bad.tuning");
+  write("bad.tuning", "{}");
+  expect_error("ops test --op rms_norm --tuning " + file, 1,
+               "tessera: " + file +
+                   " is no tuning file of format \"tessera tuning 1\"; `tessera tune` makes one");
+  expect_error("tune --op rms_norm -o " + file, 1,
+               "tessera: " + file +
+                   " is no tuning file of format \"tessera tuning 1\"; `tessera tune` makes one");
+  const Output none = tessera_rt("tune --op rms_norm --emit " + path("a.pack"));
+  EXPECT_EQ(none.exit_code, 2);
+  EXPECT_TRUE(
+      contains(none, "tessera-rt has no compiler; emit candidates with the program `tessera`"))
+      << none.text;
+}
+
 TEST_F(ProgramTest, APackForAnotherMachineNamesItsFeatures) {
   const std::string make = " --op argmax -o " + path("other.pack");
   const Output made = tessera("pack --chip cpu:x86-64-v4+avx512bf16" + make);
