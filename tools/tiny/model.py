@@ -289,8 +289,14 @@ def connect(h, w, name, config, sublayer):
     return out.to(h.dtype), extra
 
 
+def growth(h, limit=8.0):
+    """How far streams h [B, S, 4, D] outgrow a root mean square of `limit`: squared logarithms, summed over streams."""
+    over = torch.relu(0.5 * torch.log(h.float().square().mean(-1) / limit**2 + 1e-9))
+    return over.square().sum(-1).mean()
+
+
 def block(h, w, ids, owner, ratio, rope, config, numerics, selection):
-    """One layer: h [B, S, 4, D] -> (h, the indexer's loss, load of the experts)."""
+    """One layer: h [B, S, 4, D] -> (h, losses of the indexer and of growth [2], load of the experts)."""
     eps = config.rms_norm_eps
     attn = {k[5:]: v for k, v in w.items() if k.startswith("attn.")}
     ffn = {k[4:]: v for k, v in w.items() if k.startswith("ffn.")}
@@ -298,7 +304,7 @@ def block(h, w, ids, owner, ratio, rope, config, numerics, selection):
         rms_norm(x, w["attn_norm.weight"], eps), owner, attn, ratio, rope, config, numerics, selection))
     h, load = connect(h, w, "hc_ffn", config, lambda x: moe(
         rms_norm(x, w["ffn_norm.weight"], eps), ffn, ids, config, numerics))
-    return h, index_loss, load
+    return h, torch.stack((index_loss, growth(h))), load
 
 
 def head(h, w, config, head_weight):
@@ -336,15 +342,15 @@ class Model:
         return own
 
     def trunk(self, ids, owner, weights, numerics, selection):
-        """ids, owner [B, S] -> (h, the indexers' loss, loads by layer)"""
+        """ids, owner [B, S] -> (h, losses of the indexers and of growth [2], loads by layer)"""
         config = self.config
         h = weights["embed.weight"][ids][:, :, None, :].expand(-1, -1, config.hc_mult, -1).contiguous()
-        loss, loads = 0.0, {}
+        losses, loads = 0.0, {}
         for i, ratio in enumerate(config.ratios):
-            h, index_loss, load = self.run_block(h, self.layer_weights(weights, f"layers.{i}."), ids, owner, ratio,
-                                                 self.ropes[ratio != 0], config, numerics, selection)
-            loss, loads[f"layers.{i}.ffn.gate.bias"] = loss + index_loss, load
-        return h, loss, loads
+            h, own, load = self.run_block(h, self.layer_weights(weights, f"layers.{i}."), ids, owner, ratio,
+                                          self.ropes[ratio != 0], config, numerics, selection)
+            losses, loads[f"layers.{i}.ffn.gate.bias"] = losses + own, load
+        return h, losses, loads
 
     def head(self, h, weights, targets):
         return self.run_head(h, head_weights(weights), self.config, weights["head.weight"], targets)

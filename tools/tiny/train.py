@@ -28,6 +28,7 @@ LONG = ((8192, 2), (16384, 1))  # of a long one
 CHUNK = 15 << 20          # of the state's files
 MIX = {"add": 6, "subtract": 6, "sort": 2.5, "reverse": 1, "copy": 1, "count": 2, "paragraph": 2.5, "greeting": 0.1,
        "tool": 0.1, "recall": 1}
+LOSSES = ("loss", "draft", "index", "growth", "recalled")
 AHEAD = 48  # batches made before they are needed
 
 _documents, _rows = None, 0
@@ -81,6 +82,7 @@ class Trainer:
             self.model.run_head = torch.compile(scored, dynamic=False)
             self.model.run_mtp_input = torch.compile(mtp_input, dynamic=False)
         self.optimiser = Optimiser(self.parameters)
+        self.shares = torch.tensor([1, 0.2, 1, arguments.growth, 0], device="cuda")  # of LOSSES in what is minimised
         self.step, self.history = arguments.first_step, []
         if arguments.resume:
             self.load(arguments.resume)
@@ -112,14 +114,16 @@ class Trainer:
         two = shifted(weights, 2, 0) * (shifted(owner, 2, -3) == owner)
         selection.entry_weight = 0.05 + one + 20 * (source >= 0)
         selection.source = source
-        h, index_loss, loads = model.trunk(ids, owner, w, NATIVE, selection)
+        h, (index_loss, growth), loads = model.trunk(ids, owner, w, NATIVE, selection)
         nll, hit = model.head(h, w, next_ids)
         hd, load = model.draft(h, next_ids, owner, w, NATIVE)
         loads["mtp.0.ffn.gate.bias"] = load
         draft_nll, draft_hit = model.draft_head(hd, w, later_ids)
-        main = (nll * one).sum() / (one.sum() + 1)
+        counts = one * (1 + self.a.recalled * (source >= 0))
+        main = (nll * counts).sum() / (counts.sum() + 1)
+        recalled = (nll * (source >= 0)).sum() / ((source >= 0).sum() + 1)
         draft = (draft_nll * two).sum() / (two.sum() + 1)
-        return main, draft, index_loss, loads, hit, draft_hit, one, two
+        return torch.stack((main, draft, index_loss, growth, recalled)), loads, hit, draft_hit, one, two
 
     def on_device(self, batch):
         ids, weights, owner, source = (torch.from_numpy(np.ascontiguousarray(x)).cuda(non_blocking=True) for x in batch)
@@ -128,8 +132,8 @@ class Trainer:
     def train_step(self, batch, long, scale):
         model = self.eager if long else self.model
         selection = Selection(top_k=self.config.index_topk if long and self.a.sparse else 0, learn=True)
-        main, draft, index_loss, loads, *_ = self.losses(self.on_device(batch), model, selection)
-        (main + 0.2 * draft + index_loss).backward()
+        losses, loads, *_ = self.losses(self.on_device(batch), model, selection)
+        (losses * self.shares).sum().backward()
         gradients = {n: p.grad if p.grad is not None else torch.zeros_like(p) for n, p in self.parameters.items()
                      if p.requires_grad}
         self.optimiser.step(gradients, self.a.muon * scale, self.a.adam * scale)
@@ -139,7 +143,7 @@ class Trainer:
             for name, load in loads.items():
                 if name in self.parameters:
                     self.parameters[name].add_((load.mean() - load).sign(), alpha=1e-3 * scale)
-        return torch.stack((main.detach(), draft.detach(), index_loss.detach()))
+        return losses.detach()
 
     def evaluate(self, cases, long_cases=0):
         """Share of held-out questions answered right, letter for letter, and of drafts that were right."""
@@ -189,7 +193,7 @@ class Trainer:
         a, began = self.a, time.time()
         first, room = self.step, threading.Semaphore(AHEAD)
         last, logged, speed = began, self.step, 0.0
-        sums, count, long_losses = torch.zeros(3, device="cuda"), 0, None
+        sums, count, long_losses = torch.zeros(len(LOSSES), device="cuda"), 0, None
         batches = a.pool.imap(_batch, jobs(first, a.long_every, a.long_from, room))
         for step, batch in enumerate(batches, first):
             room.release()
@@ -210,16 +214,15 @@ class Trainer:
                 now = time.time()
                 values = (sums / max(1, count)).tolist()
                 speed = (self.step - logged) * a.rows * LENGTH / (now - last)
-                record = {"step": self.step, "loss": round(values[0], 4), "draft": round(values[1], 4),
-                          "index": round(values[2], 4), "scale": round(scale, 3), "tokens_per_s": int(speed),
-                          "seconds": round(now - began, 1)}
+                record = {"step": self.step, **{n: round(v, 4) for n, v in zip(LOSSES, values)},
+                          "scale": round(scale, 3), "tokens_per_s": int(speed), "seconds": round(now - began, 1)}
                 if long_losses is not None:
                     record["long"] = [round(v, 3) for v in long_losses.tolist()]
                 if a.evaluate_every and self.step % a.evaluate_every == 0:
                     record["right"] = {k: round(v[0], 3) for k, v in self.evaluate(64, 8 if a.long_every else 0).items()}
                 self.history.append(record)
                 print(json.dumps(record), flush=True)
-                last, logged, sums, count = time.time(), self.step, torch.zeros(3, device="cuda"), 0
+                last, logged, sums, count = time.time(), self.step, torch.zeros_like(sums), 0
         self.save(a.out)
         result = self.evaluate(a.cases, a.long_cases)
         print(json.dumps({"step": self.step, "final": {k: [round(v[0], 4), v[1]] for k, v in result.items()}}), flush=True)
@@ -241,6 +244,8 @@ def parse():
     p.add_argument("--decay", type=float, default=0, help="share of the piece in which the rates fall to 0")
     p.add_argument("--muon", type=float, default=5e-3)
     p.add_argument("--adam", type=float, default=3e-3)
+    p.add_argument("--recalled", type=float, default=4, help="how much more than other tokens recalled ones count")
+    p.add_argument("--growth", type=float, default=1, help="share of the loss that keeps the streams small")
     p.add_argument("--rows", type=int, default=32, help="of 2,048 tokens in a step")
     p.add_argument("--mix", default="{}", help="JSON: how often each task comes")
     p.add_argument("--long-every", type=int, default=0, help="every so many steps one of 8k or 16k tokens")
