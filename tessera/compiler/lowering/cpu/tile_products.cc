@@ -58,60 +58,69 @@ Values interleave(Emitter& e, llvm::ArrayRef<Value> rows) {
 }
 
 void TileProducts::begin() {
-  eachSum(e_.i64(0), e_.i64(0), [&](auto... sum) { loadTile(e_, sum...); });
+  eachSum(e_.i64(0), e_.i64(0), shape_.across, [&](auto... sum) { loadTile(e_, sum...); });
 }
 
 void TileProducts::end() {
-  eachSum(e_.i64(0), e_.i64(0), [&](auto... sum) { storeTile(e_, sum...); });
+  eachSum(e_.i64(0), e_.i64(0), shape_.across, [&](auto... sum) { storeTile(e_, sum...); });
 }
 
 void TileProducts::add(const DotRows& rows, Value columns, Value first, int64_t depth) {
   const Value from = e_.offset(columns, e_.mul(first, e_.i64(shape_.columnBytes(1))));
-  if (isOneBlock()) return block(rows, from, e_.i64(0), e_.i64(0), depth);
-  const auto tiles = [&](Value row, Value column) {
-    eachSum(row, column, [&](auto... sum) { loadTile(e_, sum...); });
-    block(rows, from, row, column, depth);
-    eachSum(row, column, [&](auto... sum) { storeTile(e_, sum...); });
+  if (isOneBlock()) return block(rows, from, e_.i64(0), e_.i64(0), shape_.across, depth);
+  const auto tiles = [&](Value row, Value column, int64_t across) {
+    eachSum(row, column, across, [&](auto... sum) { loadTile(e_, sum...); });
+    block(rows, from, row, column, across, depth);
+    eachSum(row, column, across, [&](auto... sum) { storeTile(e_, sum...); });
   };
   e_.loop(0, sums_.rows, shape_.rows * shape_.down, [&](Value row) {
-    if (!used_ || shape_.step() == sums_.columns)
-      return e_.loop(0, sums_.columns, shape_.step(), [&](Value column) { tiles(row, column); });
+    if (!used_ || shape_.columns == sums_.columns)
+      return e_.loop(0, sums_.columns, shape_.step(),
+                     [&](Value column) { tiles(row, column, shape_.across); });
     e_.loop(e_.i64(0), used_, e_.i64(shape_.step()), {}, [&](Value column, mlir::ValueRange) {
-      tiles(row, column);
-      return Values();
+      const auto first = [&](int64_t across) {
+        return [&, across] {
+          tiles(row, column, across);
+          return Values();
+        };
+      };
+      if (shape_.across == 1) return first(1)();
+      const Value isOne = e_.compare(mlir::arith::CmpIPredicate::sle, e_.sub(used_, column),
+                                     e_.i64(shape_.columns));
+      return branch(e_, isOne, first(1), first(shape_.across));
     });
   });
 }
 
 void TileProducts::block(const DotRows& rows, Value columns, Value row, Value column,
-                         int64_t depth) {
+                         int64_t across, int64_t depth) {
   Values lines, groups;
   for (int64_t i = 0; i < shape_.down; ++i)
     lines.push_back(rows.row(e_, e_.add(row, e_.i64(i * shape_.rows))));
-  for (int64_t j = 0; j < shape_.across; ++j)
+  for (int64_t j = 0; j < across; ++j)
     groups.push_back(
         e_.offset(e_.offset(columns, e_.mul(column, e_.i64(k_ * 2))), j * shape_.columnBytes(k_)));
   for (int64_t k = 0; k < depth; k += TileShape::kDepth) {
-    for (int64_t j = 0; j < shape_.across; ++j)
+    for (int64_t j = 0; j < across; ++j)
       loadTile(e_, kColumns + j, e_.offset(groups[j], shape_.columnBytes(k)),
                e_.i64(kPair * shape_.columns));
     for (int64_t i = 0; i < shape_.down; ++i)
       loadTile(e_, kRows + i, e_.offset(lines[i], 2 * k), rows.stride);
     for (int64_t i = 0; i < shape_.down; ++i)
-      for (int64_t j = 0; j < shape_.across; ++j)
+      for (int64_t j = 0; j < across; ++j)
         e_.call("llvm.x86.tdpbf16ps",
                 {tileNumber(e_, sumNumber(k / TileShape::kDepth % shape_.chains, i, j)),
                  tileNumber(e_, kRows + i), tileNumber(e_, kColumns + j)});
   }
 }
 
-void TileProducts::eachSum(Value row, Value column,
+void TileProducts::eachSum(Value row, Value column, int64_t across,
                            llvm::function_ref<void(int64_t, Value, Value)> visit) {
   const Value element = e_.add(e_.mul(row, e_.i64(sums_.columns)), column);
   const Value first = e_.offset(sums_.base, e_.shl(element, 2));
   for (int64_t chain = 0; chain < shape_.chains; ++chain)
     for (int64_t i = 0; i < shape_.down; ++i)
-      for (int64_t j = 0; j < shape_.across; ++j) {
+      for (int64_t j = 0; j < across; ++j) {
         const int64_t line = (chain * sums_.rows + i * shape_.rows) * sums_.columns;
         visit(sumNumber(chain, i, j), e_.offset(first, 4 * (line + j * shape_.columns)),
               e_.i64(4 * sums_.columns));

@@ -71,13 +71,14 @@ class TileProducts {
   void add(const DotRows& rows, mlir::Value columns, mlir::Value first, int64_t depth);
 
  private:
+  /// A block, or its first `across` columns of tiles.
   void block(const DotRows& rows, mlir::Value columns, mlir::Value row, mlir::Value column,
-             int64_t depth);
+             int64_t across, int64_t depth);
   int64_t sumNumber(int64_t chain, int64_t i, int64_t j) const {
     return (chain * shape_.down + i) * shape_.across + j;
   }
   /// visit(register, address, stride) of the sums of a block.
-  void eachSum(mlir::Value row, mlir::Value column,
+  void eachSum(mlir::Value row, mlir::Value column, int64_t across,
                llvm::function_ref<void(int64_t, mlir::Value, mlir::Value)> visit);
 
   Emitter& e_;
