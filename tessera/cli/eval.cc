@@ -50,11 +50,11 @@ Result<std::vector<Variant>> variants(const Arguments& arguments) {
   return all;
 }
 
-/// "tiny" comes with the program, beside its models.
+/// "tiny" and "recall" come with the program, beside its models.
 Result<fs::path> suite_file(const std::string& suite) {
-  if (suite != "tiny") return fs::path(suite);
+  if (suite != "tiny" && suite != "recall") return fs::path(suite);
   TESSERA_ASSIGN(const fs::path model, model_folder("tiny"));
-  return model.parent_path().parent_path() / "suites/tiny.jsonl";
+  return model.parent_path().parent_path() / "suites" / (suite + ".jsonl");
 }
 
 Result<std::vector<Question>> load_questions(const Arguments& arguments, int64_t limit) {
@@ -261,10 +261,11 @@ CommandSpec eval_command() {
           "answers as those of\nGSM8K and AIME are published.\n"
           "Examples: tessera eval tiny --limit 20\n"
           "          tessera eval tiny --compare native,bf16,fp32\n"
+          "          tessera eval tiny --suite recall --task recall-2000\n"
           "          tessera eval DIR --suite gsm8k_test.jsonl --thinking -n 4096 --json",
       .positionals = {kModelPositional},
       .options = generation_options(
-          {{"--suite", Kind::kText, "SUITE", "tiny (default) or a file of JSON lines"},
+          {{"--suite", Kind::kText, "SUITE", "tiny (default), recall or a file of JSON lines"},
            {"--task", Kind::kText, "TASK", "Only questions of this task"},
            {"--limit", Kind::kNumber, "N", "Only the first N questions of each task"},
            {"--batch", Kind::kNumber, "N", "Questions answered at once (default 16)"},

@@ -13,6 +13,7 @@
 #include "tessera/cli/chat_folder.h"
 #include "tessera/cli/number_text.h"
 #include "tessera/cli/progress_bar.h"
+#include "tessera/cli/text_input.h"
 #include "tessera/engine/deepseek_model.h"
 #include "tessera/model/deepseek_v4/memory_fit.h"
 #include "tessera/model/deepseek_v4/model_kernels.h"
@@ -122,27 +123,6 @@ Result<uint64_t> check_memory(const Arguments& arguments, const deepseek::Config
   return plan.all();
 }
 
-/// Sees to the kernels of steps of every size, so that none is compiled while an answer comes.
-Result<> provide_kernels(const Arguments& arguments, const deepseek::Config& config,
-                         kernels::KernelLibrary& library, const deepseek::ModelOptions& options,
-                         ProgressBar& bar) {
-  const runtime::DeviceInfo& device = library.device().info();
-  TESSERA_ASSIGN(const auto kernels, deepseek::model_kernels(config, options, device.capabilities));
-  const auto start = Clock::now();
-  auto provided = library.provide(kernels, [&](size_t done, size_t total) {
-    if (Clock::now() - start > std::chrono::seconds(1))
-      bar.update("compiling kernels, once for this model", done, total);
-  });
-  if (provided.ok() || provided.error().code != ErrorCode::not_found) return provided;
-  std::string same;
-  if (arguments.has("precision")) same += " --precision " + arguments.text("precision");
-  if (options.deterministic) same += " --deterministic";
-  return not_found(fmt::format(
-      "{}; make a pack with `tessera pack --model {} --chip {}{} -o FILE` and give it with --pack "
-      "FILE",
-      provided.error().message, arguments.text("MODEL"), device.arch, same));
-}
-
 }  // namespace
 
 Result<int64_t> whole_number(const Arguments& arguments, std::string_view name, int64_t fallback,
@@ -184,6 +164,33 @@ struct Opened {
 };
 
 using Doing = std::function<void(std::string_view what, size_t step)>;
+
+/// Sees to the kernels of steps of every size, so that none is compiled while an answer comes.
+Result<> provide_kernels(const Arguments& arguments, const Opened& opened,
+                         const deepseek::ModelOptions& options, ProgressBar& bar) {
+  kernels::KernelLibrary& library = *opened.loaded.session.library;
+  const runtime::DeviceInfo& device = library.device().info();
+  TESSERA_ASSIGN(const std::string config,
+                 read_text_file((opened.loaded.folder / "config.json").string()));
+  const auto list = [&] {
+    return deepseek::model_kernels(opened.config, options, device.capabilities);
+  };
+  const auto start = Clock::now();
+  const auto progress = [&](size_t done, size_t total) {
+    if (Clock::now() - start > std::chrono::seconds(1))
+      bar.update("compiling kernels, once for this model", done, total);
+  };
+  auto provided = library.provide(
+      deepseek::subject_of_kernels(config, options, device.capabilities), list, progress);
+  if (provided.ok() || provided.error().code != ErrorCode::not_found) return provided;
+  std::string same;
+  if (arguments.has("precision")) same += " --precision " + arguments.text("precision");
+  if (options.deterministic) same += " --deterministic";
+  return not_found(fmt::format(
+      "{}; make a pack with `tessera pack --model {} --chip {}{} -o FILE` and give it with --pack "
+      "FILE",
+      provided.error().message, arguments.text("MODEL"), device.arch, same));
+}
 
 Result<> open(Opened& opened, const Arguments& arguments, const Program& program, int ranks,
               const ModelUse& use, const Doing& doing) {
@@ -233,7 +240,7 @@ Result<int> with_model(const Arguments& arguments, const Program& program, const
       [&](const deepseek::ModelOptions& options) -> Result<std::unique_ptr<deepseek::Model>> {
     deepseek::ModelOptions own = options;
     own.rank = job.rank();
-    TESSERA_TRY(provide_kernels(arguments, opened.config, *loaded.session.library, own, bar));
+    TESSERA_TRY(provide_kernels(arguments, opened, own, bar));
     return deepseek::Model::load(opened.checkpoint, opened.config, *loaded.session.library, options,
                                  job.model_job());
   };

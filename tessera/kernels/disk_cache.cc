@@ -18,7 +18,7 @@ namespace {
 
 namespace fs = std::filesystem;
 
-constexpr char kSuffix[] = ".tsk";
+constexpr char kSuffix[] = ".tsk", kListSuffix[] = ".list";
 
 struct Header {
   uint32_t magic = 0x434b5354;  // "TSKC"
@@ -29,8 +29,7 @@ struct Header {
 };
 static_assert(sizeof(Header) == 48 && std::is_trivially_copyable_v<Header>);
 
-std::vector<std::byte> encode(const Hash128& key, const runtime::KernelImage& image) {
-  const std::vector<std::byte> payload = runtime::serialise(image);
+std::vector<std::byte> encode(const Hash128& key, std::span<const std::byte> payload) {
   Header header;
   header.key = key;
   header.checksum = hash128(payload);
@@ -41,7 +40,8 @@ std::vector<std::byte> encode(const Hash128& key, const runtime::KernelImage& im
   return file;
 }
 
-Result<runtime::KernelImage> decode(const Hash128& key, std::span<const std::byte> file) {
+/// The payload.
+Result<std::span<const std::byte>> decode(const Hash128& key, std::span<const std::byte> file) {
   Header header, good;
   if (file.size() < sizeof header) return corrupt(fmt::format("{} bytes are too few", file.size()));
   std::memcpy(&header, file.data(), sizeof header);
@@ -55,7 +55,17 @@ Result<runtime::KernelImage> decode(const Hash128& key, std::span<const std::byt
   if (header.payload_bytes != payload.size())
     return corrupt(fmt::format("{} bytes of {}", payload.size(), header.payload_bytes));
   if (hash128(payload) != header.checksum) return corrupt("the checksum does not match");
-  return runtime::parse_kernel_image(payload);
+  return payload;
+}
+
+static_assert(sizeof(Hash128) == 16 && std::is_trivially_copyable_v<Hash128>);
+
+Result<std::vector<Hash128>> parse_list(std::span<const std::byte> payload) {
+  if (payload.size() % sizeof(Hash128) != 0)
+    return corrupt(fmt::format("{} bytes are no list of keys", payload.size()));
+  std::vector<Hash128> keys(payload.size() / sizeof(Hash128));
+  if (!keys.empty()) std::memcpy(keys.data(), payload.data(), payload.size());
+  return keys;
 }
 
 fs::path variable(const char* name) {
@@ -86,31 +96,58 @@ bool DiskCache::contains(const Hash128& key) const {
   return fs::is_regular_file(path_of(key), ignored);
 }
 
-std::optional<runtime::KernelImage> DiskCache::find(const Hash128& key) {
-  const fs::path path = path_of(key);
+fs::path DiskCache::path_of_list(const Hash128& name) const {
+  return folder_ / (name.hex() + kListSuffix);
+}
+
+template <class T>
+std::optional<T> DiskCache::read(const fs::path& path, const Hash128& key,
+                                 Result<T> (*parse)(std::span<const std::byte> payload)) {
   auto file = MappedFile::open(path);
   if (!file.ok()) {
     if (file.error().code != ErrorCode::not_found)
       TESSERA_LOG(warn, "kernel cache: {}; compiling anew", file.error().message);
     return std::nullopt;
   }
-  auto image = decode(key, file->bytes());
-  if (!image.ok()) {
-    TESSERA_LOG(warn, "kernel cache: {}: {}; compiling anew", path.string(), image.error().message);
+  const auto parsed = [&]() -> Result<T> {
+    TESSERA_ASSIGN(const auto payload, decode(key, file->bytes()));
+    return parse(payload);
+  };
+  auto content = parsed();
+  if (!content.ok()) {
+    TESSERA_LOG(warn, "kernel cache: {}: {}; compiling anew", path.string(),
+                content.error().message);
     return std::nullopt;
   }
-  return std::move(*image);
+  return std::move(*content);
 }
 
-void DiskCache::store(const Hash128& key, const runtime::KernelImage& image) {
+std::optional<runtime::KernelImage> DiskCache::find(const Hash128& key) {
+  return read(path_of(key), key, runtime::parse_kernel_image);
+}
+
+std::optional<std::vector<Hash128>> DiskCache::find_list(const Hash128& name) {
+  return read(path_of_list(name), name, parse_list);
+}
+
+void DiskCache::write(const fs::path& path, const Hash128& key,
+                      std::span<const std::byte> payload) {
   if (write_failed_.load(std::memory_order_relaxed)) return;
   std::error_code ignored;  // a folder that cannot be made fails below, with a better message
   fs::create_directories(folder_, ignored);
-  auto written = write_file_atomic(path_of(key), encode(key, image));
+  auto written = write_file_atomic(path, encode(key, payload));
   if (!written.ok() && !write_failed_.exchange(true))
     TESSERA_LOG(warn,
                 "kernel cache: {}; going on without (set TESSERA_CACHE_DIR to a writable folder)",
                 written.error().message);
+}
+
+void DiskCache::store(const Hash128& key, const runtime::KernelImage& image) {
+  write(path_of(key), key, runtime::serialise(image));
+}
+
+void DiskCache::store_list(const Hash128& name, std::span<const Hash128> keys) {
+  write(path_of_list(name), name, std::as_bytes(keys));
 }
 
 DiskCache::Usage DiskCache::usage() const {

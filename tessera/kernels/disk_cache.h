@@ -8,7 +8,9 @@
 #include <cstdint>
 #include <filesystem>
 #include <optional>
+#include <span>
 #include <string_view>
+#include <vector>
 
 #include "tessera/base/hash.h"
 #include "tessera/base/result.h"
@@ -35,8 +37,14 @@ class DiskCache {
   /// A folder that cannot be written gives one warning for the life of the object, never an error.
   void store(const Hash128& key, const runtime::KernelImage& image);
 
+  /// Keys kept under a name of their own: of images that are wanted together. As find() and
+  /// store().
+  std::optional<std::vector<Hash128>> find_list(const Hash128& name);
+  void store_list(const Hash128& name, std::span<const Hash128> keys);
+
   const std::filesystem::path& folder() const { return folder_; }
   std::filesystem::path path_of(const Hash128& key) const;
+  std::filesystem::path path_of_list(const Hash128& name) const;
 
   struct Usage {
     int64_t files = 0;
@@ -47,6 +55,12 @@ class DiskCache {
   Result<void> check_writable() const;
 
  private:
+  template <class T>
+  std::optional<T> read(const std::filesystem::path& path, const Hash128& key,
+                        Result<T> (*parse)(std::span<const std::byte> payload));
+  void write(const std::filesystem::path& path, const Hash128& key,
+             std::span<const std::byte> payload);
+
   std::filesystem::path folder_;
   std::atomic<bool> write_failed_{false};
 };

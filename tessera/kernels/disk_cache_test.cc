@@ -9,6 +9,7 @@
 #include <thread>
 
 #include "tessera/base/log.h"
+#include "tessera/base/mapped_file.h"
 #include "tessera/base/testing/temporary_folder.h"
 #include "tessera/kernels/testing/sample_kernels.h"
 
@@ -44,6 +45,20 @@ TEST_F(DiskCacheTest, FindsWhatWasStored) {
   EXPECT_EQ(*found, image_);
   EXPECT_EQ(cache_.usage().files, 1);
   EXPECT_GT(cache_.usage().bytes, 48);
+}
+
+TEST_F(DiskCacheTest, ListsAreKeptBesideImages) {
+  const Hash128 name = hash128("a model");
+  EXPECT_FALSE(cache_.find_list(name).has_value());
+  const std::vector<Hash128> keys = {key_, hash128("another")};
+  cache_.store_list(name, keys);
+  EXPECT_EQ(cache_.find_list(name), keys);
+  EXPECT_EQ(cache_.usage().files, 1);
+  ASSERT_TRUE(write_file_atomic(cache_.path_of_list(name), std::string_view("damaged")).ok());
+  ::testing::internal::CaptureStderr();
+  EXPECT_FALSE(cache_.find_list(name).has_value());
+  EXPECT_NE(::testing::internal::GetCapturedStderr().find("7 bytes are too few"),
+            std::string::npos);
 }
 
 TEST_F(DiskCacheTest, AnUnknownKeyIsQuietlyAbsent) {

@@ -3,11 +3,13 @@
 
 #include <fmt/format.h>
 
+#include <algorithm>
 #include <chrono>
 #include <mutex>
 #include <optional>
 #include <unordered_map>
 
+#include "tessera/base/build_id.h"
 #include "tessera/base/log.h"
 #include "tessera/base/parallel.h"
 #include "tessera/kernels/compile_lock.h"
@@ -42,7 +44,11 @@ struct KernelLibrary::State {
   std::string packs_text() const;
   Loaded fetch(const lang::Trace& trace, const Hash128& hash);
   Result<Image> from_packs(const Hash128& hash);
+  /// Of the provider; empty where nothing is kept.
+  Result<std::string> identity() const;
   Result<std::optional<Hash128>> cache_key(const lang::Trace& trace) const;
+  /// Of the list of a subject's kernels in the disk cache.
+  Result<std::optional<Hash128>> list_name(const Hash128& subject) const;
   Loaded from_cache(const Hash128& key);
   /// `key`: of the disk cache, where the image is to be kept.
   Loaded compile(const lang::Trace& trace, const std::optional<Hash128>& key);
@@ -56,12 +62,24 @@ Result<Image> KernelLibrary::State::from_packs(const Hash128& hash) {
   return Image();
 }
 
+Result<std::string> KernelLibrary::State::identity() const {
+  if (!options.cache || !options.provider) return std::string();
+  return options.provider->identity(arch());
+}
+
 /// Empty where nothing is kept.
 Result<std::optional<Hash128>> KernelLibrary::State::cache_key(const lang::Trace& trace) const {
-  if (!options.cache) return std::optional<Hash128>();
-  TESSERA_ASSIGN(const std::string identity, options.provider->identity(arch()));
-  if (identity.empty()) return std::optional<Hash128>();
-  return std::optional(DiskCache::key(trace, identity));
+  TESSERA_ASSIGN(const std::string own, identity());
+  if (own.empty()) return std::optional<Hash128>();
+  return std::optional(DiskCache::key(trace, own));
+}
+
+/// Empty also where kernels may come from packs: the next program may not have these.
+Result<std::optional<Hash128>> KernelLibrary::State::list_name(const Hash128& subject) const {
+  TESSERA_ASSIGN(const std::string own, identity());
+  const std::string program = build_id();
+  if (own.empty() || program.empty() || !options.packs.empty()) return std::optional<Hash128>();
+  return std::optional(Hasher().add(subject).add(own).add(program).digest());
 }
 
 /// A null executable: not in the cache, or what is there cannot be used.
@@ -203,6 +221,27 @@ Result<void> KernelLibrary::provide(
     if (progress) progress(++done, missing.size());
   });
   if (failure) return std::move(*failure);
+  return {};
+}
+
+Result<void> KernelLibrary::provide(
+    const Hash128& subject, const std::function<Result<std::vector<lang::Trace>>()>& list,
+    const std::function<void(size_t done, size_t total)>& progress) {
+  TESSERA_ASSIGN(const std::optional<Hash128> name, state_->list_name(subject));
+  if (name) {
+    const auto known = state_->options.cache->find_list(*name);
+    const auto cached = [&](const Hash128& key) { return state_->options.cache->contains(key); };
+    if (known && std::ranges::all_of(*known, cached)) return {};
+  }
+  TESSERA_ASSIGN(const std::vector<lang::Trace> traces, list());
+  TESSERA_TRY(provide(traces, progress));
+  if (!name) return {};
+  std::vector<Hash128> keys;
+  for (const lang::Trace& trace : traces) {
+    TESSERA_ASSIGN(const std::optional<Hash128> key, state_->cache_key(trace));
+    keys.push_back(*key);
+  }
+  state_->options.cache->store_list(*name, keys);
   return {};
 }
 

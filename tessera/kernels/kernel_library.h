@@ -50,6 +50,12 @@ class KernelLibrary {
   /// the first.
   Result<void> provide(std::span<const lang::Trace> traces,
                        const std::function<void(size_t done, size_t total)>& progress = {});
+  /// The same for the kernels that `list` gives. `subject` stands for all that decides them but the
+  /// program's own code: with a disk cache they are noted under it, and while the cache has each of
+  /// them `list` is not called again.
+  Result<void> provide(const Hash128& subject,
+                       const std::function<Result<std::vector<lang::Trace>>()>& list,
+                       const std::function<void(size_t done, size_t total)>& progress = {});
   const LibraryStats& stats() const;
 
  private:

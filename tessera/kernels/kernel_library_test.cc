@@ -6,6 +6,7 @@
 #include <array>
 #include <thread>
 
+#include "tessera/base/build_id.h"
 #include "tessera/base/testing/temporary_folder.h"
 #include "tessera/kernels/testing/sample_kernels.h"
 #include "tessera/runtime/chip_registry.h"
@@ -101,6 +102,30 @@ TEST_F(KernelLibraryTest, GetAllFetchesTheRestDespiteAFailure) {
   EXPECT_TRUE(all.get(traces[1]).ok());
   EXPECT_FALSE(all.get(traces[0]).ok());
   EXPECT_EQ(provider_->calls, 2) << "a failed kernel is not compiled again";
+}
+
+TEST_F(KernelLibraryTest, ListsASubjectsKernelsOnceWhileTheCacheHasThem) {
+  if (build_id().empty()) GTEST_SKIP() << "this program was linked without a build id";
+  const auto cache = std::make_shared<DiskCache>(folder_ / "cache");
+  int listed = 0;
+  const auto list = [&]() -> Result<std::vector<lang::Trace>> {
+    ++listed;
+    return std::vector{scale_trace(1), scale_trace(2)};
+  };
+  const auto provide = [&](std::string_view subject) {
+    KernelLibrary all = library({.cache = cache});
+    EXPECT_TRUE(all.provide(hash128(subject), list).ok());
+    return all.stats().compiled.load();
+  };
+  EXPECT_EQ(provide("a"), 2);
+  EXPECT_EQ(provide("a"), 0);
+  EXPECT_EQ(listed, 1);
+  EXPECT_EQ(provide("b"), 0);
+  EXPECT_EQ(listed, 2);
+  std::filesystem::remove(cache->path_of(
+      DiskCache::key(scale_trace(2), provider_->identity(device_->info().arch).value())));
+  EXPECT_EQ(provide("a"), 1);
+  EXPECT_EQ(listed, 3);
 }
 
 TEST_F(KernelLibraryTest, TakesFromThePackFirst) {

@@ -39,6 +39,7 @@ class Tuning {
   /// `capabilities` with the hints for `key`, where there are any.
   Capabilities apply(std::string_view key, const Capabilities& capabilities) const;
   bool empty() const { return hints_.empty(); }
+  const std::map<std::string, Hints, std::less<>>& all() const { return hints_; }
 
  private:
   std::map<std::string, Hints, std::less<>> hints_;

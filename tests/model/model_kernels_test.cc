@@ -5,9 +5,11 @@
 #include <gtest/gtest.h>
 
 #include <map>
+#include <set>
 
 #include "tessera/model/deepseek_v4/known_configs.h"
 #include "tessera/runtime/chip_registry.h"
+#include "tessera/runtime/tuning.h"
 #include "tests/reference_model/random_checkpoint.h"
 
 namespace tessera::model::deepseek_v4 {
@@ -51,6 +53,26 @@ TEST(ModelKernels, SomeSizesHaveTheKernelsOfAll) {
 
 TEST(ModelKernels, SomeSizesHaveTheKernelsOfAllAtRealWidth) {
   expect_all(shortened(flash_config(), 4), {.context = 8192});
+}
+
+TEST(ModelKernels, SubjectsDifferByWhatDecidesTheKernels) {
+  const runtime::Capabilities plain;
+  runtime::Capabilities wide, tuned;
+  wide.gemv_rows *= 2;
+  runtime::Tuning tuning;
+  ASSERT_TRUE(tuning.set("rms_norm", {{"vector_tile", 16}}).ok());
+  tuned.tuning = &tuning;
+  const std::set<Hash128> subjects = {
+      subject_of_kernels("{}", {}, plain),
+      subject_of_kernels("{ }", {}, plain),
+      subject_of_kernels("{}", {.precision = Precision::fp32}, plain),
+      subject_of_kernels("{}", {.context = 100}, plain),
+      subject_of_kernels("{}", {.mtp = true}, plain),
+      subject_of_kernels("{}", {.rank = {.number = 1, .count = 2}}, plain),
+      subject_of_kernels("{}", {}, wide),
+      subject_of_kernels("{}", {}, tuned)};
+  EXPECT_EQ(subjects.size(), 8u);
+  EXPECT_TRUE(subjects.contains(subject_of_kernels("{}", {}, runtime::Capabilities{})));
 }
 
 /// Whatever context and steps a model is run with, a pack has its kernels.

@@ -5,6 +5,7 @@
 #include <filesystem>
 #include <fstream>
 #include <map>
+#include <span>
 
 #include "tessera/engine/evaluation/suite.h"
 #include "tessera/model/deepseek_v4/config.h"
@@ -63,14 +64,38 @@ TEST(TinyModelTest, DigitsAndTheLettersOfQuotedWordsStandAlone) {
   EXPECT_EQ(tokenizer.encode(" question").value().size(), 1u);
 }
 
-TEST(TinyModelTest, ItsSuiteHasEnoughCasesOfEachTask) {
-  std::ifstream file(kFolder.parent_path() / "suites/tiny.jsonl");
+std::vector<engine::Question> suite(const std::string& name) {
+  std::ifstream file(kFolder.parent_path() / "suites" / (name + ".jsonl"));
   const std::string lines{std::istreambuf_iterator<char>(file), {}};
+  return engine::parse_suite(lines, name).value();
+}
+
+std::map<std::string, int> cases_by_task(std::span<const engine::Question> questions) {
   std::map<std::string, int> cases;
-  const auto questions = engine::parse_suite(lines, "tiny").value();
   for (const auto& question : questions) ++cases[question.task];
+  return cases;
+}
+
+TEST(TinyModelTest, ItsSuiteHasEnoughCasesOfEachTask) {
+  const auto cases = cases_by_task(suite("tiny"));
   EXPECT_EQ(cases.size(), 8u);
   for (const auto& [task, count] : cases) EXPECT_GE(count, 500) << task;
+}
+
+TEST(TinyModelTest, WordsToRecallStandInTextsOfTheNamedLength) {
+  const auto tokenizer = text::Tokenizer::load(kFolder / "tokenizer.json").value();
+  const auto questions = suite("recall");
+  const auto cases = cases_by_task(questions);
+  EXPECT_EQ(cases.size(), 4u);
+  for (const auto& [task, count] : cases) EXPECT_GE(count, 500) << task;
+  for (const auto& question : engine::first_of_each_task(questions, 3)) {
+    const std::string& text = question.messages.back().content;
+    const double tokens = double(tokenizer.encode(text).value().size());
+    const double named = std::stod(question.task.substr(std::string("recall-").size()));
+    EXPECT_GT(tokens, 0.85 * named);
+    EXPECT_LT(tokens, 1.15 * named);
+    EXPECT_NE(text.find(question.answer), std::string::npos);
+  }
 }
 
 }  // namespace

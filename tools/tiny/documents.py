@@ -163,14 +163,6 @@ class Documents:
                 doc.sources[len(doc.ids) - 3 - size + j] = offset + places[k] + j
         return doc
 
-    def recall_question(self, rng, length, keys=16):
-        """(text of a held-out question, the exchange)"""
-        keys = min(keys, length // 40)
-        ids, names, values, _ = self.haystack(rng, length - 40, keys)
-        k = rng.randrange(keys)
-        e = tasks.needle_question(rng, True, names[k], values[k])
-        return self.t.decode(ids) + "\n\n" + e.question, e
-
     def make(self, rng):
         name = rng.choices(self.names, self.shares)[0]
         if name == "tool":

@@ -1,7 +1,7 @@
 # SPDX-License-Identifier: Apache-2.0
 """Writes questions that training never saw, for `tessera eval`: make_suites.py FOLDER [CASES]
 
-FOLDER/tiny.jsonl has the short tasks; recall-N.jsonl ask for a word named up to N tokens earlier."""
+FOLDER/tiny.jsonl has the short tasks; recall.jsonl asks for a word named up to 300 .. 16,000 tokens earlier."""
 import json
 import os
 import random
@@ -10,9 +10,11 @@ import sys
 import tasks
 from documents import Documents
 from tokenizer import Tokenizer
+from words import NAMES, POOL
 
 SEED = 99
 LENGTHS = (300, 2000, 8000, 16000)
+KEYS = 16  # words named in a text
 
 
 def short_questions(cases):
@@ -29,11 +31,37 @@ def short_questions(cases):
                "call": {"name": "calculator", "arguments": {"expression": e.answer}}}
 
 
-def recall_questions(documents, length, cases):
-    rng = random.Random(f"{SEED}/recall/{length}")
-    for _ in range(cases):
-        text, e = documents.recall_question(rng, length)
-        yield {"task": f"recall-{length}", "problem": text, "answer": e.answer}
+def haystack(rng, sizes, length, keys):
+    """Runs [first, count] of sentences with `sizes` tokens, about `length` in all, around the needles `keys`."""
+    cuts = sorted(rng.randrange(length) for _ in keys)
+    text = []
+    for key, size in zip(keys + [None], (b - a for a, b in zip([0] + cuts, cuts + [length]))):
+        while size > 0:
+            first = rng.randrange(len(sizes))
+            end = first
+            while end < len(sizes) and size > 0:
+                size -= sizes[end]
+                end += 1
+            text.append([first, end - first])
+        text += [key] if key else []
+    return text
+
+
+def recall_questions(tokenizer, cases):
+    rng = random.Random(f"{SEED}/sentences")
+    sentences = [Documents.sentence(rng) for _ in range(3000)]
+    yield {"sentences": sentences}
+    sizes = [len(tokenizer.encode(" " + s)) for s in sentences]
+    for length in LENGTHS:
+        rng = random.Random(f"{SEED}/recall/{length}")
+        for _ in range(cases):
+            names = rng.sample(NAMES, min(KEYS, length // 40))
+            values = [rng.choice(POOL) for _ in names]
+            needles = [tasks.NEEDLE.format(n=n, v=v) for n, v in zip(names, values)]
+            text = haystack(rng, sizes, length - 40 - 8 * len(needles), needles)
+            k = rng.randrange(len(names))
+            e = tasks.needle_question(rng, True, names[k], values[k])
+            yield {"task": f"recall-{length}", "text": text, "problem": e.question, "answer": e.answer}
 
 
 def write(path, lines):
@@ -46,9 +74,7 @@ def main(folder, cases=500):
     os.makedirs(folder, exist_ok=True)
     write(f"{folder}/tiny.jsonl", short_questions(int(cases)))
     tokenizer = Tokenizer(os.path.join(os.path.dirname(os.path.abspath(__file__)), "../../models/tiny/tokenizer.json"))
-    documents = Documents(tokenizer, {"recall": 1})
-    for length in LENGTHS:
-        write(f"{folder}/recall-{length}.jsonl", recall_questions(documents, length, int(cases)))
+    write(f"{folder}/recall.jsonl", recall_questions(tokenizer, int(cases)))
 
 
 if __name__ == "__main__":

@@ -5,6 +5,7 @@
 
 #include <map>
 #include <nlohmann/json.hpp>
+#include <span>
 
 #include "tessera/engine/evaluation/score.h"
 #include "tessera/text/message_json.h"
@@ -22,7 +23,47 @@ Result<std::string> text_field(const Json& line, const char* name) {
   return invalid_argument(fmt::format("\"{}\" is neither text nor a number", name));
 }
 
-Result<Question> parse_line(const Json& line, std::string_view name) {
+/// What stands for texts of `shared`, or the text itself.
+Result<std::string> part_text(const Json& part, std::span<const std::string> shared) {
+  if (part.is_string()) return " " + part.get<std::string>();
+  const bool is_pair = part.is_array() && part.size() == 2 && part[0].is_number_unsigned() &&
+                       part[1].is_number_unsigned();
+  const size_t first = is_pair ? part[0].get<size_t>() : 0,
+               count = is_pair ? part[1].get<size_t>() : 0;
+  if (!is_pair || first > shared.size() || count > shared.size() - first)
+    return invalid_argument(
+        fmt::format("{} in \"text\" is neither a sentence nor [first, count] within the {} "
+                    "\"sentences\" before",
+                    part.dump(), shared.size()));
+  std::string text;
+  for (const std::string& sentence : shared.subspan(first, count)) text += " " + sentence;
+  return text;
+}
+
+/// What is to be read before the problem.
+Result<std::string> reading(const Json& line, std::span<const std::string> shared) {
+  const auto parts = line.find("text");
+  if (parts == line.end()) return std::string();
+  if (!parts->is_array()) return invalid_argument("\"text\" is no list");
+  std::string text;
+  for (const Json& part : *parts) {
+    TESSERA_ASSIGN(const std::string own, part_text(part, shared));
+    text += own;
+  }
+  return text + "\n\n";
+}
+
+Result<std::vector<std::string>> parse_sentences(const Json& list) {
+  std::vector<std::string> sentences;
+  for (const Json& sentence : list) {
+    if (!sentence.is_string()) return invalid_argument("\"sentences\" is no list of texts");
+    sentences.push_back(sentence.get<std::string>());
+  }
+  return sentences;
+}
+
+Result<Question> parse_line(const Json& line, std::string_view name,
+                            std::span<const std::string> sentences) {
   Question question;
   const bool has_task = line.contains("task");
   question.task = name;
@@ -31,7 +72,8 @@ Result<Question> parse_line(const Json& line, std::string_view name) {
   }
   TESSERA_ASSIGN(const std::string problem,
                  text_field(line, line.contains("question") ? "question" : "problem"));
-  Json request = {{"messages", Json::array({{{"role", "user"}, {"content", problem}}})}};
+  TESSERA_ASSIGN(const std::string text, reading(line, sentences));
+  Json request = {{"messages", Json::array({{{"role", "user"}, {"content", text + problem}}})}};
   if (line.contains("tools")) request["tools"] = line["tools"];
   TESSERA_ASSIGN(question.messages, text::parse_messages(request.dump()));
 
@@ -57,6 +99,7 @@ Result<Question> parse_line(const Json& line, std::string_view name) {
 
 Result<std::vector<Question>> parse_suite(std::string_view lines, std::string_view name) {
   std::vector<Question> questions;
+  std::vector<std::string> sentences;
   for (size_t number = 1; !lines.empty(); ++number) {
     const size_t end = std::min(lines.find('\n'), lines.size());
     const std::string_view line = lines.substr(0, end);
@@ -65,9 +108,17 @@ Result<std::vector<Question>> parse_suite(std::string_view lines, std::string_vi
     const Json json = Json::parse(line, nullptr, /*allow_exceptions=*/false);
     if (!json.is_object())
       return invalid_argument(fmt::format("line {} is no JSON object", number));
-    auto question = parse_line(json, name);
-    if (!question.ok())
-      return invalid_argument(fmt::format("line {}: {}", number, question.error().message));
+    const auto at_line = [&](const Error& error) {
+      return invalid_argument(fmt::format("line {}: {}", number, error.message));
+    };
+    if (const auto list = json.find("sentences"); list != json.end()) {
+      auto parsed = parse_sentences(*list);
+      if (!parsed.ok()) return at_line(parsed.error());
+      sentences = std::move(*parsed);
+      continue;
+    }
+    auto question = parse_line(json, name, sentences);
+    if (!question.ok()) return at_line(question.error());
     questions.push_back(std::move(*question));
   }
   if (questions.empty()) return invalid_argument("there are no questions");

@@ -29,11 +29,15 @@ struct Question {
 ///   {"task": "add", "problem": "What is 1 + 2?", "answer": "3"}
 ///   {"task": "tool", "problem": "What is 1 + 2?", "tools": [..], "call": {"name": .., "arguments":
 ///   {..}}}
+///   {"sentences": ["..", ".."]}                      no question: shared by the lines that follow
+///   {"task": "recall", "text": ["..", [5, 40]], "problem": "..", "answer": ".."}
 ///   {"question": "..", "answer": ".. #### 18"}       as in GSM8K: the number behind ####
 ///   {"problem": "..", "answer": 204}                 as in AIME: a number, plain or as text
 ///
-/// "tools" are those of a chat completion request. Lines without "task" count under `name`; their
-/// answers are matched by number where they are one. Errors (invalid_argument) say which line.
+/// "text" is read before the problem, an empty line between them: sentences, or [first, count] of
+/// the shared ones, each behind a space. "tools" are those of a chat completion request. Lines
+/// without "task" count under `name`; their answers are matched by number where they are one.
+/// Errors (invalid_argument) say which line.
 Result<std::vector<Question>> parse_suite(std::string_view lines, std::string_view name);
 
 /// The first `count` questions of each task, in their order.

@@ -49,6 +49,13 @@ TEST(SuiteTest, PublishedFormsAreMatchedByNumber) {
   EXPECT_EQ(only(R"({"problem": "Find it.", "answer": "blue"})").match, Match::text);
 }
 
+TEST(SuiteTest, LongTextsShareSentences) {
+  const Question question = only(R"({"sentences": ["A.", "B.", "C."]}
+{"task": "recall", "text": [[1, 2], "Key.", [0, 1]], "problem": "Which?", "answer": "x"})");
+  ASSERT_EQ(question.messages.size(), 1u);
+  EXPECT_EQ(question.messages[0].content, " B. C. Key. A.\n\nWhich?");
+}
+
 TEST(SuiteTest, TheFirstOfEachTask) {
   std::string lines;
   for (const char* task : {"a", "b", "a", "a", "b", "c"})
@@ -73,6 +80,14 @@ TEST(SuiteTest, MistakesAreNamedByLine) {
             "line 1: \"answer\" is neither text nor a number");
   EXPECT_EQ(message("{\"problem\": \"a\", \"call\": 1}"),
             "line 1: \"call\" is no object with \"name\" and \"arguments\"");
+  EXPECT_EQ(message("{\"sentences\": [1]}"), "line 1: \"sentences\" is no list of texts");
+  EXPECT_EQ(message("{\"problem\": \"a\", \"text\": \"b\"}"), "line 1: \"text\" is no list");
+  for (const char* part : {"[0,2]", "[2,0]", "[-1,1]", "[0]", "1"})
+    EXPECT_EQ(message(std::string(R"({"sentences": ["A."]})") +
+                      "\n{\"problem\": \"a\", \"text\": [" + part + "]}"),
+              std::string("line 2: ") + part +
+                  " in \"text\" is neither a sentence nor [first, count] within the 1 "
+                  "\"sentences\" before");
 }
 
 TEST(SuiteTest, PublishedFilesAreRead) {

@@ -6,6 +6,7 @@
 #include <unordered_set>
 
 #include "tessera/model/deepseek_v4/made_weights.h"
+#include "tessera/runtime/tuning.h"
 
 namespace tessera::model::deepseek_v4 {
 namespace {
@@ -45,6 +46,34 @@ Result<std::vector<lang::Trace>> model_kernels(const Config& config, const Model
   TESSERA_TRY(check_options(config, options));
   const StepWriter writer(one_of_each_kind(config), options);
   return kernels_of_steps(writer, writer.representatives(), capabilities);
+}
+
+Hash128 subject_of_kernels(std::string_view config, const ModelOptions& options,
+                           const runtime::Capabilities& capabilities) {
+  Hasher hasher;
+  hasher.add(config)
+      .add(options.precision)
+      .add(options.context)
+      .add(options.sequences)
+      .add(options.largest_step)
+      .add(options.quantised_cache)
+      .add(options.deterministic)
+      .add(options.mtp)
+      .add(options.snapshots)
+      .add(options.rank.number)
+      .add(options.rank.count)
+      .add(capabilities.wide_products);
+  const auto add = [&](const runtime::Hints& hints) {
+    hasher.add(hints.size());
+    for (const auto& [name, value] : hints) hasher.add(name).add(value);
+  };
+  add(runtime::hints_of(capabilities));
+  if (capabilities.tuning != nullptr)
+    for (const auto& [key, hints] : capabilities.tuning->all()) {
+      hasher.add(key);
+      add(hints);
+    }
+  return hasher.digest();
 }
 
 Result<std::vector<lang::Trace>> model_kernels_of_any_context(

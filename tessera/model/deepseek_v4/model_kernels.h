@@ -2,8 +2,10 @@
 // The kernels of a model before it runs: so that none is compiled while it does, and for packs.
 #pragma once
 
+#include <string_view>
 #include <vector>
 
+#include "tessera/base/hash.h"
 #include "tessera/lang/trace.h"
 #include "tessera/model/deepseek_v4/config.h"
 #include "tessera/model/deepseek_v4/model_options.h"
@@ -22,6 +24,10 @@ Result<std::vector<lang::Trace>> model_kernels(const Config& config, const Model
 /// `options.context` does not count.
 Result<std::vector<lang::Trace>> model_kernels_of_any_context(
     const Config& config, ModelOptions options, const runtime::Capabilities& capabilities);
+
+/// Stands for all that decides them but the program's code; `config` is the text of config.json.
+Hash128 subject_of_kernels(std::string_view config, const ModelOptions& options,
+                           const runtime::Capabilities& capabilities);
 
 /// Those of the programs of these keys; `writer` is for a model whose layers may be fewer.
 Result<std::vector<lang::Trace>> kernels_of_steps(const StepWriter& writer,
