@@ -9,6 +9,8 @@
 #include "mlir/Transforms/Passes.h"
 #include "tessera/compiler/dialects.h"
 #include "tessera/compiler/lowering/cpu/passes.h"
+#include "tessera/compiler/lowering/simt/passes.h"
+#include "tessera/compiler/lowering/simt/row_products.h"
 #include "tessera/compiler/passes/passes.h"
 
 namespace {
@@ -28,6 +30,16 @@ void registerLowering(llvm::StringRef name, llvm::StringRef description, const C
 int main(int argc, char** argv) {
   mlir::registerPass(tessera::compiler::createMarkRootsPass);
   mlir::registerPass(tessera::compiler::createConvertToLlvmPass);
+  mlir::registerPass(tessera::compiler::simt::createRowProductsPass);
+  mlir::PassPipelineRegistration<> nvvm(
+      "lower-to-nvvm", "tile kernels to threads of sm_90a", [](mlir::OpPassManager& passes) {
+        passes.addPass(tessera::compiler::simt::createLowerToNvvmPass(
+            {.threads = 256,
+             .laneBits = 5,
+             .sharedBytes = 227 << 10,
+             .matrix = tessera::compiler::simt::MatrixUnit::kWgmma,
+             .arithmetic = {.lanes = 1, .hasFma = true, .ptx = 90}}));
+      });
   mlir::registerPass([] { return mlir::createSCFToControlFlowPass(); });
   mlir::registerPass([] { return mlir::createCSEPass(); });
   mlir::registerPass([] { return mlir::createCanonicalizerPass(); });

@@ -16,6 +16,7 @@
 #include "tessera/compiler/dialects.h"
 #include "tessera/compiler/ir/import_trace.h"
 #include "tessera/compiler/lowering/cpu/passes.h"
+#include "tessera/compiler/lowering/simt/row_products.h"
 #include "tessera/compiler/passes/passes.h"
 
 namespace tessera::compiler {
@@ -32,11 +33,15 @@ void addPasses(mlir::PassManager& passes, const CpuMachine& machine) {
 
 void addVulkanPasses(mlir::PassManager& passes, const SimtMachine& machine) {
   passes.addPass(mlir::createCSEPass());
+  passes.addPass(simt::createRowProductsPass());
+  passes.addPass(mlir::createCSEPass());
   passes.addPass(simt::createLowerToSpirvPass(machine.target));
   passes.addPass(mlir::createCSEPass());
 }
 
 void addNvidiaPasses(mlir::PassManager& passes, const SimtMachine& machine) {
+  passes.addPass(mlir::createCSEPass());
+  passes.addPass(simt::createRowProductsPass());
   passes.addPass(mlir::createCSEPass());
   passes.addPass(simt::createLowerToNvvmPass(machine.target));
   passes.addPass(mlir::createSCFToControlFlowPass());
@@ -148,9 +153,12 @@ Result<runtime::KernelImage> compileForSimt(const lang::Trace& trace, const Simt
   runtime::KernelImage image;
   image.code = std::move(code).value();
   image.slot_count = trace.slot_count;
-  image.workgroup_size = static_cast<uint32_t>(machine.target.threads);
-  image.shared_bytes = static_cast<uint32_t>(
-      llvm::cast<mlir::IntegerAttr>((*module)->getAttr(simt::kSharedBytesAttribute)).getInt());
+  const auto noted = [&](llvm::StringRef attribute) {
+    return static_cast<uint32_t>(
+        llvm::cast<mlir::IntegerAttr>((*module)->getAttr(attribute)).getInt());
+  };
+  image.workgroup_size = noted(simt::kThreadsAttribute);
+  image.shared_bytes = noted(simt::kSharedBytesAttribute);
   image.required_features = machine.requiredFeatures;
   return image;
 }

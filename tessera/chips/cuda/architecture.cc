@@ -6,15 +6,21 @@ namespace {
 
 runtime::Capabilities capabilities() {
   runtime::Capabilities c;
-  c.vector_tile = 1024;
+  c.vector_tile = 4096;
   c.program_grain = 4096;
   c.gemv_rows = 4;
-  c.dot_tile[0] = {1, 4, 256};
-  c.dot_tile[1] = {8, 16, 64};
-  c.dot_tile[2] = {32, 32, 32};
-  c.dot_tile[3] = {32, 32, 32};
+  c.dot_tile[0] = {1, 4, 1024};
+  c.dot_tile[1] = {8, 4, 512};
+  c.dot_tile[2] = {64, 64, 32};
+  c.dot_tile[3] = {64, 64, 32};
   c.attention_keys = 16;
   c.sort_tile = 1024;
+  return c;
+}
+
+/// With wgmma.
+runtime::Capabilities hopper() {
+  runtime::Capabilities c = capabilities();
   return c;
 }
 
@@ -36,7 +42,7 @@ std::span<const Architecture> architectures() {
        0,
        227 << 10,
        {DType::f16, DType::bf16, DType::i8, DType::f8e4m3, DType::f8e5m2},
-       capabilities()},
+       hopper()},
   };
   return table;
 }

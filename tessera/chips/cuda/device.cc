@@ -93,18 +93,30 @@ Result<std::vector<std::unique_ptr<runtime::Device>>> devices(const runtime::Chi
   return found;
 }
 
+uint64_t CudaDevice::next_number() {
+  static std::atomic<uint64_t> last{0};
+  return ++last;
+}
+
 CudaDevice::CudaDevice(const Driver& driver, CUdevice device, CUcontext context,
                        runtime::DeviceInfo info, uint64_t memory_limit)
     : Device(std::move(info)),
       driver_(driver),
       device_(device),
       context_(context),
-      memory_limit_(memory_limit) {}
+      memory_limit_(memory_limit),
+      number_(next_number()) {}
 
 CudaDevice::~CudaDevice() { driver_.context_release(device_); }
 
 Result<void> CudaDevice::enter() const {
-  return driver_.check(driver_.context_set(context_), "cuCtxSetCurrent");
+  // Launches come by here: a thread that stays with one device asks the driver once.
+  thread_local uint64_t entered = 0;
+  if (entered == number_) [[likely]]
+    return {};
+  TESSERA_TRY(driver_.check(driver_.context_set(context_), "cuCtxSetCurrent"));
+  entered = number_;
+  return {};
 }
 
 uint64_t CudaDevice::memory_free() const {

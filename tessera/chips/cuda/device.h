@@ -29,7 +29,8 @@ class CudaDevice final : public runtime::Device {
   uint64_t memory_free() const override;
 
   const Driver& driver() const { return driver_; }
-  /// Makes the device's context current on the calling thread.
+  /// Makes the device's context current on the calling thread. Other code that changes a thread's
+  /// context must restore it.
   Result<void> enter() const;
   /// PTX modules the driver had to compile; 0 when everything came as cubins.
   int64_t driver_compilations() const {
@@ -38,12 +39,14 @@ class CudaDevice final : public runtime::Device {
 
  private:
   friend class CudaBuffer;
+  static uint64_t next_number();
   Result<std::shared_ptr<runtime::Executable>> do_load(const runtime::KernelImage& image) override;
 
   const Driver& driver_;
   const CUdevice device_;
   const CUcontext context_;
   const uint64_t memory_limit_;
+  const uint64_t number_;  // no other device of this process ever had it
   std::atomic<uint64_t> in_use_{0};
   std::atomic<int64_t> driver_compilations_{0};
 };

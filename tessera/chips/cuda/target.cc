@@ -25,7 +25,14 @@ class CudaTarget final : public compiler::Target {
         .machine = {.triple = "nvptx64-nvidia-cuda",
                     .cpu = std::string(architecture_.name),
                     .features = ""},
-        .target = {.threads = 256, .sharedBytes = architecture_.shared_bytes},
+        .target = {.threads = 256,
+                   .laneBits = 5,
+                   .sharedBytes = architecture_.shared_bytes,
+                   .matrix = architecture_.name == "sm_90a" ? compiler::simt::MatrixUnit::kWgmma
+                                                            : compiler::simt::MatrixUnit::kNone,
+                   .arithmetic = {.lanes = 1,
+                                  .hasFma = true,
+                                  .ptx = 10 * architecture_.major + architecture_.minor}},
         .requiredFeatures = {}};
     return compiler::compileForNvidia(trace, machine, options);
   }

@@ -14,9 +14,13 @@ class VulkanTarget final : public compiler::Target {
   std::string machine() const override { return "spirv"; }
   Result<runtime::KernelImage> compile(const lang::Trace& trace,
                                        const compiler::CompileOptions& options) const override {
-    // 32 KiB of shared memory and 128 invocations are what every Vulkan device has.
+    // 32 KiB of shared memory and 128 invocations are what every Vulkan device has. Single
+    // elements: wider accesses need a second version of each kernel, which drivers take long to
+    // compile.
     const compiler::SimtMachine machine = {
-        .machine = {}, .target = {.threads = 128, .sharedBytes = 32 << 10}, .requiredFeatures = {}};
+        .machine = {},
+        .target = {.threads = 128, .sharedBytes = 32 << 10, .widestBytes = 1},
+        .requiredFeatures = {}};
     return compiler::compileForVulkan(trace, machine, options);
   }
 

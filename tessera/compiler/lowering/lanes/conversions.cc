@@ -176,6 +176,35 @@ Value encodeSmall(Emitter& e, const Layout& layout, Value value) {
   return e.sub(code, e.integer(code.getType(), excess));
 }
 
+// NVIDIA's conversions round to nearest even and saturate as ours; they take two numbers at a time.
+bool hasPtxBf16(const Emitter& e) { return e.target.ptx >= 80; }
+bool hasPtxFp8(const Emitter& e, DType dtype) {
+  return e.target.ptx >= 89 && (dtype == DType::f8e4m3 || dtype == DType::f8e5m2);
+}
+
+Value decodePtxFp8(Emitter& e, DType from, Value code) {
+  const mlir::Type pair = mlir::VectorType::get({2}, e.builder.getF16Type());
+  const Value halves = e.intrinsic(
+      from == DType::f8e4m3 ? "llvm.nvvm.e4m3x2.to.f16x2.rn" : "llvm.nvvm.e5m2x2.to.f16x2.rn", pair,
+      {e.zeroExtend(code, e.i16())});
+  return arith::ExtFOp::create(e.builder, e.loc, e.f32(), e.extract(halves, 0));
+}
+
+/// Exponent and mantissa as those of a tiny f32, subnormals among them, brought back by one exact
+/// product: NVIDIA multiplies subnormals at full speed.
+Value decodePtxFp4(Emitter& e, Value code) {
+  const Value wide = e.zeroExtend(code, e.i32());
+  const Value bits = e.ori(e.shl(e.andi(wide, 7), 22), e.shl(e.andi(wide, 8), 28));
+  return e.mul(toFloat(e, bits), 0x1p126);
+}
+
+Value encodePtxFp8(Emitter& e, DType to, Value value) {
+  const Value pair =
+      e.intrinsic(to == DType::f8e4m3 ? "llvm.nvvm.ff.to.e4m3x2.rn" : "llvm.nvvm.ff.to.e5m2x2.rn",
+                  e.i16(), {e.constant(e.f32(), 0), value});
+  return e.truncate(pair, e.i8());
+}
+
 /// f16 rounded to odd: what is cut off stays visible in the last place, so that rounding once more
 /// to a format two places shorter is right.
 Value halfWithRest(Emitter& e, Value value) {
@@ -217,6 +246,8 @@ Value encodeE4m3InHalf(Emitter& e, Value value) {
 }  // namespace
 
 Value decodeFloat(Emitter& e, DType from, Value code) {
+  if (hasPtxFp8(e, from)) return decodePtxFp8(e, from, code);
+  if (e.target.ptx > 0 && from == DType::f4e2m1) return decodePtxFp4(e, code);
   switch (from) {
     case DType::bf16: return decodeBf16(e, code);
     case DType::f8e8m0: return decodeScale(e, code);
@@ -231,6 +262,11 @@ Value decodeFloat(Emitter& e, DType from, Value code) {
 }
 
 Value encodeFloat(Emitter& e, DType to, Value value) {
+  if (hasPtxFp8(e, to)) return encodePtxFp8(e, to, value);
+  if (to == DType::bf16 && hasPtxBf16(e)) {
+    const mlir::Type bf16 = e.withElement(value, e.builder.getBF16Type());
+    return e.bitcast(arith::TruncFOp::create(e.builder, e.loc, bf16, value), e.i16());
+  }
   switch (to) {
     case DType::bf16: return encodeBf16(e, value);
     case DType::f8e8m0: return encodeScale(e, value);

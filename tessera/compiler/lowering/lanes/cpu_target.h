@@ -19,6 +19,7 @@ struct CpuTarget {
   bool hasVbmi = false;      // vpermb, vpermt2b
   bool hasFp16 = false;      // arithmetic on f16 lanes of 512 bits
   bool hasAmxBf16 = false;   // tile registers, tdpbf16ps
+  int ptx = 0;               // NVIDIA: compute capability times ten
 
   int registerBytes() const { return 4 * lanes; }
 };

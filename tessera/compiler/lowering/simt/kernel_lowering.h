@@ -1,104 +1,155 @@
 // SPDX-License-Identifier: Apache-2.0
 // Lowers a tile.kernel to the code of one thread: scalar arith, math and scf over a ThreadMemory.
-// Plain on purpose: elements are dealt to threads round robin, products are FMA loops, nothing is
-// staged.
+// A tile is the registers its layout gives a thread; operations run in the order of the kernel.
 #pragma once
+
+#include <vector>
 
 #include "llvm/ADT/DenseMap.h"
 #include "mlir/Support/LogicalResult.h"
 #include "tessera/compiler/ir/tile_dialect.h"
 #include "tessera/compiler/lowering/lanes/emitter.h"
+#include "tessera/compiler/lowering/simt/layout.h"
+#include "tessera/compiler/lowering/simt/layout_assignment.h"
 #include "tessera/compiler/lowering/simt/passes.h"
-#include "tessera/compiler/lowering/simt/placement.h"
-#include "tessera/compiler/lowering/simt/thread_memory.h"
+#include "tessera/compiler/lowering/simt/workgroup_memory.h"
 
 namespace tessera::compiler::simt {
 
-/// One element of a tile, as seen by the thread that computes it.
-struct Point {
-  llvm::SmallVector<mlir::Value, 3> index;  // i32, one a dimension
-  mlir::Value linear;                       // i32, row-major position
-  mlir::Value owned;  // i32, position among the thread's own elements; null if not owned
-  /// Values already computed here, so that a shared subexpression is computed once.
-  mutable llvm::DenseMap<mlir::Value, mlir::Value> known;
+struct MatrixLoop;
+
+/// A tile in a thread's registers, or a part of one.
+struct Registers {
+  Layout layout;
+  llvm::SmallVector<mlir::Value> values;  // by register number
 };
 
 class KernelLowering {
  public:
-  KernelLowering(Emitter& emitter, ThreadMemory& memory, tile::KernelOp kernel, int64_t threads);
+  KernelLowering(Emitter& emitter, ThreadMemory& memory, tile::KernelOp kernel,
+                 const SimtTarget& target);
 
   /// Emits the whole kernel at the emitter's insertion point: a loop over the programs of this
   /// workgroup.
   mlir::LogicalResult run();
-  /// Words of shared memory the kernel needs; known after run().
-  int64_t sharedWords() const { return sharedPeak_; }
+  int64_t threads() const { return layouts_.threads(); }
+  /// Words of workgroup memory the kernel needs; known after run().
+  int64_t sharedWords() const { return shared_.peak(); }
 
  private:
-  using PointBody = llvm::function_ref<void(const Point&)>;
-
   // ---- control (kernel_lowering.cc) ----
+  mlir::LogicalResult lowerProgram();
   mlir::LogicalResult lowerBlock(mlir::Block& block);
   mlir::LogicalResult lowerOperation(mlir::Operation* op);
   mlir::LogicalResult lowerFor(tile::ForOp loop);
   mlir::LogicalResult lowerIf(tile::IfOp branch);
-  void lowerStore(tile::StoreOp store);
-  void lowerRowUpdate(mlir::Operation* op);
-  /// Computes a root into its array.
-  void materialise(mlir::Value root, llvm::function_ref<mlir::Value(const Point&)> element);
-  void assign(const Array& to, mlir::Value from);
-  const Array& allocate(mlir::Value root);
-  void barrier() { memory_.barrier(e_.loc); }
-  bool isShared(mlir::Value root) const { return placement_.space(root) == Space::kShared; }
+  void lowerScalar(mlir::Operation* op);
 
-  // ---- elements (elements.cc) ----
-  void forOwned(const lang::TileShape& shape, PointBody body);
-  Point pointAt(const lang::TileShape& shape, mlir::Value linear);
-  Point pointFrom(const lang::TileShape& shape, llvm::ArrayRef<mlir::Value> index);
-  mlir::Value evaluate(mlir::Value tile, const Point& point);
-  mlir::Value evaluateLazy(mlir::Operation* op, mlir::Value tile, const Point& point);
-  mlir::Value evaluateShape(mlir::Operation* op, mlir::Value tile, const Point& point);
+  // ---- tiles (tiles.cc) ----
+  /// The tile in its own layout, or any where it has none; or in the one that is asked for.
+  Registers get(mlir::Value tile);
+  Registers get(mlir::Value tile, const Layout& layout);
+  void set(mlir::Value tile, Registers registers);
   mlir::Value scalar(mlir::Value value);
+  /// A tile without a layout of its own, made in this one.
+  Registers make(mlir::Value tile, const Layout& layout);
+  Registers elementwise(mlir::Operation* op, const Layout& layout);
+  void lowerShape(mlir::Operation* op);
+  void lowerSlice(tile::SliceOp slice);
+  void lowerTake(tile::TakeOp take);
+  /// Tiles that get() noted inside a block are gone behind it.
+  class Scope;
+
+  // ---- positions (positions.cc) ----
+  mlir::Value threadBit(int bit);  // i1
+  /// The part of an element's position, or of its index along a dimension, that the thread number
+  /// gives; a register adds its constant (i32).
+  mlir::Value threadPosition(const Layout& layout);
+  mlir::Value threadIndex(const Layout& layout, const lang::TileShape& shape, int dim);
+  static int64_t registerIndex(const Layout& layout, const lang::TileShape& shape, int dim,
+                               int64_t number);
+  /// Whether this thread is the one that acts for all that hold copies; null: it always is.
+  mlir::Value actsForCopies(const Layout& layout);
+
+  // ---- layouts (convert_layout.cc) ----
+  Registers convertLayout(const Registers& from, DType dtype, const Layout& to);
+  std::optional<Registers> convertByLanes(const Registers& from, DType dtype, const Layout& to);
+  Registers convertByMemory(const Registers& from, DType dtype, const Layout& to);
+  mlir::Value exchange(mlir::Value value, int laneBit);
+  /// The elements in workgroup memory, in row-major order, and from there at any positions.
+  Array spill(const Registers& registers, DType dtype, const lang::TileShape& shape);
+  void write(const Registers& registers, const Array& array);
+  Registers read(const Array& array, const Layout& layout);
 
   // ---- views (views.cc) ----
-  struct Element {
-    mlir::Value inside;   // i1
-    mlir::Value address;  // i64
-    mlir::Value odd;      // i1: the high nibble of a 4-bit pair; null otherwise
-  };
-  Element locate(int64_t view, mlir::ValueRange offsets, int64_t overridden,
-                 mlir::ValueRange overrides, const Point& point, mlir::Value row);
-  mlir::Value loadElement(tile::LoadOp load, const Point& point);
-  mlir::Value gatherElement(tile::GatherOp gather, const Point& point);
-  mlir::Value readElement(int64_t view, const Element& element, int64_t fill);
+  struct Window;
+  Window window(int64_t view, mlir::ValueRange offsets, int64_t overridden,
+                mlir::ValueRange overrides, const lang::TileShape& shape, int rowDim);
+  struct Chunk;
+  Chunk locate(const Window& window, const Layout& layout, int64_t number, mlir::Value row);
+  int vectorBits(int64_t view, mlir::ValueRange offsets, int64_t overridden,
+                 mlir::ValueRange overrides, const lang::TileShape& shape, const Layout& layout,
+                 bool gathered);
+  llvm::SmallVector<mlir::Value> readChunk(const Window& window, const Chunk& chunk, int vector,
+                                           int64_t fill);
+  llvm::SmallVector<mlir::Value> packed(DType dtype, mlir::ValueRange values);
+  void writeChunk(const Window& window, const Chunk& chunk, mlir::ValueRange values,
+                  mlir::Value wanted);
+  Registers load(mlir::Operation* op, const Layout& layout);
+  void lowerStore(tile::StoreOp store);
+  void lowerRowUpdate(mlir::Operation* op);
+  bool needsOrder(tile::StoreOp store);
+  bool wantsOtherLayout(tile::StoreOp store, const Layout& layout);
+  mlir::Value basesAligned();
 
-  // ---- across elements (across.cc) ----
+  // ---- matrix loops (pipeline.cc) ----
+  void lowerMatrixLoop(const MatrixLoop& loop);
+  void copyStage(tile::LoadOp load, const Array& memory, mlir::Value offset);
+  Registers turnScales(const MatrixLoop& loop, const Layout& rows);
+
+  // ---- across elements (reduce.cc, across.cc, dot.cc) ----
   void lowerReduce(tile::ReduceOp op);
   void lowerScan(tile::ScanOp op);
   void lowerHistogram(tile::HistogramOp op);
   void lowerSort(tile::SortOp op);
   void lowerDot(mlir::Operation* op);
-  mlir::Value product(mlir::Operation* op, const Point& out, mlir::Value k);
+  Registers operandOf(mlir::Operation* dot, int operand);
+  /// body(i) for i = thread, thread + threads, .. below `count`.
+  void forEach(int64_t count, llvm::function_ref<void(mlir::Value)> body);
 
   static lang::TileType typeOf(mlir::Value value) { return *tile::tileType(value.getType()); }
-  DType dtypeOf(mlir::Value value) const { return typeOf(value).dtype; }
+  static lang::TileShape shapeOf(mlir::Value value) { return typeOf(value).shape; }
+  static DType dtypeOf(mlir::Value value) { return typeOf(value).dtype; }
 
   Emitter& e_;
   ThreadMemory& memory_;
   tile::KernelOp kernel_;
-  const int64_t threads_;
-  Placement placement_;
-  mlir::Value thread_;                                      // i32
-  llvm::DenseMap<mlir::Value, mlir::Value> scalars_;        // of rank 0
-  llvm::DenseMap<mlir::Value, Array> arrays_;               // of roots
+  const SimtTarget& target_;
+  const LayoutAssignment layouts_;
+  WorkgroupMemory shared_;
+  bool aligned_ = false;                              // all bases are multiples of 16
+  mlir::Value thread_;                                // i32
+  llvm::DenseMap<mlir::Value, mlir::Value> scalars_;  // of rank 0
+  llvm::DenseMap<mlir::Value, std::vector<Registers>> tiles_;
+  std::vector<mlir::Value> noted_;                          // tiles in the order of set()
   llvm::SmallVector<mlir::Value, 3> programId_, gridSize_;  // i64
-  int64_t sharedTop_ = 0, sharedPeak_ = 0;
 };
 
-/// Emits the kernel at the builder's insertion point in `entry` and notes on the module what shared
-/// memory it needs (kSharedBytesAttribute). Fails, with a diagnostic, when that is more than the
-/// target has. Returns the words of shared memory.
-mlir::FailureOr<int64_t> emitThreadCode(mlir::OpBuilder& builder, ThreadMemory& memory,
-                                        tile::KernelOp kernel, mlir::Block* entry,
-                                        const SimtTarget& target);
+/// for (i = lo; i < hi; i += step) over i32 with carried values.
+llvm::SmallVector<mlir::Value> loop32(
+    Emitter& e, mlir::Value lo, mlir::Value hi, mlir::Value step, mlir::ValueRange init,
+    llvm::function_ref<llvm::SmallVector<mlir::Value>(mlir::Value, mlir::ValueRange)> body);
+
+/// What emitThreadCode() found out about a kernel.
+struct ThreadCode {
+  int64_t threads, sharedWords;
+};
+
+/// Emits the kernel at the builder's insertion point in `entry` and notes on the module what it
+/// needs (kSharedBytesAttribute, kThreadsAttribute). Fails, with a diagnostic, when that is more
+/// than the target has.
+mlir::FailureOr<ThreadCode> emitThreadCode(mlir::OpBuilder& builder, ThreadMemory& memory,
+                                           tile::KernelOp kernel, mlir::Block* entry,
+                                           const SimtTarget& target);
 
 }  // namespace tessera::compiler::simt

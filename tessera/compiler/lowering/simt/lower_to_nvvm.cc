@@ -3,6 +3,7 @@
 #include "mlir/Dialect/LLVMIR/NVVMDialect.h"
 #include "mlir/Dialect/Math/IR/Math.h"
 #include "mlir/Dialect/SCF/IR/SCF.h"
+#include "mlir/Dialect/Vector/IR/VectorOps.h"
 #include "tessera/compiler/lowering/simt/kernel_lowering.h"
 #include "tessera/compiler/lowering/simt/nvvm_memory.h"
 #include "tessera/compiler/lowering/simt/passes.h"
@@ -21,7 +22,7 @@ class LowerToNvvm final
   llvm::StringRef getArgument() const override { return "lower-tile-to-nvvm"; }
   void getDependentDialects(mlir::DialectRegistry& registry) const override {
     registry.insert<LLVM::LLVMDialect, mlir::NVVM::NVVMDialect, mlir::arith::ArithDialect,
-                    mlir::math::MathDialect, mlir::scf::SCFDialect>();
+                    mlir::math::MathDialect, mlir::scf::SCFDialect, mlir::vector::VectorDialect>();
   }
 
   void runOnOperation() override {
@@ -40,16 +41,16 @@ class LowerToNvvm final
         builder, loc, ptxName(kernel.getSymName()),
         LLVM::LLVMFunctionType::get(LLVM::LLVMVoidType::get(&getContext()), parameters));
     function->setAttr(mlir::NVVM::NVVMDialect::getKernelFuncAttrName(), builder.getUnitAttr());
-    function->setAttr(mlir::NVVM::NVVMDialect::getMaxntidAttrName(),
-                      builder.getDenseI32ArrayAttr({static_cast<int32_t>(target_.threads)}));
     mlir::Block* entry = function.addEntryBlock(builder);
     builder.setInsertionPointToStart(entry);
     LLVM::ReturnOp::create(builder, loc, mlir::ValueRange{});
     builder.setInsertionPointToStart(entry);
 
     NvvmMemory memory(builder, getOperation(), entry);
-    if (mlir::failed(emitThreadCode(builder, memory, kernel, entry, target_)))
-      return mlir::failure();
+    const auto code = emitThreadCode(builder, memory, kernel, entry, target_);
+    if (mlir::failed(code)) return mlir::failure();
+    function->setAttr(mlir::NVVM::NVVMDialect::getMaxntidAttrName(),
+                      builder.getDenseI32ArrayAttr({static_cast<int32_t>(code->threads)}));
     kernel.erase();
     return mlir::success();
   }

@@ -109,9 +109,9 @@ class LowerToSpirv final
     builder.setInsertionPointToStart(entry);
 
     SpirvMemory memory(builder, module, entry);
-    const auto words = emitThreadCode(builder, memory, kernel, entry, target_);
-    if (mlir::failed(words)) return mlir::failure();
-    memory.setSharedWords(*words);
+    const auto code = emitThreadCode(builder, memory, kernel, entry, target_);
+    if (mlir::failed(code)) return mlir::failure();
+    memory.setSharedWords(code->sharedWords);
     guardLoops(function);
 
     const spirv::VerCapExtAttr version = environment(&getContext());
@@ -122,7 +122,7 @@ class LowerToSpirv final
                         spirv::DeviceType::Unknown, spirv::TargetEnvAttr::kUnknownDeviceID))))
       return kernel.emitError() << "cannot be expressed in SPIR-V";
     keepRoundings(module);
-    finish(module, kernel, memory);
+    finish(module, kernel, memory, code->threads);
     module->setAttr("vce_triple", version);
     kernel.erase();
     return mlir::success();
@@ -138,7 +138,8 @@ class LowerToSpirv final
     });
   }
 
-  void finish(spirv::ModuleOp module, tile::KernelOp kernel, const SpirvMemory& memory) {
+  void finish(spirv::ModuleOp module, tile::KernelOp kernel, const SpirvMemory& memory,
+              int64_t threads) {
     mlir::OpBuilder builder(&getContext());
     builder.setInsertionPointToEnd(module.getBody());
     auto function = *module.getOps<spirv::FuncOp>().begin();
@@ -149,7 +150,7 @@ class LowerToSpirv final
                                 function, interface);
     spirv::ExecutionModeOp::create(builder, kernel.getLoc(), function,
                                    spirv::ExecutionMode::LocalSize,
-                                   {static_cast<int32_t>(target_.threads), 1, 1});
+                                   {static_cast<int32_t>(threads), 1, 1});
   }
 
   SimtTarget target_;

@@ -1,6 +1,8 @@
 // SPDX-License-Identifier: Apache-2.0
 #include "tessera/compiler/lowering/simt/nvvm_memory.h"
 
+#include <string>
+
 #include "mlir/Dialect/Arith/IR/Arith.h"
 
 namespace tessera::compiler::simt {
@@ -46,14 +48,121 @@ Value NvvmMemory::globalPointer(Location loc, Value address) {
       builder_, loc, LLVM::LLVMPointerType::get(builder_.getContext(), kGlobal), address);
 }
 
-Value NvvmMemory::loadGlobal(Location loc, Type type, Value address) {
-  return LLVM::LoadOp::create(builder_, loc, type, globalPointer(loc, address),
-                              type.getIntOrFloatBitWidth() / 8);
+// Loads and stores are PTX texts: LLVM has no predicated ones, and would branch around each.
+//
+// A unit is an operand of 16 or 32 bits; bytes travel in registers of 16.
+namespace {
+
+struct UnitForm {
+  llvm::StringLiteral type, constraint;
+  unsigned bits;  // of the operand
+};
+UnitForm formOf(Type unit) {
+  switch (unit.getIntOrFloatBitWidth()) {
+    case 8: return {"b8", "h", 16};
+    case 16: return {"b16", "h", 16};
+    default: return {"b32", "r", 32};
+  }
 }
 
-void NvvmMemory::storeGlobal(Location loc, Value value, Value address) {
-  LLVM::StoreOp::create(builder_, loc, value, globalPointer(loc, address),
-                        value.getType().getIntOrFloatBitWidth() / 8);
+/// "{$0, $1}", or "$0".
+std::string operandList(int64_t first, int64_t count) {
+  std::string text;
+  for (int64_t i = 0; i < count; ++i) text += (i == 0 ? "$" : ", $") + std::to_string(first + i);
+  return count == 1 ? text : "{" + text + "}";
+}
+
+std::string vectorSuffix(int64_t count) {
+  return count == 1 ? "." : ".v" + std::to_string(count) + ".";
+}
+
+}  // namespace
+
+NvvmMemory::Units NvvmMemory::loadGlobal(Location loc, Type unit, int64_t count, Value address,
+                                         Value inside, Value fill, Caching caching) {
+  const UnitForm form = formOf(unit);
+  const Type operand = builder_.getIntegerType(form.bits);
+  const llvm::StringRef space = caching == Caching::kReadOnly ? "ld.global.nc" : "ld.global";
+  std::string text, constraints;
+  for (int64_t i = 0; i < count; ++i) constraints += "=" + form.constraint.str() + ",";
+  constraints += "l";
+  llvm::SmallVector<Value> operands = {address};
+  if (inside) {
+    // $count = address, then inside, then the fill.
+    const std::string fillName = "$" + std::to_string(count + 2);
+    text = "{ .reg .pred p; setp.ne.b32 p, $" + std::to_string(count + 1) + ", 0; ";
+    for (int64_t i = 0; i < count; ++i)
+      text +=
+          "mov.b" + std::to_string(form.bits) + " $" + std::to_string(i) + ", " + fillName + "; ";
+    text += "@p ";
+    constraints += ",r," + form.constraint.str();
+    operands.push_back(arith::ExtUIOp::create(builder_, loc, builder_.getI32Type(), inside));
+    operands.push_back(
+        unit == operand ? fill : Value(arith::ExtUIOp::create(builder_, loc, operand, fill)));
+  }
+  text += space.str() + vectorSuffix(count) + form.type.str() + " " + operandList(0, count) +
+          ", [$" + std::to_string(count) + "];";
+  if (inside) text += " }";
+  const bool ordered = caching != Caching::kReadOnly;
+  if (ordered) constraints += ",~{memory}";
+  const Type result = count == 1
+                          ? operand
+                          : LLVM::LLVMStructType::getLiteral(
+                                builder_.getContext(), llvm::SmallVector<Type>(count, operand));
+  auto call = LLVM::InlineAsmOp::create(
+      builder_, loc, result, operands, text, constraints, /*has_side_effects=*/ordered,
+      /*is_align_stack=*/false, LLVM::tailcallkind::TailCallKind::None, LLVM::AsmDialectAttr(),
+      mlir::ArrayAttr());
+  Units units;
+  for (int64_t i = 0; i < count; ++i) {
+    Value value = count == 1 ? call.getResult(0)
+                             : Value(LLVM::ExtractValueOp::create(builder_, loc, call.getResult(0),
+                                                                  llvm::ArrayRef<int64_t>{i}));
+    if (unit != operand) value = arith::TruncIOp::create(builder_, loc, unit, value);
+    units.push_back(value);
+  }
+  return units;
+}
+
+void NvvmMemory::storeGlobal(Location loc, mlir::ValueRange units, Value address, Value inside,
+                             Caching caching) {
+  const Type unit = units[0].getType();
+  const UnitForm form = formOf(unit);
+  const auto count = static_cast<int64_t>(units.size());
+  const Type operand = builder_.getIntegerType(form.bits);
+  llvm::SmallVector<Value> operands = {address};
+  std::string constraints = "l", text;
+  for (Value value : units) {
+    operands.push_back(
+        unit == operand ? value : Value(arith::ExtUIOp::create(builder_, loc, operand, value)));
+    constraints += "," + form.constraint.str();
+  }
+  if (inside) {
+    operands.push_back(arith::ExtUIOp::create(builder_, loc, builder_.getI32Type(), inside));
+    constraints += ",r";
+    text = "{ .reg .pred p; setp.ne.b32 p, $" + std::to_string(count + 1) + ", 0; @p ";
+  }
+  text += std::string(caching == Caching::kStreamed ? "st.global.cs" : "st.global") +
+          vectorSuffix(count) + form.type.str() + " [$0], " + operandList(1, count) + ";";
+  if (inside) text += " }";
+  LLVM::InlineAsmOp::create(builder_, loc, LLVM::LLVMVoidType::get(builder_.getContext()), operands,
+                            text, constraints + ",~{memory}", /*has_side_effects=*/true,
+                            /*is_align_stack=*/false, LLVM::tailcallkind::TailCallKind::None,
+                            LLVM::AsmDialectAttr(), mlir::ArrayAttr());
+}
+
+Value NvvmMemory::sharedAddress(Location loc, const Array& array) {
+  return LLVM::PtrToIntOp::create(builder_, loc, builder_.getI32Type(), array.base);
+}
+
+Value NvvmMemory::exchange(Location loc, Value value, int laneBit) {
+  const auto i32 = [&](int32_t number) -> Value {
+    return arith::ConstantOp::create(builder_, loc, builder_.getI32IntegerAttr(number));
+  };
+  return LLVM::CallIntrinsicOp::create(builder_, loc, builder_.getI32Type(),
+                                       builder_.getStringAttr("llvm.nvvm.shfl.sync.bfly.i32"),
+                                       mlir::ValueRange{i32(-1), value, i32(1 << laneBit), i32(31)})
+      .getResult(0);
 }
 
 void NvvmMemory::atomicAddGlobal(Location loc, Value value, Value address) {
@@ -66,16 +175,6 @@ void NvvmMemory::atomicAddShared(Location loc, Value value, const Array& array, 
                             value, LLVM::AtomicOrdering::monotonic);
 }
 
-Value NvvmMemory::privateWords(Location loc, int64_t count) {
-  mlir::OpBuilder::InsertionGuard guard(builder_);
-  builder_.setInsertionPointToStart(entry_);
-  const auto array = LLVM::LLVMArrayType::get(builder_.getI32Type(), static_cast<uint64_t>(count));
-  const Value one =
-      LLVM::ConstantOp::create(builder_, loc, builder_.getI32Type(), builder_.getI32IntegerAttr(1));
-  return LLVM::AllocaOp::create(builder_, loc, LLVM::LLVMPointerType::get(builder_.getContext()),
-                                array, one);
-}
-
 Value NvvmMemory::sharedWords(Location loc, int64_t firstWord) {
   // Dynamic shared memory: the launch says how much (KernelImage::shared_bytes).
   if (!module_.lookupSymbol(kSharedName)) {
@@ -83,7 +182,7 @@ Value NvvmMemory::sharedWords(Location loc, int64_t firstWord) {
     builder_.setInsertionPointToStart(module_.getBody());
     LLVM::GlobalOp::create(builder_, loc, LLVM::LLVMArrayType::get(builder_.getI32Type(), 0),
                            /*isConstant=*/false, LLVM::Linkage::External, kSharedName,
-                           mlir::Attribute(), /*alignment=*/16, kShared);
+                           mlir::Attribute(), /*alignment=*/1024, kShared);
   }
   const auto pointer = LLVM::LLVMPointerType::get(builder_.getContext(), kShared);
   const Value base = LLVM::AddressOfOp::create(builder_, loc, pointer, kSharedName);

@@ -26,14 +26,17 @@ class NvvmMemory final : public ThreadMemory {
   mlir::Value workgroupCount(mlir::Location loc) override;
   mlir::Value threadId(mlir::Location loc) override;
   void barrier(mlir::Location loc) override;
-  mlir::Value loadGlobal(mlir::Location loc, mlir::Type type, mlir::Value address) override;
-  void storeGlobal(mlir::Location loc, mlir::Value value, mlir::Value address) override;
+  Units loadGlobal(mlir::Location loc, mlir::Type unit, int64_t count, mlir::Value address,
+                   mlir::Value inside, mlir::Value fill, Caching caching) override;
+  void storeGlobal(mlir::Location loc, mlir::ValueRange units, mlir::Value address,
+                   mlir::Value inside, Caching caching) override;
   void atomicAddGlobal(mlir::Location loc, mlir::Value value, mlir::Value address) override;
+  mlir::Value sharedAddress(mlir::Location loc, const Array& array) override;
+  mlir::Value exchange(mlir::Location loc, mlir::Value value, int laneBit) override;
   void atomicAddShared(mlir::Location loc, mlir::Value value, const Array& array,
                        mlir::Value index) override;
 
  private:
-  mlir::Value privateWords(mlir::Location loc, int64_t count) override;
   mlir::Value sharedWords(mlir::Location loc, int64_t firstWord) override;
   mlir::Value loadWord(mlir::Location loc, const Array& array, mlir::Value word) override;
   void storeWord(mlir::Location loc, mlir::Value value, const Array& array,

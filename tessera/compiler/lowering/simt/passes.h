@@ -7,16 +7,29 @@
 
 #include "llvm/ADT/StringRef.h"
 #include "mlir/Pass/Pass.h"
+#include "tessera/compiler/lowering/lanes/cpu_target.h"
 
 namespace tessera::compiler::simt {
 
+/// What multiplies tiles.
+enum class MatrixUnit : uint8_t {
+  kNone,   // FMA
+  kWgmma,  // sm_90a
+};
+
 struct SimtTarget {
-  int64_t threads = 128;        // of a workgroup, a power of two
+  int64_t threads = 128;        // of a workgroup at most, a power of two
+  int laneBits = 0;             // 2^this threads exchange registers; 0: only through memory
   int64_t sharedBytes = 32768;  // a workgroup may use
+  int64_t widestBytes = 16;     // of one access to global memory
+  MatrixUnit matrix = MatrixUnit::kNone;
+  CpuTarget arithmetic = {.lanes = 1, .hasFma = true};
 };
 
 /// Integer attribute of the module after either pass: bytes of shared memory the kernel needs.
 inline constexpr llvm::StringLiteral kSharedBytesAttribute = "tessera.shared_bytes";
+/// And the threads of a workgroup.
+inline constexpr llvm::StringLiteral kThreadsAttribute = "tessera.threads";
 
 /// tile.kernel -> a spirv.module for Vulkan 1.2 with an entry point of the same name.
 std::unique_ptr<mlir::Pass> createLowerToSpirvPass(const SimtTarget& target);

@@ -2,7 +2,9 @@
 #include "tessera/compiler/lowering/simt/spirv_memory.h"
 
 #include "mlir/Dialect/Arith/IR/Arith.h"
+#include "mlir/Dialect/SCF/IR/SCF.h"
 #include "mlir/Dialect/SPIRV/IR/SPIRVDialect.h"
+#include "tessera/base/check.h"
 
 namespace tessera::compiler::simt {
 
@@ -65,7 +67,7 @@ Value SpirvMemory::slot(Location loc, uint32_t index) {
   const Value offset =
       arith::ConstantOp::create(builder_, loc, builder_.getI64IntegerAttr(8 * int64_t{index}));
   const Value address = arith::AddIOp::create(builder_, loc, pushConstant(loc, 0), offset);
-  known = loadGlobal(loc, builder_.getI64Type(), address);
+  known = loadOne(loc, builder_.getI64Type(), address);
   return known;
 }
 
@@ -96,19 +98,67 @@ Value SpirvMemory::globalPointer(Location loc, Type type, Value address) {
       builder_, loc, spirv::PointerType::get(type, StorageClass::PhysicalStorageBuffer), address);
 }
 
-Value SpirvMemory::loadGlobal(Location loc, Type type, Value address) {
+Value SpirvMemory::loadOne(Location loc, Type type, Value address) {
   return spirv::LoadOp::create(
       builder_, loc, globalPointer(loc, type, address),
       spirv::MemoryAccessAttr::get(builder_.getContext(), spirv::MemoryAccess::Aligned),
       builder_.getI32IntegerAttr(static_cast<int32_t>(type.getIntOrFloatBitWidth() / 8)));
 }
 
-void SpirvMemory::storeGlobal(Location loc, Value value, Value address) {
-  const Type type = value.getType();
-  spirv::StoreOp::create(
-      builder_, loc, globalPointer(loc, type, address), value,
-      spirv::MemoryAccessAttr::get(builder_.getContext(), spirv::MemoryAccess::Aligned),
-      builder_.getI32IntegerAttr(static_cast<int32_t>(type.getIntOrFloatBitWidth() / 8)));
+namespace {
+
+Value addressOf(mlir::OpBuilder& builder, Location loc, Value address, Type unit, int64_t index) {
+  if (index == 0) return address;
+  const int64_t bytes = index * unit.getIntOrFloatBitWidth() / 8;
+  const Value offset = arith::ConstantOp::create(builder, loc, builder.getI64IntegerAttr(bytes));
+  return arith::AddIOp::create(builder, loc, address, offset);
+}
+
+}  // namespace
+
+SpirvMemory::Units SpirvMemory::loadGlobal(Location loc, Type unit, int64_t count, Value address,
+                                           Value inside, Value fill, Caching) {
+  const auto load = [&] {
+    Units units;
+    for (int64_t i = 0; i < count; ++i)
+      units.push_back(loadOne(loc, unit, addressOf(builder_, loc, address, unit, i)));
+    return units;
+  };
+  if (!inside) return load();
+  auto branch = mlir::scf::IfOp::create(
+      builder_, loc, llvm::SmallVector<Type>(static_cast<size_t>(count), unit), inside,
+      /*withElse=*/true);
+  mlir::OpBuilder::InsertionGuard guard(builder_);
+  builder_.setInsertionPointToEnd(branch.thenBlock());
+  mlir::scf::YieldOp::create(builder_, loc, load());
+  builder_.setInsertionPointToEnd(branch.elseBlock());
+  mlir::scf::YieldOp::create(builder_, loc, Units(static_cast<size_t>(count), fill));
+  return {branch.getResults().begin(), branch.getResults().end()};
+}
+
+void SpirvMemory::storeGlobal(Location loc, mlir::ValueRange units, Value address, Value inside,
+                              Caching) {
+  mlir::OpBuilder::InsertionGuard guard(builder_);
+  if (inside) {
+    auto branch = mlir::scf::IfOp::create(builder_, loc, inside, /*withElseRegion=*/false);
+    builder_.setInsertionPoint(branch.thenBlock()->getTerminator());
+  }
+  for (auto [i, value] : llvm::enumerate(units)) {
+    const Type type = value.getType();
+    spirv::StoreOp::create(
+        builder_, loc,
+        globalPointer(loc, type, addressOf(builder_, loc, address, type, static_cast<int64_t>(i))),
+        value, spirv::MemoryAccessAttr::get(builder_.getContext(), spirv::MemoryAccess::Aligned),
+        builder_.getI32IntegerAttr(static_cast<int32_t>(type.getIntOrFloatBitWidth() / 8)));
+  }
+}
+
+Value SpirvMemory::sharedAddress(Location, const Array&) {
+  TESSERA_UNREACHABLE("the Vulkan target has no matrix unit");
+}
+
+Value SpirvMemory::exchange(Location, Value, int) {
+  TESSERA_UNREACHABLE("the Vulkan target has no lanes");
 }
 
 void SpirvMemory::atomicAddGlobal(Location loc, Value value, Value address) {
@@ -132,15 +182,6 @@ void SpirvMemory::setSharedWords(int64_t words) {
   });
 }
 
-Value SpirvMemory::privateWords(Location loc, int64_t count) {
-  mlir::OpBuilder::InsertionGuard guard(builder_);
-  builder_.setInsertionPointToStart(entry_);
-  const auto array = spirv::ArrayType::get(builder_.getI32Type(), static_cast<unsigned>(count));
-  return spirv::VariableOp::create(builder_, loc,
-                                   spirv::PointerType::get(array, StorageClass::Function),
-                                   StorageClass::Function, /*initializer=*/nullptr);
-}
-
 Value SpirvMemory::sharedWords(Location loc, int64_t firstWord) {
   if (!shared_)
     shared_ = declare("workgroup_memory", spirv::ArrayType::get(builder_.getI32Type(), 1),
@@ -151,8 +192,6 @@ Value SpirvMemory::sharedWords(Location loc, int64_t firstWord) {
 }
 
 Value SpirvMemory::wordPointer(Location loc, const Array& array, Value word) {
-  if (array.space == Space::kPrivate)
-    return spirv::AccessChainOp::create(builder_, loc, array.base, mlir::ValueRange{word});
   const Value base = spirv::AddressOfOp::create(builder_, loc, shared_);
   const Value index = builder_.createOrFold<arith::AddIOp>(loc, array.base, word);
   const auto pointer = spirv::PointerType::get(builder_.getI32Type(), StorageClass::Workgroup);

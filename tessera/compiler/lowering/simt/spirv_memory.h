@@ -11,8 +11,8 @@ namespace tessera::compiler::simt {
 
 class SpirvMemory final : public ThreadMemory {
  public:
-  /// Declares the variables of the shader at the start of `module`; private arrays go to the start
-  /// of `entry`.
+  /// Declares the variables of the shader at the start of `module`; `entry` is
+  /// the shader's first block.
   SpirvMemory(mlir::OpBuilder& builder, mlir::spirv::ModuleOp module, mlir::Block* entry);
 
   mlir::Value slot(mlir::Location loc, uint32_t index) override;
@@ -22,9 +22,13 @@ class SpirvMemory final : public ThreadMemory {
   mlir::Value workgroupCount(mlir::Location loc) override;
   mlir::Value threadId(mlir::Location loc) override;
   void barrier(mlir::Location loc) override;
-  mlir::Value loadGlobal(mlir::Location loc, mlir::Type type, mlir::Value address) override;
-  void storeGlobal(mlir::Location loc, mlir::Value value, mlir::Value address) override;
+  Units loadGlobal(mlir::Location loc, mlir::Type unit, int64_t count, mlir::Value address,
+                   mlir::Value inside, mlir::Value fill, Caching caching) override;
+  void storeGlobal(mlir::Location loc, mlir::ValueRange units, mlir::Value address,
+                   mlir::Value inside, Caching caching) override;
   void atomicAddGlobal(mlir::Location loc, mlir::Value value, mlir::Value address) override;
+  mlir::Value sharedAddress(mlir::Location loc, const Array& array) override;
+  mlir::Value exchange(mlir::Location loc, mlir::Value value, int laneBit) override;
   void atomicAddShared(mlir::Location loc, mlir::Value value, const Array& array,
                        mlir::Value index) override;
 
@@ -34,12 +38,12 @@ class SpirvMemory final : public ThreadMemory {
   llvm::SmallVector<mlir::spirv::GlobalVariableOp> interface() const;
 
  private:
-  mlir::Value privateWords(mlir::Location loc, int64_t count) override;
   mlir::Value sharedWords(mlir::Location loc, int64_t firstWord) override;
   mlir::Value loadWord(mlir::Location loc, const Array& array, mlir::Value word) override;
   void storeWord(mlir::Location loc, mlir::Value value, const Array& array,
                  mlir::Value word) override;
 
+  mlir::Value loadOne(mlir::Location loc, mlir::Type type, mlir::Value address);
   mlir::Value pushConstant(mlir::Location loc, int64_t member);
   mlir::Value builtin(mlir::Location loc, mlir::spirv::GlobalVariableOp variable);
   mlir::Value globalPointer(mlir::Location loc, mlir::Type type, mlir::Value address);

@@ -28,12 +28,8 @@ Value ThreadMemory::constant(Location loc, Type type, int64_t value) {
   return arith::ConstantOp::create(builder_, loc, builder_.getIntegerAttr(type, value));
 }
 
-Array ThreadMemory::allocatePrivate(Location loc, DType dtype, int64_t count) {
-  return {privateWords(loc, count * Array::wordsPerElement(dtype)), dtype, Space::kPrivate, count};
-}
-
 Array ThreadMemory::allocateShared(Location loc, DType dtype, int64_t count, int64_t firstWord) {
-  return {sharedWords(loc, firstWord), dtype, Space::kShared, count};
+  return {sharedWords(loc, firstWord), dtype, count, firstWord};
 }
 
 Value ThreadMemory::load(Location loc, const Array& array, Value index) {

@@ -3,7 +3,7 @@
 // memory. The lowering is written against this; NVVM and SPIR-V implement it.
 //
 // A value of a dtype is held in a register as: f32; i1; i64; i32 for i32 and u32; i16 for bf16 and
-// f16; i8 for i8, u8, the 8-bit floats and a 4-bit code. In private and shared memory every element
+// f16; i8 for i8, u8, the 8-bit floats and a 4-bit code. In the workgroup's memory every element
 // takes one 32-bit word, an i64 two.
 #pragma once
 
@@ -18,20 +18,22 @@ namespace tessera::compiler::simt {
 /// The register type of a dtype.
 mlir::Type registerType(mlir::MLIRContext* context, DType dtype);
 
-enum class Space : uint8_t {
-  kPrivate,  // of one thread
-  kShared,   // of the workgroup
-};
-
-/// An array of `count` elements in private or shared memory.
+/// An array of `count` elements in the workgroup's memory.
 struct Array {
   mlir::Value base;
   DType dtype = DType::f32;
-  Space space = Space::kPrivate;
   int64_t count = 0;
+  int64_t firstWord = 0;
 
   int64_t words() const { return count * wordsPerElement(dtype); }
   static int64_t wordsPerElement(DType dtype) { return dtype == DType::i64 ? 2 : 1; }
+};
+
+/// How an access to global memory treats the caches.
+enum class Caching : uint8_t {
+  kNormal,
+  kReadOnly,  // nothing writes there while the kernel runs
+  kStreamed,  // not used again soon
 };
 
 class ThreadMemory {
@@ -51,22 +53,29 @@ class ThreadMemory {
   /// Waits for all threads of the workgroup; memory of all kinds is consistent afterwards.
   virtual void barrier(mlir::Location loc) = 0;
 
-  // `type` is i8, i16, i32, i64 or f32; the address is aligned to it.
-  virtual mlir::Value loadGlobal(mlir::Location loc, mlir::Type type, mlir::Value address) = 0;
-  virtual void storeGlobal(mlir::Location loc, mlir::Value value, mlir::Value address) = 0;
+  // Global memory in units of i8, i16, or 1, 2 or 4 times i32; the address is aligned to them all.
+  using Units = llvm::SmallVector<mlir::Value, 4>;
+  /// `fill` (of the units' type) where `inside` is false; `inside` null: always inside.
+  virtual Units loadGlobal(mlir::Location loc, mlir::Type unit, int64_t count, mlir::Value address,
+                           mlir::Value inside, mlir::Value fill, Caching caching) = 0;
+  virtual void storeGlobal(mlir::Location loc, mlir::ValueRange units, mlir::Value address,
+                           mlir::Value inside, Caching caching) = 0;
+  /// Adds an i32 or i64.
   virtual void atomicAddGlobal(mlir::Location loc, mlir::Value value, mlir::Value address) = 0;
+  /// The i32 of the thread whose number differs in bit `laneBit`.
+  virtual mlir::Value exchange(mlir::Location loc, mlir::Value value, int laneBit) = 0;
 
-  Array allocatePrivate(mlir::Location loc, DType dtype, int64_t count);
   /// `firstWord` counts from the start of the workgroup's memory.
   Array allocateShared(mlir::Location loc, DType dtype, int64_t count, int64_t firstWord);
   mlir::Value load(mlir::Location loc, const Array& array, mlir::Value index);  // index i32
+  /// The address of the array's first byte in the workgroup's memory, i32.
+  virtual mlir::Value sharedAddress(mlir::Location loc, const Array& array) = 0;
   void store(mlir::Location loc, mlir::Value value, const Array& array, mlir::Value index);
   /// Adds to an i32 element of a shared array.
   virtual void atomicAddShared(mlir::Location loc, mlir::Value value, const Array& array,
                                mlir::Value index) = 0;
 
  protected:
-  virtual mlir::Value privateWords(mlir::Location loc, int64_t count) = 0;
   virtual mlir::Value sharedWords(mlir::Location loc, int64_t firstWord) = 0;
   virtual mlir::Value loadWord(mlir::Location loc, const Array& array, mlir::Value word) = 0;
   virtual void storeWord(mlir::Location loc, mlir::Value value, const Array& array,

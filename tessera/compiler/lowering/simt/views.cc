@@ -1,165 +1,392 @@
 // SPDX-License-Identifier: Apache-2.0
-// Reading and writing elements of views.
-#include "mlir/Dialect/SCF/IR/SCF.h"
-#include "tessera/compiler/lowering/lanes/conversions.h"
+// Reading and writing elements of views: up to 16 bytes at a time where the elements of a thread
+// are consecutive and everything is a multiple of their number.
+#include "llvm/Support/MathExtras.h"
+#include "tessera/compiler/lowering/lanes/memory_format.h"
+#include "tessera/compiler/lowering/simt/divisibility.h"
 #include "tessera/compiler/lowering/simt/kernel_lowering.h"
+#include "tessera/compiler/lowering/simt/window.h"
 
 namespace tessera::compiler::simt {
 
 namespace arith = mlir::arith;
-namespace scf = mlir::scf;
+using lang::TileShape;
+using llvm::SmallVector;
 using mlir::Operation;
 using mlir::Value;
 using namespace tile;  // the dialect's operations
 
 namespace {
 
-/// The type an element has in memory.
-mlir::Type memoryType(Emitter& e, DType dtype) {
-  return dtype == DType::i1 ? e.i8() : registerType(e.builder.getContext(), dtype);
+int bitsInMemory(DType dtype) { return dtype == DType::i1 ? 8 : static_cast<int>(bits(dtype)); }
+
+/// The same unit for all elements of a chunk.
+Value fillUnit(Emitter& e, mlir::Type unit, int elementBits, uint64_t fill) {
+  uint64_t pattern = 0;
+  const auto width = static_cast<int>(unit.getIntOrFloatBitWidth());
+  const uint64_t mask = elementBits == 64 ? ~uint64_t{0} : (uint64_t{1} << elementBits) - 1;
+  for (int at = 0; at < width; at += elementBits) pattern |= (fill & mask) << at;
+  return e.integer(unit, static_cast<int64_t>(pattern));
 }
 
 }  // namespace
 
-/// The tile covers the trailing dimensions of the view. `row` (i64, may be null) replaces the
-/// point's index along the dimension that a gather or scatter picks rows of.
-KernelLowering::Element KernelLowering::locate(int64_t view_index, mlir::ValueRange offsets,
-                                               int64_t overridden, mlir::ValueRange overrides,
-                                               const Point& point, Value row) {
+KernelLowering::Window KernelLowering::window(int64_t view_index, mlir::ValueRange offsets,
+                                              int64_t overridden, mlir::ValueRange overrides,
+                                              const TileShape& shape, int rowDim) {
+  const ViewAttr view = kernel_.view(view_index);
+  Window w;
+  w.view = view_index;
+  w.dtype = *tile::dtypeOf(view.getType());
+  w.shape = shape;
+  w.rowDim = rowDim;
+  const int rank = static_cast<int>(offsets.size()), lead = rank - shape.rank();
+  const auto extentOf = [&](int d) {
+    return memory_.slot(e_.loc, view.getSlot() + 1 + static_cast<uint32_t>(d));
+  };
+  Value first = e_.i64(0);
+  size_t next = 0;
+  for (int d = 0; d < rank; ++d) {
+    const Value offset = scalar(offsets[d]);
+    const Value extent = (overridden >> d) & 1 ? scalar(overrides[next++]) : extentOf(d);
+    const Value stride =
+        d + 1 < rank ? memory_.slot(e_.loc, view.getSlot() + 1 + static_cast<uint32_t>(rank + d))
+                     : e_.i64(1);
+    if (d >= lead) w.strides.push_back(stride);
+    if (d - lead == rowDim && rowDim >= 0) {
+      w.rowOffset = offset;
+      w.rowExtent = extent;
+      w.low.push_back({});
+      w.span.push_back({});
+      continue;
+    }
+    first = e_.add(first, e_.mul(offset, stride));
+    if (d < lead) {
+      // Unsigned: a negative position is out of bounds, too.
+      const Value inside = e_.compare(arith::CmpIPredicate::ult, offset, extent);
+      w.inside = w.inside ? e_.andi(w.inside, inside) : inside;
+      continue;
+    }
+    const Value count = e_.i64(shape[d - lead]), zero = e_.i64(0);
+    const auto clamped = [&](Value x) { return e_.minSigned(e_.maxSigned(x, zero), count); };
+    const Value high = e_.truncate(clamped(e_.sub(extent, offset)), e_.i32());
+    if (isNotNegative(offsets[d])) {
+      w.low.push_back({});
+      w.span.push_back(high);
+    } else {
+      const Value low = e_.truncate(clamped(e_.sub(zero, offset)), e_.i32());
+      w.low.push_back(low);
+      w.span.push_back(e_.maxSigned(e_.sub(high, low), e_.i32(0)));
+    }
+  }
+  const int bits = bitsInMemory(w.dtype);
+  const Value bytes = bits == 4 ? e_.sar(first, 1) : e_.shl(first, llvm::Log2_64(bits / 8));
+  w.base = e_.add(memory_.slot(e_.loc, view.getSlot()), bytes);
+  return w;
+}
+
+/// The chunk that starts at register `number`; `row` (i64) where the window has rows.
+KernelLowering::Chunk KernelLowering::locate(const Window& w, const Layout& layout, int64_t number,
+                                             Value row) {
+  Chunk chunk;
+  chunk.inside = w.inside;
+  const auto require = [&](Value condition) {
+    chunk.inside = chunk.inside ? e_.andi(chunk.inside, condition) : condition;
+  };
+  Value offset;  // i64, elements from the window's base
+  const auto add = [&](Value part) { offset = offset ? e_.add(offset, part) : part; };
+  for (int d = 0; d < w.shape.rank(); ++d) {
+    if (d == w.rowDim) {
+      const Value position = e_.add(w.rowOffset, row);
+      require(e_.andi(e_.compare(arith::CmpIPredicate::ult, position, w.rowExtent),
+                      e_.compare(arith::CmpIPredicate::sge, row, e_.i64(0))));
+      add(e_.mul(position, w.strides[d]));
+      continue;
+    }
+    Value index = threadIndex(layout, w.shape, d);
+    if (const int64_t more = registerIndex(layout, w.shape, d, number); more != 0)
+      index = e_.add(index, e_.i32(more));
+    const Value above = w.low[d] ? e_.sub(index, w.low[d]) : index;
+    require(e_.compare(arith::CmpIPredicate::ult, above, w.span[d]));
+    const Value wide = e_.zeroExtend(index, e_.i64());
+    add(d + 1 < w.shape.rank() ? e_.mul(wide, w.strides[d]) : wide);
+  }
+  if (!offset) offset = e_.i64(0);
+  const int bits = bitsInMemory(w.dtype);
+  if (bits == 4) {
+    chunk.odd = e_.compare(arith::CmpIPredicate::ne, e_.andi(offset, 1), e_.i64(0));
+    offset = e_.sar(offset, 1);
+  } else {
+    offset = e_.shl(offset, llvm::Log2_64(bits / 8));
+  }
+  chunk.address = e_.add(w.base, offset);
+  return chunk;
+}
+
+/// log2 of the elements of a chunk.
+int KernelLowering::vectorBits(int64_t view_index, mlir::ValueRange offsets, int64_t overridden,
+                               mlir::ValueRange overrides, const TileShape& shape,
+                               const Layout& layout, bool gathered) {
   const ViewAttr view = kernel_.view(view_index);
   const DType dtype = *tile::dtypeOf(view.getType());
-  const int rank = static_cast<int>(offsets.size()), covered = static_cast<int>(point.index.size());
-  const int row_dim = row ? rank - covered : -1;
-  Element element;
-  Value offset = e_.i64(0);
-  size_t next_override = 0;
-  for (int d = 0; d < rank; ++d) {
-    Value position = scalar(offsets[d]);
-    if (d == row_dim)
-      position = e_.add(position, row);
-    else if (d >= rank - covered)
-      position = e_.add(position, e_.zeroExtend(point.index[d - (rank - covered)], e_.i64()));
-    const Value extent = (overridden >> d) & 1 ? scalar(overrides[next_override++])
-                                               : memory_.slot(e_.loc, view.getSlot() + 1 + d);
-    // Unsigned: a negative position is out of bounds, too.
-    Value inside = e_.compare(arith::CmpIPredicate::ult, position, extent);
-    if (d == row_dim)
-      inside = e_.andi(inside, e_.compare(arith::CmpIPredicate::sge, row, e_.i64(0)));
-    element.inside = element.inside ? e_.andi(element.inside, inside) : inside;
-    if (d + 1 < rank)
-      position = e_.mul(position, memory_.slot(e_.loc, view.getSlot() + 1 + rank + d));
-    offset = e_.add(offset, position);
-  }
-  if (dtype == DType::f4e2m1) {
-    element.odd = e_.compare(arith::CmpIPredicate::ne, e_.andi(offset, 1), e_.i64(0));
-    offset = e_.shr(offset, 1);
-  } else {
-    const int64_t bytes = memoryType(e_, dtype).getIntOrFloatBitWidth() / 8;
-    offset = e_.mul(offset, e_.i64(bytes));
-  }
-  element.address = e_.add(memory_.slot(e_.loc, view.getSlot()), offset);
-  return element;
-}
-
-Value KernelLowering::readElement(int64_t view, const Element& element, int64_t fill) {
-  const DType dtype = *tile::dtypeOf(kernel_.view(view).getType());
-  const mlir::Type type = registerType(e_.builder.getContext(), dtype);
-  auto branch = scf::IfOp::create(e_.builder, e_.loc, mlir::TypeRange{type}, element.inside,
-                                  /*withElse=*/true);
-  mlir::OpBuilder::InsertionGuard guard(e_.builder);
-  e_.builder.setInsertionPointToEnd(branch.thenBlock());
-  Value value = memory_.loadGlobal(e_.loc, memoryType(e_, dtype), element.address);
-  if (dtype == DType::i1)
-    value = e_.compare(arith::CmpIPredicate::ne, value, e_.integer(e_.i8(), 0));
-  if (element.odd) value = e_.andi(e_.select(element.odd, e_.shr(value, 4), value), 15);
-  scf::YieldOp::create(e_.builder, e_.loc, value);
-  e_.builder.setInsertionPointToEnd(branch.elseBlock());
-  // The fill of a float view is given as f32 bits.
-  Value other;
-  if (dtype == DType::f32)
-    other = e_.floatBits(type, static_cast<uint32_t>(fill));
-  else if (is_float(dtype))
-    other = convert(e_, DType::f32, dtype, e_.floatBits(e_.f32(), static_cast<uint32_t>(fill)));
+  const int least = dtype == DType::f4e2m1 ? 1 : 0, rank = static_cast<int>(offsets.size());
+  const bool rowsOfElements = gathered && shape.rank() == 1;
+  if (shape.rank() == 0 || rowsOfElements) return 0;
+  const int inRow = std::min(layout.consecutive(), bitCount(shape, shape.rank() - 1));
+  if (!aligned_) return std::min(least, inRow);
+  int64_t divisor = std::max<int64_t>(1, target_.widestBytes * 8 / bitsInMemory(dtype));
+  const auto keep = [&](int64_t other) { divisor = std::min(divisor, other); };
+  const auto promised = [&](llvm::ArrayRef<int64_t> divisors, int d) -> int64_t {
+    if (d >= static_cast<int>(divisors.size())) return 1;
+    return std::max<int64_t>(1, divisors[d]);
+  };
+  for (int d = 0; d + 1 < rank; ++d) keep(promised(view.getStrides(), d));
+  keep(divisorOf(kernel_, offsets[rank - 1]));
+  if ((overridden >> (rank - 1)) & 1)
+    keep(divisorOf(kernel_, overrides[overrides.size() - 1]));
   else
-    other = e_.integer(type, fill);
-  scf::YieldOp::create(e_.builder, e_.loc, other);
-  return branch.getResult(0);
+    keep(promised(view.getExtents(), rank - 1));
+  return std::max(std::min(least, inRow),
+                  std::min(inRow, static_cast<int>(llvm::Log2_64(divisor))));
 }
 
-Value KernelLowering::loadElement(LoadOp load, const Point& point) {
-  const Element element = locate(load.getView(), load.getOffsets(), load.getOverridden(),
-                                 load.getOverrides(), point, {});
-  return readElement(load.getView(), element, load.getFill());
+/// 2^vector elements as register values.
+SmallVector<Value> KernelLowering::readChunk(const Window& w, const Chunk& chunk, int vector,
+                                             int64_t fill) {
+  const int elementBits = bitsInMemory(w.dtype);
+  const auto total = std::max(8, elementBits << vector);
+  const int unitBits = std::min(total, 32);
+  const mlir::Type unit = e_.builder.getIntegerType(static_cast<unsigned>(unitBits));
+  const mlir::Type type = registerType(e_.builder.getContext(), w.dtype);
+  const auto caching =
+      kernel_.view(w.view).getAccess() == Access::read ? Caching::kReadOnly : Caching::kNormal;
+  const uint64_t fill_bits = memoryPattern(w.dtype, fill);
+  // The two halves of an i64 differ: those are filled afterwards.
+  const Value pattern = fillUnit(e_, unit, std::min(elementBits, 32), fill_bits);
+  const auto units = memory_.loadGlobal(e_.loc, unit, total / unitBits, chunk.address, chunk.inside,
+                                        pattern, caching);
+  SmallVector<Value> values;
+  if (elementBits == 64) {
+    for (size_t i = 0; i < units.size(); i += 2) {
+      const Value high = e_.shl(e_.zeroExtend(units[i + 1], e_.i64()), 32);
+      Value value = e_.ori(e_.zeroExtend(units[i], e_.i64()), high);
+      if (chunk.inside) value = e_.select(chunk.inside, value, e_.i64(fill));
+      values.push_back(value);
+    }
+    return values;
+  }
+  const int perUnit = std::max(1, unitBits / elementBits);
+  for (int i = 0; i < 1 << vector; ++i) {
+    Value bits = units[static_cast<size_t>(i / perUnit)];
+    if (elementBits == 4 && vector == 0) {
+      bits = e_.andi(e_.select(chunk.odd, e_.shr(bits, 4), bits), 15);
+    } else {
+      bits = e_.shr(bits, static_cast<int64_t>(i % perUnit) * elementBits);
+      if (elementBits == 4) bits = e_.andi(bits, 15);
+    }
+    if (w.dtype == DType::i1)
+      values.push_back(
+          e_.compare(arith::CmpIPredicate::ne, e_.truncate(bits, e_.i8()), e_.integer(e_.i8(), 0)));
+    else if (llvm::isa<mlir::FloatType>(type))
+      values.push_back(e_.bitcast(bits, type));
+    else
+      values.push_back(e_.truncate(bits, type));
+  }
+  return values;
 }
 
-Value KernelLowering::gatherElement(GatherOp gather, const Point& point) {
-  const lang::TileShape rows = typeOf(gather.getRows()).shape;
-  const Value row =
-      evaluate(gather.getRows(), pointFrom(rows, llvm::ArrayRef<Value>(point.index).take_front(1)));
-  const Element element = locate(gather.getView(), gather.getOffsets(), gather.getOverridden(),
-                                 gather.getOverrides(), point, e_.signExtend(row, e_.i64()));
-  return readElement(gather.getView(), element, gather.getFill());
+/// Consecutive elements as they lie in memory: in units of 32 bits, or one of all they have.
+SmallVector<Value> KernelLowering::packed(DType dtype, mlir::ValueRange values) {
+  const int elementBits = bitsInMemory(dtype);
+  const int total = elementBits * static_cast<int>(values.size()), unitBits = std::min(total, 32);
+  const mlir::Type unit = e_.builder.getIntegerType(static_cast<unsigned>(unitBits));
+  SmallVector<Value> units;
+  const auto toBits = [&](Value value) {
+    if (llvm::isa<mlir::FloatType>(value.getType())) return e_.bitcast(value, e_.i32());
+    return e_.zeroExtend(value, unit);
+  };
+  if (elementBits == 64) {
+    for (Value value : values) {
+      units.push_back(e_.truncate(value, e_.i32()));
+      units.push_back(e_.truncate(e_.shr(value, 32), e_.i32()));
+    }
+    return units;
+  }
+  const auto perUnit = static_cast<size_t>(unitBits / elementBits);
+  for (size_t i = 0; i < values.size(); i += perUnit) {
+    Value word;
+    for (size_t j = 0; j < perUnit; ++j) {
+      const Value part = e_.shl(toBits(values[i + j]), static_cast<int64_t>(j) * elementBits);
+      word = word ? e_.ori(word, part) : part;
+    }
+    units.push_back(word);
+  }
+  return units;
+}
+
+void KernelLowering::writeChunk(const Window& w, const Chunk& chunk, mlir::ValueRange values,
+                                Value wanted) {
+  const SmallVector<Value> units = packed(w.dtype, values);
+  Value inside = chunk.inside;
+  if (wanted) inside = inside ? e_.andi(inside, wanted) : wanted;
+  const auto caching = kernel_.view(w.view).getStreamed() ? Caching::kStreamed : Caching::kNormal;
+  memory_.storeGlobal(e_.loc, units, chunk.address, inside, caching);
+}
+
+Registers KernelLowering::load(Operation* op, const Layout& layout) {
+  const TileShape shape = shapeOf(op->getResult(0));
+  Registers result{layout, {}};
+  const auto read = [&](auto access, const Registers* rows, int rowDim) {
+    const Window w = window(access.getView(), access.getOffsets(), access.getOverridden(),
+                            access.getOverrides(), shape, rowDim);
+    const int vector = vectorBits(access.getView(), access.getOffsets(), access.getOverridden(),
+                                  access.getOverrides(), shape, layout, rows != nullptr);
+    for (int64_t r = 0; r < layout.registerCount(); r += int64_t{1} << vector) {
+      Value row;
+      if (rows != nullptr) {
+        const int64_t index = registerIndex(layout, shape, 0, r);
+        row = e_.signExtend(rows->values[rows->layout.registerOf(index)], e_.i64());
+      }
+      llvm::append_range(result.values,
+                         readChunk(w, locate(w, layout, r, row), vector, access.getFill()));
+    }
+  };
+  if (auto gather = llvm::dyn_cast<GatherOp>(op)) {
+    const Layout rowLayout =
+        shape.rank() == 1 ? layout : layout.renamed(Closed{0, bitCount(shape, 1)});
+    const Registers rows = get(gather.getRows(), rowLayout);
+    read(gather, &rows, 0);
+  } else {
+    read(llvm::cast<LoadOp>(op), nullptr, -1);
+  }
+  return result;
+}
+
+/// Whether other threads may have to see the store, or must have read before it: not where every
+/// access of the view is to the same elements, held by the same threads.
+bool KernelLowering::needsOrder(StoreOp store) {
+  if (kernel_.view(store.getView()).getAccess() != Access::readwrite) return false;
+  const Layout layout = layouts_.ownOrBlocked(store.getTile());
+  bool differs = false;
+  kernel_->walk([&](Operation* op) {
+    const auto access = memoryAccess(op);
+    if (!access || access->first != static_cast<int64_t>(store.getView()) || op == store) return;
+    auto load = llvm::dyn_cast<LoadOp>(op);
+    differs |= !load || load.getResult().getType() != store.getTile().getType() ||
+               load.getOffsets() != store.getOffsets() ||
+               layouts_.ownOrBlocked(load.getResult()) != layout;
+  });
+  return differs;
+}
+
+/// Whether 16 bytes a thread are worth a conversion: not where the tile's own layout is nearly as
+/// good, or the workgroup's memory too small.
+bool KernelLowering::wantsOtherLayout(StoreOp store, const Layout& layout) {
+  const TileShape shape = shapeOf(store.getTile());
+  const auto width = [&](const Layout& l) {
+    return bitsInMemory(dtypeOf(store.getTile()))
+           << vectorBits(store.getView(), store.getOffsets(), store.getOverridden(),
+                         store.getOverrides(), shape, l, false);
+  };
+  return layout.registerCount() > 1 && width(layout) < 64 &&
+         width(layouts_.blocked(store.getTile())) == 8 * target_.widestBytes &&
+         4 * (shared_.top() + shape.numel()) <= target_.sharedBytes;
 }
 
 void KernelLowering::lowerStore(StoreOp store) {
-  const bool reread = kernel_.view(store.getView()).getAccess() == Access::readwrite;
-  if (reread) barrier();
-  const DType dtype = *tile::dtypeOf(kernel_.view(store.getView()).getType());
-  const auto write = [&](const Point& p, Value value) {
-    const Element element = locate(store.getView(), store.getOffsets(), store.getOverridden(),
-                                   store.getOverrides(), p, {});
-    Value wanted = element.inside;
-    if (store.getMask()) wanted = e_.andi(wanted, evaluate(store.getMask(), p));
-    e_.ifThen(wanted, [&] {
-      memory_.storeGlobal(e_.loc, e_.zeroExtend(value, memoryType(e_, dtype)), element.address);
-    });
-  };
-  const lang::TileShape shape = typeOf(store.getTile()).shape;
-  if (shape.rank() == 0) {
-    e_.ifThen(e_.compare(arith::CmpIPredicate::eq, thread_, e_.i32(0)),
-              [&] { write(Point(), scalar(store.getTile())); });
-  } else if (dtype == DType::f4e2m1) {
-    // One thread writes both codes of a byte.
-    forOwned(shape, [&](const Point& p) {
-      e_.ifThen(e_.compare(arith::CmpIPredicate::eq, e_.andi(p.linear, 1), e_.i32(0)), [&] {
-        const Point low = pointAt(shape, p.linear),
-                    high = pointAt(shape, e_.add(p.linear, e_.i32(1)));
-        const Value codes =
-            e_.ori(evaluate(store.getTile(), low), e_.shl(evaluate(store.getTile(), high), 4));
-        write(low, codes);
-      });
-    });
-  } else {
-    forOwned(shape, [&](const Point& p) { write(p, evaluate(store.getTile(), p)); });
+  const bool ordered = needsOrder(store);
+  const TileShape shape = shapeOf(store.getTile());
+  const DType dtype = dtypeOf(store.getTile());
+  Layout layout = layouts_.ownOrBlocked(store.getTile());
+  if (shape.rank() == 0) layout = blockedLayout(shape, layouts_.threadBits(), 0);
+  // Both codes of a byte belong to one thread.
+  if (dtype == DType::f4e2m1 && layout.consecutive() == 0)
+    layout = layouts_.blocked(store.getTile());
+  if (wantsOtherLayout(store, layout)) layout = layouts_.blocked(store.getTile());
+  const Registers tile = get(store.getTile(), layout);
+  const Registers mask = store.getMask() ? get(store.getMask(), layout) : Registers();
+  if (ordered) shared_.barrier(e_.loc);
+  const Window w = window(store.getView(), store.getOffsets(), store.getOverridden(),
+                          store.getOverrides(), shape, -1);
+  int vector = vectorBits(store.getView(), store.getOffsets(), store.getOverridden(),
+                          store.getOverrides(), shape, layout, false);
+  if (store.getMask() && dtype != DType::f4e2m1) vector = 0;
+  const Value acts = actsForCopies(layout);
+  for (int64_t r = 0; r < layout.registerCount(); r += int64_t{1} << vector) {
+    Value wanted = acts;
+    if (store.getMask()) wanted = wanted ? e_.andi(wanted, mask.values[r]) : mask.values[r];
+    writeChunk(w, locate(w, layout, r, {}),
+               mlir::ValueRange(llvm::ArrayRef(tile.values).slice(r, int64_t{1} << vector)),
+               wanted);
   }
-  if (reread) barrier();
+  if (ordered) shared_.barrier(e_.loc);
 }
 
 void KernelLowering::lowerRowUpdate(Operation* op) {
-  const bool atomic = llvm::isa<AtomicAddOp>(op);
   const auto emit = [&](auto update) {
-    const DType dtype = *tile::dtypeOf(kernel_.view(update.getView()).getType());
-    forOwned(typeOf(update.getTile()).shape, [&](const Point& p) {
-      const lang::TileShape rows = typeOf(update.getRows()).shape;
-      const Value row =
-          evaluate(update.getRows(), pointFrom(rows, llvm::ArrayRef<Value>(p.index).take_front(1)));
-      const Element element = locate(update.getView(), update.getOffsets(), update.getOverridden(),
-                                     update.getOverrides(), p, e_.signExtend(row, e_.i64()));
-      const Value value = evaluate(update.getTile(), p);
-      e_.ifThen(element.inside, [&] {
-        if (atomic)
-          memory_.atomicAddGlobal(e_.loc, value, element.address);
-        else
-          memory_.storeGlobal(e_.loc, e_.zeroExtend(value, memoryType(e_, dtype)), element.address);
-      });
-    });
+    const bool atomic = llvm::isa<AtomicAddOp>(op);
+    const TileShape shape = shapeOf(update.getTile());
+    const Layout layout = layouts_.ownOrBlocked(update.getTile());
+    const Registers tile = get(update.getTile(), layout);
+    const Registers rows =
+        get(update.getRows(),
+            shape.rank() == 1 ? layout : layout.renamed(Closed{0, bitCount(shape, 1)}));
+    const Value acts = actsForCopies(layout);
+    const int vector =
+        atomic ? 0
+               : vectorBits(update.getView(), update.getOffsets(), update.getOverridden(),
+                            update.getOverrides(), shape, layout, true);
+    shared_.barrier(e_.loc);
+    const Window w = window(update.getView(), update.getOffsets(), update.getOverridden(),
+                            update.getOverrides(), shape, 0);
+    for (int64_t r = 0; r < layout.registerCount(); r += int64_t{1} << vector) {
+      const int64_t index = registerIndex(layout, shape, 0, r);
+      const Value row = e_.signExtend(rows.values[rows.layout.registerOf(index)], e_.i64());
+      const Chunk chunk = locate(w, layout, r, row);
+      if (!atomic) {
+        writeChunk(w, chunk,
+                   mlir::ValueRange(llvm::ArrayRef(tile.values).slice(r, int64_t{1} << vector)),
+                   acts);
+        continue;
+      }
+      e_.ifThen(acts ? e_.andi(chunk.inside, acts) : chunk.inside,
+                [&] { memory_.atomicAddGlobal(e_.loc, tile.values[r], chunk.address); });
+    }
+    shared_.barrier(e_.loc);  // later loads of the same view see it
   };
-  barrier();
   if (auto scatter = llvm::dyn_cast<ScatterOp>(op))
     emit(scatter);
   else
     emit(llvm::cast<AtomicAddOp>(op));
-  barrier();  // later loads of the same view see it
+}
+
+/// Whether the views that could be accessed in wide chunks are aligned for them; null: there are
+/// none.
+Value KernelLowering::basesAligned() {
+  llvm::SmallDenseSet<int64_t> views;
+  aligned_ = true;
+  const auto visit = [&](auto access, Value tile, bool gathered) {
+    if (isScalar(tile)) return;
+    if (vectorBits(access.getView(), access.getOffsets(), access.getOverridden(),
+                   access.getOverrides(), shapeOf(tile), layouts_.ownOrBlocked(tile), gathered) > 0)
+      views.insert(access.getView());
+  };
+  kernel_->walk([&](Operation* op) {
+    if (auto load = llvm::dyn_cast<LoadOp>(op)) visit(load, load.getResult(), false);
+    if (auto gather = llvm::dyn_cast<GatherOp>(op)) visit(gather, gather.getResult(), true);
+    if (auto store = llvm::dyn_cast<StoreOp>(op)) visit(store, store.getTile(), false);
+    if (auto scatter = llvm::dyn_cast<ScatterOp>(op)) visit(scatter, scatter.getTile(), true);
+  });
+  aligned_ = false;
+  if (views.empty()) return {};
+  SmallVector<int64_t> ordered(views.begin(), views.end());
+  llvm::sort(ordered);
+  Value all;
+  for (int64_t view : ordered) {
+    const Value base = memory_.slot(e_.loc, kernel_.view(view).getSlot());
+    all = all ? e_.ori(all, base) : base;
+  }
+  return e_.compare(arith::CmpIPredicate::eq, e_.andi(all, target_.widestBytes - 1), e_.i64(0));
 }
 
 }  // namespace tessera::compiler::simt

@@ -1,0 +1,122 @@
+// SPDX-License-Identifier: Apache-2.0
+#include "tessera/compiler/lowering/simt/hopper.h"
+
+#include <fmt/format.h>
+
+#include "mlir/Dialect/Arith/IR/Arith.h"
+#include "mlir/Dialect/LLVMIR/LLVMDialect.h"
+
+namespace tessera::compiler::simt {
+
+namespace arith = mlir::arith;
+namespace LLVM = mlir::LLVM;
+using mlir::Location;
+using mlir::Value;
+
+namespace {
+
+Value number(mlir::OpBuilder& builder, Location loc, mlir::Type type, int64_t value) {
+  return arith::ConstantOp::create(builder, loc, builder.getIntegerAttr(type, value));
+}
+
+LLVM::InlineAsmOp assembly(mlir::OpBuilder& builder, Location loc, mlir::Type result,
+                           const std::string& text, const std::string& constraints,
+                           mlir::ValueRange operands) {
+  return LLVM::InlineAsmOp::create(builder, loc, result, operands, text, constraints,
+                                   /*has_side_effects=*/true, /*is_align_stack=*/false,
+                                   LLVM::tailcallkind::TailCallKind::None, LLVM::AsmDialectAttr(),
+                                   mlir::ArrayAttr());
+}
+
+}  // namespace
+
+void Hopper::statement(Location loc, const std::string& text, const std::string& constraints,
+                       mlir::ValueRange operands) {
+  assembly(builder_, loc, LLVM::LLVMVoidType::get(builder_.getContext()), text,
+           constraints + (constraints.empty() ? "" : ",") + "~{memory}", operands);
+}
+
+void Hopper::copyAsync(Location loc, Value to, Value from, Value inside) {
+  const mlir::Type i32 = builder_.getI32Type();
+  const Value bytes = arith::SelectOp::create(builder_, loc, inside, number(builder_, loc, i32, 16),
+                                              number(builder_, loc, i32, 0));
+  statement(loc, "cp.async.cg.shared.global [$0], [$1], 16, $2;", "r,l,r", {to, from, bytes});
+}
+
+void Hopper::commitCopies(Location loc) { statement(loc, "cp.async.commit_group;", "", {}); }
+
+void Hopper::waitForCopies(Location loc, int pending) {
+  statement(loc, fmt::format("cp.async.wait_group {};\n\tfence.proxy.async.shared::cta;", pending),
+            "", {});
+}
+
+Value Hopper::warpgroup(Location loc, Value thread) {
+  const mlir::Type i32 = builder_.getI32Type();
+  const Value own = arith::ShRUIOp::create(builder_, loc, thread, number(builder_, loc, i32, 7));
+  return LLVM::CallIntrinsicOp::create(
+             builder_, loc, i32, builder_.getStringAttr("llvm.nvvm.shfl.sync.idx.i32"),
+             mlir::ValueRange{number(builder_, loc, i32, -1), own, number(builder_, loc, i32, 0),
+                              number(builder_, loc, i32, 31)})
+      .getResult(0);
+}
+
+Value Hopper::descriptor(Location loc, Value address) {
+  // Leading byte offset 1 (not used), stride of 8 rows 1024 / 16, layout: 128-byte swizzle.
+  constexpr int64_t kForm = int64_t{1} << 62 | int64_t{64} << 32 | int64_t{1} << 16;
+  const mlir::Type i32 = builder_.getI32Type(), i64 = builder_.getI64Type();
+  const Value units = arith::ShRUIOp::create(builder_, loc, address, number(builder_, loc, i32, 4));
+  return arith::OrIOp::create(builder_, loc, arith::ExtUIOp::create(builder_, loc, i64, units),
+                              number(builder_, loc, i64, kForm));
+}
+
+/// An asm whose results take the registers of `sums`: nothing can move across it that reads them.
+/// Sums that are null only come out.
+Hopper::Sums Hopper::tied(Location loc, const std::string& text, Sums sums, mlir::ValueRange more,
+                          const std::string& moreConstraints) {
+  const auto count = static_cast<int64_t>(sums.size());
+  std::string constraints;
+  for (int64_t i = 0; i < count; ++i) constraints += "=f,";
+  llvm::SmallVector<Value> operands;
+  for (int64_t i = 0; i < count && sums[i]; ++i) {
+    constraints += fmt::format("{},", i);
+    operands.push_back(sums[i]);
+  }
+  constraints += moreConstraints;
+  llvm::append_range(operands, more);
+  const auto result = LLVM::LLVMStructType::getLiteral(
+      builder_.getContext(), llvm::SmallVector<mlir::Type>(sums.size(), builder_.getF32Type()));
+  const Value all = assembly(builder_, loc, result, text, constraints, operands).getResult(0);
+  for (int64_t i = 0; i < count; ++i)
+    sums[i] = LLVM::ExtractValueOp::create(builder_, loc, all, llvm::ArrayRef<int64_t>{i});
+  return sums;
+}
+
+Hopper::Sums Hopper::multiply(Location loc, DType dtype, int64_t n, Value a, Value b, Sums sums,
+                              int pending, bool fresh) {
+  const bool fp8 = dtype == DType::f8e4m3;
+  const auto count = static_cast<int64_t>(sums.size());
+  const int64_t first = fresh ? count : 2 * count;  // operand number of descriptor a
+  if (fresh) sums.assign(sums.size(), Value());
+  std::string registers;
+  for (int64_t i = 0; i < count; ++i) registers += fmt::format("{}${}", i == 0 ? "" : ",", i);
+  std::string text = "{\n\t.reg .b64 a<4>, b<4>;\n\t.reg .pred first, other;\n\t";
+  text += fmt::format("setp.ne.b32 first, {}, 0;\n\tsetp.eq.b32 other, 0, 0;\n\t", fresh ? 0 : 1);
+  for (int i = 0; i < 4; ++i)
+    text += fmt::format("add.s64 a{0}, ${1}, {3};\n\tadd.s64 b{0}, ${2}, {3};\n\t", i, first,
+                        first + 1, 2 * i);
+  text += "wgmma.fence.sync.aligned;\n\t";
+  for (int i = 0; i < 4; ++i)
+    text +=
+        fmt::format("wgmma.mma_async.sync.aligned.m64n{}k{}.f32.{} {{{}}}, a{}, b{}, {}, {};\n\t",
+                    n, fp8 ? 32 : 16, fp8 ? "e4m3.e4m3" : "bf16.bf16", registers, i, i,
+                    i == 0 ? "first" : "other", fp8 ? "1, 1" : "1, 1, 0, 0");
+  text += fmt::format("wgmma.commit_group.sync.aligned;\n\twgmma.wait_group.sync.aligned {};\n\t}}",
+                      pending);
+  return tied(loc, text, std::move(sums), {a, b}, "l,l,~{memory}");
+}
+
+Hopper::Sums Hopper::waitForProducts(Location loc, Sums sums) {
+  return tied(loc, "wgmma.wait_group.sync.aligned 0;", std::move(sums), {}, "~{memory}");
+}
+
+}  // namespace tessera::compiler::simt

@@ -1,0 +1,56 @@
+// SPDX-License-Identifier: Apache-2.0
+// Chooses the layout of every tile of a kernel, and how many threads a program has.
+//
+// Loads want 16 bytes a thread, products their accumulator's layout; everything else follows its
+// operands. Tiles made of constants, positions and broadcasts alone have no layout of their own:
+// they are made, for each consumer, in the layout it wants. So are loads that are only stretched.
+#pragma once
+
+#include <optional>
+
+#include "llvm/ADT/DenseMap.h"
+#include "llvm/ADT/DenseSet.h"
+#include "tessera/compiler/ir/tile_dialect.h"
+#include "tessera/compiler/lowering/simt/layout.h"
+#include "tessera/compiler/lowering/simt/passes.h"
+
+namespace tessera::compiler::simt {
+
+class LayoutAssignment {
+ public:
+  LayoutAssignment(tile::KernelOp kernel, const SimtTarget& target);
+
+  int threadBits() const { return threadBits_; }
+  int64_t threads() const { return int64_t{1} << threadBits_; }
+  /// Null: the tile is made as its consumers want it.
+  const Layout* of(mlir::Value tile) const;
+  /// of(), or the layout of a load of this tile.
+  Layout ownOrBlocked(mlir::Value tile) const;
+  Layout blocked(mlir::Value tile) const;
+
+ private:
+  void chooseThreads();
+  void chooseCarried();
+  std::optional<Layout> follow(mlir::Value tile);
+  std::optional<Layout> compute(mlir::Value tile);
+  bool onlyStretched(tile::LoadOp load);
+  std::optional<Layout> ofShape(mlir::Operation* op, mlir::Value tile);
+  std::optional<Layout> first(mlir::ValueRange tiles);
+  Layout ownLayout(mlir::Value tile);
+
+  tile::KernelOp kernel_;
+  const SimtTarget& target_;
+  int threadBits_ = 0;
+  int vector_ = 0;  // log2 of the elements in 16 bytes of the narrowest memory type
+  llvm::DenseMap<mlir::Value, std::optional<Layout>> layouts_;
+  llvm::DenseSet<mlir::Value> visiting_;
+};
+
+/// The layout a split needs its source in: the lowest bit in a register.
+Layout splitSource(const Layout& source);
+/// Whether a slice can pick registers: it is aligned, and the bits it fixes are register bits.
+bool slicesRegisters(tile::SliceOp slice, const Layout& source);
+/// What reads and writes memory, with the tile it moves.
+std::optional<std::pair<int64_t, mlir::Value>> memoryAccess(mlir::Operation* op);
+
+}  // namespace tessera::compiler::simt

@@ -1,0 +1,15 @@
+// SPDX-License-Identifier: Apache-2.0
+#pragma once
+
+#include <memory>
+
+#include "mlir/Pass/Pass.h"
+
+namespace tessera::compiler::simt {
+
+/// Products of few rows, summed up over a loop, as sums of elementwise products: threads share K,
+/// each keeps partial sums, and one reduction after the loop adds them up. What such a product
+/// reads it reads once, so that staging it for matrix instructions or register tiles gains nothing.
+std::unique_ptr<mlir::Pass> createRowProductsPass();
+
+}  // namespace tessera::compiler::simt

@@ -1,0 +1,47 @@
+// SPDX-License-Identifier: Apache-2.0
+// Memory of the workgroup: arrays in a stack, and the barriers between their writers and readers.
+//
+// A barrier is placed only where an access meets one that is not ordered before it yet: a read of
+// what was written, a write of what was written or read.
+#pragma once
+
+#include "llvm/ADT/SmallVector.h"
+#include "tessera/compiler/lowering/simt/thread_memory.h"
+
+namespace tessera::compiler::simt {
+
+class WorkgroupMemory {
+ public:
+  explicit WorkgroupMemory(ThreadMemory& memory) : memory_(memory) {}
+
+  /// Lives until release() of an earlier top(); `alignment` in words.
+  Array allocate(mlir::Location loc, DType dtype, int64_t count, int64_t alignment = 4);
+  int64_t top() const { return top_; }
+  void release(int64_t top) { top_ = top; }
+  /// Words that were ever in use at once.
+  int64_t peak() const { return peak_; }
+
+  /// All threads are about to access elements of the array; called where all of them pass.
+  void beforeRead(mlir::Location loc, const Array& array);
+  void beforeWrite(mlir::Location loc, const Array& array);
+  /// A barrier, whatever is pending.
+  void barrier(mlir::Location loc);
+  /// Control flow joins: anything may be pending.
+  void forget();
+
+ private:
+  struct Range {
+    int64_t first, last;
+    bool meets(const Range& other) const { return first < other.last && other.first < last; }
+  };
+  static Range rangeOf(const Array& array) {
+    return {array.firstWord, array.firstWord + array.words()};
+  }
+  static bool meets(llvm::ArrayRef<Range> pending, const Range& range);
+
+  ThreadMemory& memory_;
+  llvm::SmallVector<Range> written_, read_;  // since the last barrier
+  int64_t top_ = 0, peak_ = 0;
+};
+
+}  // namespace tessera::compiler::simt
