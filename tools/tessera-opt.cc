@@ -30,7 +30,7 @@ void registerLowering(llvm::StringRef name, llvm::StringRef description, const C
 int main(int argc, char** argv) {
   mlir::registerPass(tessera::compiler::createMarkRootsPass);
   mlir::registerPass(tessera::compiler::createConvertToLlvmPass);
-  mlir::registerPass(tessera::compiler::simt::createRowProductsPass);
+  mlir::registerPass([] { return tessera::compiler::simt::createRowProductsPass(); });
   mlir::PassPipelineRegistration<> nvvm(
       "lower-to-nvvm", "tile kernels to threads of sm_90a", [](mlir::OpPassManager& passes) {
         passes.addPass(tessera::compiler::simt::createLowerToNvvmPass(

@@ -14,7 +14,7 @@ inline constexpr std::string_view kArch = "vulkan:1.2";
 inline runtime::Capabilities capabilities() {
   runtime::Capabilities c;
   c.vector_tile = 256;
-  c.program_grain = 4096;
+  c.program_grain = 512;
   c.gemv_rows = 4;
   c.dot_tile[0] = {1, 4, 64};
   c.dot_tile[1] = {8, 16, 32};

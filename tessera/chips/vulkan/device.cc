@@ -46,6 +46,15 @@ struct Features {
   }
 };
 
+/// Kernels exchange registers between eight threads.
+bool shuffles(const VkPhysicalDeviceVulkan11Properties& properties) {
+  constexpr VkSubgroupFeatureFlags kNeeded =
+      VK_SUBGROUP_FEATURE_BASIC_BIT | VK_SUBGROUP_FEATURE_SHUFFLE_BIT;
+  return properties.subgroupSize >= 8 &&
+         (properties.subgroupSupportedStages & VK_SHADER_STAGE_COMPUTE_BIT) &&
+         (properties.subgroupSupportedOperations & kNeeded) == kNeeded;
+}
+
 std::optional<uint32_t> find_memory_type(const VkPhysicalDeviceMemoryProperties& memory,
                                          VkMemoryPropertyFlags flags) {
   for (uint32_t i = 0; i < memory.memoryTypeCount; ++i)
@@ -61,10 +70,13 @@ Result<std::vector<VkPhysicalDevice>> usable_devices(const Instance& instance) {
   TESSERA_TRY(check(instance.EnumeratePhysicalDevices(instance.handle, &count, all.data()),
                     "vkEnumeratePhysicalDevices"));
   std::erase_if(all, [&](VkPhysicalDevice device) {
+    VkPhysicalDeviceVulkan11Properties v11 = {};
+    v11.sType = VK_STRUCTURE_TYPE_PHYSICAL_DEVICE_VULKAN_1_1_PROPERTIES;
     VkPhysicalDeviceProperties2 properties = {};
     properties.sType = VK_STRUCTURE_TYPE_PHYSICAL_DEVICE_PROPERTIES_2;
+    properties.pNext = &v11;
     instance.GetPhysicalDeviceProperties2(device, &properties);
-    if (properties.properties.apiVersion < VK_API_VERSION_1_2) return true;
+    if (properties.properties.apiVersion < VK_API_VERSION_1_2 || !shuffles(v11)) return true;
     Features features;
     instance.GetPhysicalDeviceFeatures2(device, &features.core);
     return !features.sufficient();

@@ -11,6 +11,8 @@ namespace tessera::chips::vulkan {
 namespace {
 
 constexpr size_t kSlotPageBytes = 64 << 10;
+/// Loads that are out of bounds read so much from the first slot on.
+constexpr size_t kLeastSlotBytes = 16;
 constexpr int64_t kMaxGroups = 65535;  // the least maxComputeWorkGroupCount[0] allowed
 
 VkBuffer vk_buffer(const runtime::Buffer& buffer) {
@@ -58,7 +60,7 @@ void Recorder::barrier() {
 }
 
 Result<uint64_t> Recorder::store_slots(std::span<const uint64_t> slots) {
-  const size_t bytes = std::max<size_t>(slots.size_bytes(), 8);
+  const size_t bytes = std::max(slots.size_bytes(), kLeastSlotBytes);
   if (slot_pages_.empty() || page_used_ + bytes > slot_pages_.back()->size()) {
     TESSERA_ASSIGN(auto page, device_.allocate_staging(std::max(kSlotPageBytes, bytes)));
     slot_pages_.push_back(std::move(page));

@@ -86,7 +86,7 @@ Layout LayoutAssignment::ownOrBlocked(Value tile) const {
   return own != nullptr ? *own : blocked(tile);
 }
 
-/// As many threads as the largest tile in memory fills with 16 bytes each.
+/// As many threads as the largest tile in memory fills with one access each.
 void LayoutAssignment::chooseThreads() {
   int narrowest = 64, largest = 0, warpgroups = 0;
   kernel_->walk([&](Operation* op) {
@@ -101,7 +101,8 @@ void LayoutAssignment::chooseThreads() {
       largest = std::max(largest, positionBits(shapeOf(op->getOperand(0))));
     }
   });
-  vector_ = static_cast<int>(llvm::Log2_64(128 / std::max(4, narrowest)));
+  const int64_t elements = 8 * target_.widestBytes / std::max(4, narrowest);
+  vector_ = static_cast<int>(llvm::Log2_64(std::max<int64_t>(1, elements)));
   threadBits_ = std::clamp(largest - vector_, std::max(5, target_.laneBits),
                            static_cast<int>(llvm::Log2_64(target_.threads)));
   if (warpgroups > 0) threadBits_ = 7 + static_cast<int>(llvm::Log2_64(warpgroups));

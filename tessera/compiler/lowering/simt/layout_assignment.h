@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
 // Chooses the layout of every tile of a kernel, and how many threads a program has.
 //
-// Loads want 16 bytes a thread, products their accumulator's layout; everything else follows its
+// Loads want one wide access a thread, products their accumulator's layout; everything else follows its
 // operands. Tiles made of constants, positions and broadcasts alone have no layout of their own:
 // they are made, for each consumer, in the layout it wants. So are loads that are only stretched.
 #pragma once
@@ -41,7 +41,7 @@ class LayoutAssignment {
   tile::KernelOp kernel_;
   const SimtTarget& target_;
   int threadBits_ = 0;
-  int vector_ = 0;  // log2 of the elements in 16 bytes of the narrowest memory type
+  int vector_ = 0;  // log2 of the elements in one access to the narrowest memory type
   llvm::DenseMap<mlir::Value, std::optional<Layout>> layouts_;
   llvm::DenseSet<mlir::Value> visiting_;
 };

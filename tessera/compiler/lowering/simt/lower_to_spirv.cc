@@ -28,6 +28,8 @@ spirv::VerCapExtAttr environment(mlir::MLIRContext* context) {
                                      Capability::Int64,
                                      Capability::Int16,
                                      Capability::Int8,
+                                     Capability::GroupNonUniform,
+                                     Capability::GroupNonUniformShuffle,
                                      Capability::StorageBuffer16BitAccess,
                                      Capability::StorageBuffer8BitAccess,
                                      Capability::PhysicalStorageBufferAddresses};

@@ -34,7 +34,8 @@ LoadOp loadedHere(Value tile, ForOp loop) {
   return load && load->getBlock() == &loop.getBody().front() ? load : LoadOp();
 }
 
-std::optional<RowProduct> match(KernelOp kernel, ForOp loop, size_t carried) {
+std::optional<RowProduct> match(KernelOp kernel, ForOp loop, size_t carried,
+                                int64_t widestBytes) {
   const Value yielded = loop.yielded()[carried];
   Operation* dot = yielded.getDefiningOp();
   const Value argument = loop.getBody().getArgument(static_cast<unsigned>(carried) + 1);
@@ -63,14 +64,14 @@ std::optional<RowProduct> match(KernelOp kernel, ForOp loop, size_t carried) {
     if (load && kernel.view(load.getView()).getAccess() != Access::read) return std::nullopt;
   const TileShape a = shapeOf(found.a), b = shapeOf(found.b);
   if (a[0] > kMostRows || a[0] * b[0] > kMostSums) return std::nullopt;
-  // 16 bytes of the narrowest operand, and never more than the elements of one scale.
+  // One access to the narrowest operand, and never more than the elements of one scale.
   int narrowest = 32;
   found.chunk = a[1];
   for (LoadOp load : {found.a, found.b})
     narrowest = std::min(narrowest, static_cast<int>(bits(tile::dtypeOf(load.getResult()))));
   for (LoadOp scale : {found.aScale, found.bScale})
     if (scale) found.chunk = std::min(found.chunk, a[1] / shapeOf(scale)[1]);
-  found.chunk = std::min<int64_t>(found.chunk, 128 / narrowest);
+  found.chunk = std::min(found.chunk, std::max<int64_t>(1, 8 * widestBytes / narrowest));
   return found;
 }
 
@@ -238,6 +239,7 @@ class Rewriter {
 
 struct RowProductsPass : mlir::PassWrapper<RowProductsPass, mlir::OperationPass<mlir::ModuleOp>> {
   MLIR_DEFINE_EXPLICIT_INTERNAL_INLINE_TYPE_ID(RowProductsPass)
+  explicit RowProductsPass(int64_t widest) : widestBytes(widest) {}
 
   llvm::StringRef getArgument() const override { return "tile-row-products"; }
   llvm::StringRef getDescription() const override {
@@ -245,15 +247,16 @@ struct RowProductsPass : mlir::PassWrapper<RowProductsPass, mlir::OperationPass<
   }
 
   void runOnOperation() override {
-    getOperation().walk([](KernelOp kernel) {
+    getOperation().walk([this](KernelOp kernel) {
       while (rewriteOne(kernel)) {}
     });
   }
 
-  static bool rewriteOne(KernelOp kernel) {
+  bool rewriteOne(KernelOp kernel) const {
     std::optional<RowProduct> found;
     kernel->walk([&](ForOp loop) {
-      for (size_t i = 0; i < loop.getInits().size() && !found; ++i) found = match(kernel, loop, i);
+      for (size_t i = 0; i < loop.getInits().size() && !found; ++i)
+        found = match(kernel, loop, i, widestBytes);
       return found ? mlir::WalkResult::interrupt() : mlir::WalkResult::advance();
     });
     if (!found) return false;
@@ -261,10 +264,14 @@ struct RowProductsPass : mlir::PassWrapper<RowProductsPass, mlir::OperationPass<
     Rewriter(*found, builder).run();
     return true;
   }
+
+  int64_t widestBytes;
 };
 
 }  // namespace
 
-std::unique_ptr<mlir::Pass> createRowProductsPass() { return std::make_unique<RowProductsPass>(); }
+std::unique_ptr<mlir::Pass> createRowProductsPass(int64_t widestBytes) {
+  return std::make_unique<RowProductsPass>(widestBytes);
+}
 
 }  // namespace tessera::compiler::simt

@@ -1,6 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
 #pragma once
 
+#include <cstdint>
 #include <memory>
 
 #include "mlir/Pass/Pass.h"
@@ -10,6 +11,7 @@ namespace tessera::compiler::simt {
 /// Products of few rows, summed up over a loop, as sums of elementwise products: threads share K,
 /// each keeps partial sums, and one reduction after the loop adds them up. What such a product
 /// reads it reads once, so that staging it for matrix instructions or register tiles gains nothing.
-std::unique_ptr<mlir::Pass> createRowProductsPass();
+/// A thread reads `widestBytes` of the narrower operand at once.
+std::unique_ptr<mlir::Pass> createRowProductsPass(int64_t widestBytes = 16);
 
 }  // namespace tessera::compiler::simt

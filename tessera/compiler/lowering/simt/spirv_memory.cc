@@ -22,9 +22,12 @@ SpirvMemory::SpirvMemory(mlir::OpBuilder& builder, spirv::ModuleOp module, mlir:
       {i64, i64, i64}, {0, 8, 16}, {},
       {{spirv::Decoration::Block, mlir::UnitAttr::get(builder.getContext())}});
   constants_ = declare("push_constants", block, StorageClass::PushConstant);
-  workgroupId_ = declareBuiltin("workgroup_id", "WorkgroupId");
-  workgroupCount_ = declareBuiltin("workgroup_count", "NumWorkgroups");
-  localId_ = declareBuiltin("local_id", "LocalInvocationId");
+  const Type i32 = builder.getI32Type(), three = mlir::VectorType::get({3}, i32);
+  workgroupId_ = declareBuiltin("workgroup_id", "WorkgroupId", three);
+  workgroupCount_ = declareBuiltin("workgroup_count", "NumWorkgroups", three);
+  subgroupId_ = declareBuiltin("subgroup_id", "SubgroupId", i32);
+  subgroupSize_ = declareBuiltin("subgroup_size", "SubgroupSize", i32);
+  lane_ = declareBuiltin("lane", "SubgroupLocalInvocationId", i32);
 }
 
 spirv::GlobalVariableOp SpirvMemory::declare(llvm::StringRef name, Type type, StorageClass space) {
@@ -35,15 +38,16 @@ spirv::GlobalVariableOp SpirvMemory::declare(llvm::StringRef name, Type type, St
                                          mlir::FlatSymbolRefAttr());
 }
 
-spirv::GlobalVariableOp SpirvMemory::declareBuiltin(llvm::StringRef name, llvm::StringRef builtin) {
-  auto variable =
-      declare(name, mlir::VectorType::get({3}, builder_.getI32Type()), StorageClass::Input);
+spirv::GlobalVariableOp SpirvMemory::declareBuiltin(llvm::StringRef name, llvm::StringRef builtin,
+                                                    Type type) {
+  auto variable = declare(name, type, StorageClass::Input);
   variable->setAttr("built_in", builder_.getStringAttr(builtin));
   return variable;
 }
 
 llvm::SmallVector<spirv::GlobalVariableOp> SpirvMemory::interface() const {
-  llvm::SmallVector<spirv::GlobalVariableOp> used = {workgroupId_, workgroupCount_, localId_};
+  llvm::SmallVector<spirv::GlobalVariableOp> used = {workgroupId_, workgroupCount_, subgroupId_,
+                                                      subgroupSize_, lane_};
   // From SPIR-V 1.4 on every variable is listed.
   used.push_back(constants_);
   if (shared_) used.push_back(shared_);
@@ -59,14 +63,23 @@ Value SpirvMemory::pushConstant(Location loc, int64_t member) {
   return spirv::LoadOp::create(builder_, loc, pointer);
 }
 
+Value SpirvMemory::slots(Location loc) {
+  if (firstSlot_) return firstSlot_;
+  mlir::OpBuilder::InsertionGuard guard(builder_);
+  builder_.setInsertionPointToStart(entry_);
+  firstSlot_ = pushConstant(loc, 0);
+  return firstSlot_;
+}
+
 Value SpirvMemory::slot(Location loc, uint32_t index) {
   Value& known = slots_[index];
   if (known) return known;
+  const Value first = slots(loc);
   mlir::OpBuilder::InsertionGuard guard(builder_);
-  builder_.setInsertionPointToStart(entry_);
+  builder_.setInsertionPointAfterValue(first);
   const Value offset =
       arith::ConstantOp::create(builder_, loc, builder_.getI64IntegerAttr(8 * int64_t{index}));
-  const Value address = arith::AddIOp::create(builder_, loc, pushConstant(loc, 0), offset);
+  const Value address = arith::AddIOp::create(builder_, loc, first, offset);
   known = loadOne(loc, builder_.getI64Type(), address);
   return known;
 }
@@ -84,7 +97,16 @@ Value SpirvMemory::workgroupCount(Location loc) {
   return arith::ExtUIOp::create(builder_, loc, builder_.getI64Type(),
                                 builtin(loc, workgroupCount_));
 }
-Value SpirvMemory::threadId(Location loc) { return builtin(loc, localId_); }
+/// So that neighbours in a subgroup have neighbouring numbers, whatever the device's order.
+Value SpirvMemory::threadId(Location loc) {
+  const auto read = [&](spirv::GlobalVariableOp variable) -> Value {
+    return spirv::LoadOp::create(builder_, loc,
+                                 spirv::AddressOfOp::create(builder_, loc, variable));
+  };
+  const Value first =
+      arith::MulIOp::create(builder_, loc, read(subgroupId_), read(subgroupSize_));
+  return arith::AddIOp::create(builder_, loc, first, read(lane_));
+}
 
 void SpirvMemory::barrier(Location loc) {
   spirv::ControlBarrierOp::create(builder_, loc, spirv::Scope::Workgroup, spirv::Scope::Workgroup,
@@ -118,22 +140,15 @@ Value addressOf(mlir::OpBuilder& builder, Location loc, Value address, Type unit
 
 SpirvMemory::Units SpirvMemory::loadGlobal(Location loc, Type unit, int64_t count, Value address,
                                            Value inside, Value fill, Caching) {
-  const auto load = [&] {
-    Units units;
-    for (int64_t i = 0; i < count; ++i)
-      units.push_back(loadOne(loc, unit, addressOf(builder_, loc, address, unit, i)));
-    return units;
-  };
-  if (!inside) return load();
-  auto branch = mlir::scf::IfOp::create(
-      builder_, loc, llvm::SmallVector<Type>(static_cast<size_t>(count), unit), inside,
-      /*withElse=*/true);
-  mlir::OpBuilder::InsertionGuard guard(builder_);
-  builder_.setInsertionPointToEnd(branch.thenBlock());
-  mlir::scf::YieldOp::create(builder_, loc, load());
-  builder_.setInsertionPointToEnd(branch.elseBlock());
-  mlir::scf::YieldOp::create(builder_, loc, Units(static_cast<size_t>(count), fill));
-  return {branch.getResults().begin(), branch.getResults().end()};
+  // Without branches, which drivers compile slowly: what is outside reads the argument slots.
+  if (inside) address = builder_.createOrFold<arith::SelectOp>(loc, inside, address, slots(loc));
+  Units units;
+  for (int64_t i = 0; i < count; ++i) {
+    const Value read = loadOne(loc, unit, addressOf(builder_, loc, address, unit, i));
+    units.push_back(inside ? builder_.createOrFold<arith::SelectOp>(loc, inside, read, fill)
+                           : read);
+  }
+  return units;
 }
 
 void SpirvMemory::storeGlobal(Location loc, mlir::ValueRange units, Value address, Value inside,
@@ -157,8 +172,11 @@ Value SpirvMemory::sharedAddress(Location, const Array&) {
   TESSERA_UNREACHABLE("the Vulkan target has no matrix unit");
 }
 
-Value SpirvMemory::exchange(Location, Value, int) {
-  TESSERA_UNREACHABLE("the Vulkan target has no lanes");
+Value SpirvMemory::exchange(Location loc, Value value, int laneBit) {
+  const Value mask =
+      arith::ConstantOp::create(builder_, loc, builder_.getI32IntegerAttr(1 << laneBit));
+  return spirv::GroupNonUniformShuffleXorOp::create(builder_, loc, value.getType(),
+                                                    spirv::Scope::Subgroup, value, mask);
 }
 
 void SpirvMemory::atomicAddGlobal(Location loc, Value value, Value address) {

@@ -45,17 +45,21 @@ class SpirvMemory final : public ThreadMemory {
 
   mlir::Value loadOne(mlir::Location loc, mlir::Type type, mlir::Value address);
   mlir::Value pushConstant(mlir::Location loc, int64_t member);
+  mlir::Value slots(mlir::Location loc);  // their address
   mlir::Value builtin(mlir::Location loc, mlir::spirv::GlobalVariableOp variable);
   mlir::Value globalPointer(mlir::Location loc, mlir::Type type, mlir::Value address);
   mlir::Value wordPointer(mlir::Location loc, const Array& array, mlir::Value word);
   mlir::spirv::GlobalVariableOp declare(llvm::StringRef name, mlir::Type type,
                                         mlir::spirv::StorageClass space);
-  mlir::spirv::GlobalVariableOp declareBuiltin(llvm::StringRef name, llvm::StringRef builtin);
+  mlir::spirv::GlobalVariableOp declareBuiltin(llvm::StringRef name, llvm::StringRef builtin,
+                                               mlir::Type type);
 
   mlir::spirv::ModuleOp module_;
   mlir::Block* entry_;
+  mlir::Value firstSlot_;
   llvm::DenseMap<uint32_t, mlir::Value> slots_;  // loaded once, at the start of the entry block
-  mlir::spirv::GlobalVariableOp constants_, workgroupId_, workgroupCount_, localId_, shared_;
+  mlir::spirv::GlobalVariableOp constants_, workgroupId_, workgroupCount_, subgroupId_,
+      subgroupSize_, lane_, shared_;
 };
 
 }  // namespace tessera::compiler::simt
