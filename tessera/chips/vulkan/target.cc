@@ -19,10 +19,7 @@ class VulkanTarget final : public compiler::Target {
     // take long to compile.
     const compiler::SimtMachine machine = {
         .machine = {},
-        .target = {.threads = 128,
-                   .laneBits = 3,
-                   .sharedBytes = 32 << 10,
-                   .widestBytes = 1},
+        .target = {.threads = 128, .laneBits = 3, .sharedBytes = 32 << 10, .widestBytes = 1},
         .requiredFeatures = {}};
     return compiler::compileForVulkan(trace, machine, options);
   }

@@ -1,9 +1,10 @@
 // SPDX-License-Identifier: Apache-2.0
 // Chooses the layout of every tile of a kernel, and how many threads a program has.
 //
-// Loads want one wide access a thread, products their accumulator's layout; everything else follows its
-// operands. Tiles made of constants, positions and broadcasts alone have no layout of their own:
-// they are made, for each consumer, in the layout it wants. So are loads that are only stretched.
+// Loads want one wide access a thread, products their accumulator's layout; everything else follows
+// its operands. Tiles made of constants, positions and broadcasts alone have no layout of their
+// own: they are made, for each consumer, in the layout it wants. So are loads that are only
+// stretched.
 #pragma once
 
 #include <optional>

@@ -34,8 +34,7 @@ LoadOp loadedHere(Value tile, ForOp loop) {
   return load && load->getBlock() == &loop.getBody().front() ? load : LoadOp();
 }
 
-std::optional<RowProduct> match(KernelOp kernel, ForOp loop, size_t carried,
-                                int64_t widestBytes) {
+std::optional<RowProduct> match(KernelOp kernel, ForOp loop, size_t carried, int64_t widestBytes) {
   const Value yielded = loop.yielded()[carried];
   Operation* dot = yielded.getDefiningOp();
   const Value argument = loop.getBody().getArgument(static_cast<unsigned>(carried) + 1);

@@ -47,7 +47,7 @@ spirv::GlobalVariableOp SpirvMemory::declareBuiltin(llvm::StringRef name, llvm::
 
 llvm::SmallVector<spirv::GlobalVariableOp> SpirvMemory::interface() const {
   llvm::SmallVector<spirv::GlobalVariableOp> used = {workgroupId_, workgroupCount_, subgroupId_,
-                                                      subgroupSize_, lane_};
+                                                     subgroupSize_, lane_};
   // From SPIR-V 1.4 on every variable is listed.
   used.push_back(constants_);
   if (shared_) used.push_back(shared_);
@@ -103,8 +103,7 @@ Value SpirvMemory::threadId(Location loc) {
     return spirv::LoadOp::create(builder_, loc,
                                  spirv::AddressOfOp::create(builder_, loc, variable));
   };
-  const Value first =
-      arith::MulIOp::create(builder_, loc, read(subgroupId_), read(subgroupSize_));
+  const Value first = arith::MulIOp::create(builder_, loc, read(subgroupId_), read(subgroupSize_));
   return arith::AddIOp::create(builder_, loc, first, read(lane_));
 }
 

@@ -363,13 +363,21 @@ void KernelLowering::lowerRowUpdate(Operation* op) {
 /// Whether the views that could be accessed in wide chunks are aligned for them; null: there are
 /// none.
 Value KernelLowering::basesAligned() {
+  if (target_.widestBytes == 1) return {};
   llvm::SmallDenseSet<int64_t> views;
   aligned_ = true;
   const auto visit = [&](auto access, Value tile, bool gathered) {
     if (isScalar(tile)) return;
-    if (vectorBits(access.getView(), access.getOffsets(), access.getOverridden(),
-                   access.getOverrides(), shapeOf(tile), layouts_.ownOrBlocked(tile), gathered) > 0)
-      views.insert(access.getView());
+    const auto wide = [&](const Layout& layout) {
+      return vectorBits(access.getView(), access.getOffsets(), access.getOverridden(),
+                        access.getOverrides(), shapeOf(tile), layout, gathered) > 0;
+    };
+    // Stores may convert to the blocked layout; a load without a layout takes its consumers'.
+    const Layout* own = layouts_.of(tile);
+    const Layout other = own != nullptr
+                             ? layouts_.blocked(tile)
+                             : blockedLayout(shapeOf(tile), 0, positionBits(shapeOf(tile)));
+    if ((own != nullptr && wide(*own)) || wide(other)) views.insert(access.getView());
   };
   kernel_->walk([&](Operation* op) {
     if (auto load = llvm::dyn_cast<LoadOp>(op)) visit(load, load.getResult(), false);
