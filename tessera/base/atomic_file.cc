@@ -33,13 +33,17 @@ Result<AtomicFile> AtomicFile::create(const std::filesystem::path& path) {
 AtomicFile::AtomicFile(AtomicFile&& other) noexcept
     : path_(std::move(other.path_)),
       temporary_(std::exchange(other.temporary_, {})),
-      file_(std::move(other.file_)) {}
+      file_(std::move(other.file_)),
+      written_(other.written_),
+      started_(other.started_) {}
 
 AtomicFile& AtomicFile::operator=(AtomicFile&& other) noexcept {
   AtomicFile taken(std::move(other));
   std::swap(path_, taken.path_);
   std::swap(temporary_, taken.temporary_);
   std::swap(file_, taken.file_);
+  std::swap(written_, taken.written_);
+  std::swap(started_, taken.started_);
   return *this;
 }
 
@@ -54,7 +58,13 @@ Result<> AtomicFile::write(std::span<const std::byte> bytes) {
       if (errno == EINTR) continue;
       return system_error("write", temporary_);
     }
+    written_ += written;
     bytes = bytes.subspan(static_cast<size_t>(written));
+  }
+  constexpr int64_t kStep = int64_t{8} << 20;
+  if (written_ - started_ >= kStep) {
+    ::sync_file_range(file_.number(), started_, written_ - started_, SYNC_FILE_RANGE_WRITE);
+    started_ = written_;
   }
   return {};
 }

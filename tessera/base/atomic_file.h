@@ -3,6 +3,7 @@
 #pragma once
 
 #include <cstddef>
+#include <cstdint>
 #include <filesystem>
 #include <span>
 #include <string>
@@ -23,7 +24,8 @@ class AtomicFile {
   AtomicFile& operator=(AtomicFile&& other) noexcept;
   ~AtomicFile();
 
-  /// Appends.
+  /// Appends. What is complete starts on its way to the disk, so that commit() has little to wait
+  /// for and dirty pages stay few.
   Result<> write(std::span<const std::byte> bytes);
   Result<> commit();
 
@@ -33,6 +35,7 @@ class AtomicFile {
   std::filesystem::path path_;
   std::string temporary_;  // empty once there is nothing to remove
   FileDescriptor file_;
+  int64_t written_ = 0, started_ = 0;  // bytes
 };
 
 }  // namespace tessera

@@ -249,7 +249,7 @@ Result<int> run(const Arguments& arguments, const Program& program) {
   TESSERA_ASSIGN(const Sizes sizes, chosen_sizes(arguments, whole));
   if (!arguments.flag("random-weights"))
     return invalid_argument("bench model makes its weights: pass --random-weights");
-  TESSERA_ASSIGN(const auto precision, chosen_precision(arguments));
+  TESSERA_ASSIGN(const auto precision, chosen_precision(arguments, whole));
   Config config = model::deepseek_v4::shortened(whole, sizes.layers);
   if (sizes.mtp) config.draft_layers = whole.draft_layers;
   TESSERA_ASSIGN(const auto job, RankJob::join(arguments));

@@ -18,6 +18,7 @@ CommandSpec pack_command();
 CommandSpec tune_command();
 CommandSpec inspect_command();
 CommandSpec plan_command();
+CommandSpec convert_command();
 CommandSpec tokenize_command();
 CommandSpec prompt_render_command();
 CommandSpec prompt_parse_command();

@@ -13,6 +13,7 @@
 #include "tessera/cli/progress_bar.h"
 #include "tessera/cli/text_input.h"
 #include "tessera/engine/evaluation/evaluation.h"
+#include "tessera/model/deepseek_v4/config.h"
 #include "tessera/model/deepseek_v4/precision.h"
 #include "tessera/text/chat_texts.h"
 
@@ -32,7 +33,12 @@ struct Variant {
 
 Result<std::vector<Variant>> variants(const Arguments& arguments) {
   const std::string list = arguments.text("compare");
-  if (list.empty()) return std::vector{Variant{arguments.text("precision", "native"), arguments}};
+  if (list.empty()) {
+    TESSERA_ASSIGN(const auto folder, model_folder(arguments.text("MODEL")));
+    TESSERA_ASSIGN(const auto config, model::deepseek_v4::load_config(folder));
+    TESSERA_ASSIGN(const auto precision, chosen_precision(arguments, config));
+    return std::vector{Variant{std::string(name(precision)), arguments}};
+  }
   std::vector<Variant> all;
   for (size_t begin = 0; begin <= list.size();) {
     const size_t end = std::min(list.find(',', begin), list.size());

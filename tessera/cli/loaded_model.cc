@@ -70,7 +70,7 @@ using Clock = std::chrono::steady_clock;
 Result<deepseek::ModelOptions> model_options(const Arguments& arguments,
                                              const deepseek::Config& config) {
   deepseek::ModelOptions options;
-  TESSERA_ASSIGN(options.precision, chosen_precision(arguments));
+  TESSERA_ASSIGN(options.precision, chosen_precision(arguments, config));
   TESSERA_ASSIGN(options.context, whole_number(arguments, "context",
                                                std::min<int64_t>(8192, config.max_positions), 1));
   if (options.context > config.max_positions)

@@ -32,7 +32,7 @@ Result<PackedModel> packed_model(const Arguments& arguments) {
   PackedModel packed;
   TESSERA_ASSIGN(const auto folder, model_folder(arguments.text("model")));
   TESSERA_ASSIGN(packed.config, deepseek::load_config(folder));
-  TESSERA_ASSIGN(packed.options.precision, chosen_precision(arguments));
+  TESSERA_ASSIGN(packed.options.precision, chosen_precision(arguments, packed.config));
   packed.options.largest_step = kPackedStep;
   packed.options.deterministic = arguments.flag("deterministic");
   packed.options.mtp = packed.config.draft_layers > 0 && !packed.config.dspark;

@@ -235,9 +235,9 @@ json choices_json(const std::vector<Choice>& all) {
   return list;
 }
 
-Result<ModelOptions> model_options(const Arguments& arguments) {
+Result<ModelOptions> model_options(const Arguments& arguments, const Config& config) {
   ModelOptions options;
-  TESSERA_ASSIGN(options.precision, chosen_precision(arguments));
+  TESSERA_ASSIGN(options.precision, chosen_precision(arguments, config));
   TESSERA_ASSIGN(options.context, positive_option(arguments, "ctx", options.context));
   TESSERA_ASSIGN(options.sequences, positive_option(arguments, "batch", options.sequences));
   options.mtp = arguments.flag("mtp");
@@ -247,9 +247,9 @@ Result<ModelOptions> model_options(const Arguments& arguments) {
 Result<int> run(const Arguments& arguments, const Program& program) {
   const std::string folder = arguments.text("DIR");
   Planner planner;
-  TESSERA_ASSIGN(planner.options, model_options(arguments));
-  TESSERA_ASSIGN(planner.ranks, positive_option(arguments, "tp", 1));
   TESSERA_ASSIGN(planner.config, load_config(folder));
+  TESSERA_ASSIGN(planner.options, model_options(arguments, planner.config));
+  TESSERA_ASSIGN(planner.ranks, positive_option(arguments, "tp", 1));
   if (!arguments.has("ctx"))
     planner.options.context = std::min(planner.options.context, planner.config.max_positions);
   TESSERA_TRY(check_ranks(planner.config, planner.ranks));

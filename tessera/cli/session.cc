@@ -7,6 +7,7 @@
 #include <algorithm>
 
 #include "tessera/cli/rank_job.h"
+#include "tessera/model/deepseek_v4/model_options.h"
 #include "tessera/ops/frame/case_data.h"
 
 namespace tessera::cli {
@@ -83,9 +84,10 @@ Result<std::optional<DType>> chosen_dtype(const Arguments& arguments) {
       fmt::format("no dtype \"{}\"; there are: {}", text, fmt::join(names, ", ")));
 }
 
-Result<model::deepseek_v4::Precision> chosen_precision(const Arguments& arguments) {
+Result<model::deepseek_v4::Precision> chosen_precision(
+    const Arguments& arguments, const model::deepseek_v4::Config& config) {
   using namespace model::deepseek_v4;
-  const std::string text = arguments.text("precision", name(Precision::native));
+  const std::string text = arguments.text("precision", name(default_precision(config)));
   if (const auto precision = parse_precision(text)) return *precision;
   return invalid_argument(
       fmt::format("no precision \"{}\"; there are: {}", text, fmt::join(kPrecisionNames, ", ")));

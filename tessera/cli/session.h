@@ -10,6 +10,7 @@
 #include "tessera/cli/command.h"
 #include "tessera/cli/program.h"
 #include "tessera/kernels/kernel_library.h"
+#include "tessera/model/deepseek_v4/config.h"
 #include "tessera/model/deepseek_v4/precision.h"
 #include "tessera/ops/frame/operator.h"
 #include "tessera/ops/frame/tuning_file.h"
@@ -54,8 +55,9 @@ Result<std::vector<const ops::Operator*>> chosen_operators(const Arguments& argu
 /// The type --dtype names.
 Result<std::optional<DType>> chosen_dtype(const Arguments& arguments);
 
-/// The precision --precision names; native without it.
-Result<model::deepseek_v4::Precision> chosen_precision(const Arguments& arguments);
+/// The precision --precision names; without it the one that suits the weights.
+Result<model::deepseek_v4::Precision> chosen_precision(
+    const Arguments& arguments, const model::deepseek_v4::Config& config);
 
 /// Known failures of the chip in `spec` ("cpu:avx2" -> those of cpu).
 std::span<const runtime::KnownFailure> known_failures(std::string_view spec);

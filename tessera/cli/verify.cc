@@ -76,13 +76,14 @@ Result<std::vector<Precision>> Verifier::precisions() const {
     std::vector<Precision> found;
     if (golden_ ? has_numbers(*golden_, Numbers::fp32) : chip_ != kDefaultChip || job_.ranks() > 1)
       found.push_back(Precision::fp32);
-    if (!golden_ || has_numbers(*golden_, Numbers::native)) found.push_back(Precision::native);
+    const Precision own = default_precision(config_);
+    if (!golden_ || has_numbers(*golden_, numbers_for(own))) found.push_back(own);
     if (!found.empty()) return found;
     return not_found(
         fmt::format("{}: no tensor prompt_L.fp32.logits or prompt_L.native.last_logits",
                     arguments_.text("golden")));
   }
-  TESSERA_ASSIGN(const Precision precision, chosen_precision(arguments_));
+  TESSERA_ASSIGN(const Precision precision, chosen_precision(arguments_, config_));
   if (!golden_ && precision == Precision::fp32 && chip_ == kDefaultChip && job_.ranks() == 1)
     return invalid_argument(
         "fp32 on the CPU is what others are compared with; give --golden, or another --precision "

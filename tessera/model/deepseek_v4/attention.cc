@@ -38,7 +38,9 @@ Value scattered(Pass& p, const AttentionWeights& w, Value grouped) {
           "gemm_bf16_grouped",
           {{"x", grouped},
            {"w", p.b.narrowed(weight, 1, r * part, part)},
-           {"w_scale", p.b.narrowed(scale, 1, r * part / kBlock, (part + kBlock - 1) / kBlock)},
+           {"w_scale",
+            scale ? p.b.narrowed(scale, 1, r * part / kBlock, (part + kBlock - 1) / kBlock)
+                  : Value{}},
            {"y", p.b.reshaped(p.b.narrowed(sums, 0, r, 1), {rows, 1, part})}});
   }
   const Value own = p.b.temporary(DType::f32, {rows, part});

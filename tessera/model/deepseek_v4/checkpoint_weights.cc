@@ -8,18 +8,6 @@
 namespace tessera::model::deepseek_v4 {
 namespace {
 
-/// FP4 pairs are stored as bytes of type i8.
-ops::TensorDesc description(const checkpoint::Tensor& tensor, const Slice& slice) {
-  ops::TensorDesc desc{tensor.dtype, tensor.shape};
-  desc.shape[0] = slice.rows();
-  if (desc.shape.rank() == 2) desc.shape[1] = slice.columns();
-  if (tensor.dtype == DType::i8 && desc.shape.rank() > 0) {
-    desc.dtype = DType::f4e2m1;
-    desc.shape[-1] *= 2;
-  }
-  return desc;
-}
-
 Result<std::unique_ptr<runtime::Buffer>> copied(runtime::Device& device,
                                                 std::span<const std::byte> bytes) {
   TESSERA_ASSIGN(auto buffer, device.allocate(bytes.size()));
@@ -32,11 +20,25 @@ Result<std::unique_ptr<runtime::Buffer>> copied(runtime::Device& device,
 }  // namespace
 
 CheckpointWeights::CheckpointWeights(std::shared_ptr<const checkpoint::Checkpoint> checkpoint,
-                                     runtime::Device& device, Shards shards)
+                                     runtime::Device& device, Shards shards,
+                                     DType expert_dtype)
     : checkpoint_(std::move(checkpoint)),
       device_(device),
       files_(checkpoint_->shards().size()),
-      shards_(std::move(shards)) {}
+      shards_(std::move(shards)),
+      expert_dtype_(expert_dtype) {}
+
+ops::TensorDesc CheckpointWeights::description(const checkpoint::Tensor& tensor,
+                                               const Slice& slice) const {
+  ops::TensorDesc desc{tensor.dtype, tensor.shape};
+  desc.shape[0] = slice.rows();
+  if (desc.shape.rank() == 2) desc.shape[1] = slice.columns();
+  if (tensor.dtype == DType::i8 && desc.shape.rank() > 0 && expert_dtype_ == DType::f4e2m1) {
+    desc.dtype = DType::f4e2m1;
+    desc.shape[-1] *= 2;
+  }
+  return desc;
+}
 
 Result<const runtime::Buffer*> CheckpointWeights::file(int shard) {
   auto& buffer = files_[static_cast<size_t>(shard)];

@@ -15,8 +15,10 @@ namespace tessera::model::deepseek_v4 {
 
 class CheckpointWeights final : public WeightSource {
  public:
+  /// Tensors of type i8 are experts in INT8 or pairs of FP4, which `expert_dtype` tells.
   CheckpointWeights(std::shared_ptr<const checkpoint::Checkpoint> checkpoint,
-                    runtime::Device& device, Shards shards = {});
+                    runtime::Device& device, Shards shards = {},
+                    DType expert_dtype = DType::f4e2m1);
 
   /// `not_found` where the checkpoint has no tensor of that name.
   Result<DeviceTensor> tensor(std::string_view name) override;
@@ -28,12 +30,14 @@ class CheckpointWeights final : public WeightSource {
   /// device reads no host memory and this is a rank that wants parts only.
   Result<const runtime::Buffer*> file(int shard);
   Result<DeviceTensor> packed(const checkpoint::Tensor& source, const Slice& slice);
+  ops::TensorDesc description(const checkpoint::Tensor& tensor, const Slice& slice) const;
 
   std::shared_ptr<const checkpoint::Checkpoint> checkpoint_;
   runtime::Device& device_;
   std::vector<std::unique_ptr<runtime::Buffer>> files_;  // by shard
   std::vector<std::unique_ptr<runtime::Buffer>> tables_, parts_;
   const Shards shards_;
+  const DType expert_dtype_;
   Held held_;
 };
 

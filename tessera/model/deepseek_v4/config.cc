@@ -192,6 +192,15 @@ void read_layers(const ConfigFields& fields, Config& config) {
   config.dspark = std::move(dspark);
 }
 
+std::optional<DType> expert_dtype_of(const Json& text) {
+  if (text == "fp4") return DType::f4e2m1;
+  if (text == "fp8") return DType::f8e4m3;
+  if (text == "bf16") return DType::bf16;
+  if (text == "int8") return DType::i8;
+  return std::nullopt;
+}
+
+/// Without a quantization_config nothing is in FP8.
 void read_formats(const ConfigFields& fields, Config& config) {
   if (const auto quantization = fields.object({"quantization_config"})) {
     quantization->only({"quant_method"}, "fp8");
@@ -199,15 +208,15 @@ void read_formats(const ConfigFields& fields, Config& config) {
     quantization->only({"scale_fmt"}, "ue8m0");
     quantization->only({"weight_block_size"}, Json{Config::kFp8Block, Config::kFp8Block});
   } else if (const Json* dtype = fields.find({"dtype"}); dtype == nullptr || *dtype != "fp8") {
-    fields.problem("quantization_config is missing; weights have to be FP8 with 128x128 blocks");
+    config.linear_dtype = DType::bf16;
   }
   const Json* experts = fields.find({"expert_dtype"});
-  if (experts == nullptr || *experts == "fp8")
-    config.expert_dtype = DType::f8e4m3;
-  else if (*experts == "fp4")
-    config.expert_dtype = DType::f4e2m1;
+  if (experts == nullptr)
+    config.expert_dtype = config.linear_dtype;
+  else if (const auto dtype = expert_dtype_of(*experts))
+    config.expert_dtype = *dtype;
   else
-    fields.problem(fmt::format("expert_dtype is {}; fp4 and fp8 are possible",
+    fields.problem(fmt::format("expert_dtype is {}; fp4, fp8, bf16 and int8 are possible",
                                experts->dump(-1, ' ', true, Json::error_handler_t::replace)));
 }
 

@@ -41,6 +41,9 @@ struct Config {
   int64_t draft_layers = 0;
   std::optional<Dspark> dspark;
 
+  /// Of the matrices that the official checkpoints have in FP8; or bf16.
+  DType linear_dtype = DType::f8e4m3;
+
   // Attention: `heads` query heads over one key-value head.
   int64_t heads = 0, head_dim = 0;
   int64_t rope_dim = 0;  // the last dimensions of a head that are rotated
@@ -50,7 +53,7 @@ struct Config {
 
   // Experts. One shared expert of the same width runs for every token.
   int64_t experts = 0, experts_per_token = 0, expert_width = 0;
-  DType expert_dtype = DType::f4e2m1;  // or f8e4m3
+  DType expert_dtype = DType::f4e2m1;  // or f8e4m3, bf16, i8 (one f32 scale a row)
   double route_scale = 0;
   double swiglu_limit = 0;  // 0: no clamp
 

@@ -15,13 +15,14 @@ namespace {
 
 constexpr size_t kPatternBytes = size_t{1} << 20;
 
-/// As operators see a stored tensor; experts of precision fp8 are e4m3 with scales of 128 x 128.
-ops::TensorDesc description(const WeightSpec& spec, Precision precision) {
+/// As operators see a stored tensor; `rescaled`: FP4 experts are e4m3 with scales of 128 x 128.
+ops::TensorDesc description(const WeightSpec& spec, bool is_fp4, bool rescaled) {
   ops::TensorDesc desc{spec.dtype, spec.shape};
-  if (spec.dtype == DType::i8) {
-    desc.dtype = precision == Precision::fp8 ? DType::f8e4m3 : DType::f4e2m1;
+  if (!is_fp4) return desc;
+  if (!spec.is_scale) {
+    desc.dtype = rescaled ? DType::f8e4m3 : DType::f4e2m1;
     desc.shape[1] *= 2;
-  } else if (precision == Precision::fp8 && spec.expert >= 0 && spec.is_scale) {
+  } else if (rescaled) {
     desc.shape[0] = (desc.shape[0] + 127) / 128;
     desc.shape[1] = (desc.shape[1] + 3) / 4;
   }
@@ -42,7 +43,8 @@ std::vector<std::byte> pattern_of(DType dtype) {
   if (dtype == DType::f32) fill([&] { return 0.02f * normal(random); });
   if (dtype == DType::bf16) fill([&] { return encode_bf16(0.02f * normal(random)); });
   if (dtype == DType::f8e4m3) fill([&] { return encode_e4m3(normal(random)); });
-  if (dtype == DType::f4e2m1) fill([&] { return static_cast<uint8_t>(random()); });
+  if (dtype == DType::f4e2m1 || dtype == DType::i8)
+    fill([&] { return static_cast<uint8_t>(random()); });
   if (dtype == DType::f8e8m0) fill([&] { return uint8_t{127 - 6}; });
   return bytes;
 }
@@ -60,13 +62,13 @@ std::vector<std::byte> routing_table(const Shape& shape, int64_t experts) {
 }  // namespace
 
 WeightShapes::WeightShapes(const Config& config, Precision precision, Rank rank) {
-  const bool rescales = config.expert_dtype == DType::f4e2m1;
+  const bool has_fp4 = config.expert_dtype == DType::f4e2m1;
   for (WeightSpec& spec : expand_weights(config, config.draft_layers)) {
     const Slice slice = slice_of(spec, config, rank);
     if (slice.rows() == 0 && spec.expert >= 0) continue;
     spec.shape[0] = slice.rows();
     if (spec.shape.rank() == 2) spec.shape[1] = slice.columns();
-    descriptions_.emplace(spec.name, description(spec, rescales ? precision : Precision::native));
+    descriptions_.emplace(spec.name, description(spec, has_fp4 && spec.expert >= 0, precision == Precision::fp8));
   }
 }
 

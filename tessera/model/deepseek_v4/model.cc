@@ -50,7 +50,8 @@ Result<std::unique_ptr<Model>> Model::load(std::shared_ptr<const checkpoint::Che
                   .context("the checkpoint is not what its config.json asks for"));
   const auto source = [&](Rank rank) -> std::shared_ptr<WeightSource> {
     const Shards shards(config, rank);
-    auto stored = std::make_shared<CheckpointWeights>(checkpoint, library.device(), shards);
+    auto stored = std::make_shared<CheckpointWeights>(checkpoint, library.device(), shards,
+                                                      config.expert_dtype);
     if (options.precision != Precision::fp8 || config.expert_dtype != DType::f4e2m1) return stored;
     return std::make_shared<RescaledExperts>(checkpoint, std::move(stored), library.device(),
                                              shards);

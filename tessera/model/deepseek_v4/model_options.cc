@@ -29,6 +29,11 @@ Result<void> check_sizes(const Config& config) {
   return unsupported(fmt::format("no operators for these sizes: {}", fmt::join(problems, "; ")));
 }
 
+Precision default_precision(const Config& config) {
+  const bool wide = config.linear_dtype == DType::bf16 || config.expert_dtype == DType::bf16;
+  return wide ? Precision::bf16 : Precision::native;
+}
+
 Result<void> check_options(const Config& config, const ModelOptions& options) {
   TESSERA_TRY(check_sizes(config));
   for (const auto& [name, value] : {std::pair{"context", options.context},
@@ -40,6 +45,13 @@ Result<void> check_options(const Config& config, const ModelOptions& options) {
                                         options.context, config.max_positions));
   if (options.mtp && (config.draft_layers < 1 || config.dspark))
     return invalid_argument("this model has no block for multi-token prediction");
+  const bool official =
+      options.precision == Precision::native || options.precision == Precision::fp8;
+  if (official && default_precision(config) == Precision::bf16)
+    return invalid_argument(
+        fmt::format("this checkpoint has weights in bf16, for the precisions bf16 and fp32; {} "
+                    "rounds what meets FP8 weights",
+                    name(options.precision)));
   TESSERA_TRY(kv_row_bytes(config, Numerics::of(options)));
   return {};
 }

@@ -25,6 +25,9 @@ struct ModelOptions {
 /// Error (unsupported): every size for which there is no operator.
 Result<void> check_sizes(const Config& config);
 
+/// Native; bf16 where weights are in bf16.
+Precision default_precision(const Config& config);
+
 /// The same, and errors (invalid_argument): what a model of this configuration cannot do.
 Result<void> check_options(const Config& config, const ModelOptions& options);
 

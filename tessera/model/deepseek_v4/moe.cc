@@ -3,6 +3,7 @@
 
 #include <algorithm>
 #include <bit>
+#include <vector>
 
 namespace tessera::model::deepseek_v4 {
 namespace {
@@ -71,22 +72,32 @@ Tiles align(Pass& p, Value ids) {
   return t;
 }
 
+const char* expert_product(DType weights) {
+  switch (weights) {
+    case DType::f4e2m1: return "moe_gemm_fp4";
+    case DType::i8: return "moe_gemm_int8";
+    case DType::bf16: return "moe_gemm_bf16";
+    default: return "moe_gemm_fp8";
+  }
+}
+
 /// Each pair's row times its expert's matrix [pairs, N]; `fan` pairs share a row of x.
 Value expert_linear(Pass& p, const Activation& x, const ExpertStack& w, const Tiles& tiles,
                     int64_t pairs, int64_t fan) {
   const Value y = p.value({pairs, w.w.desc.shape[1]});
   const bool codes = p.numerics.official;
-  p.b.call(w.w.desc.dtype == DType::f4e2m1 ? "moe_gemm_fp4" : "moe_gemm_fp8",
-           {{"x", codes ? x.codes : x.plain},
-            {"x_scale", codes ? x.scales : Value{}},
-            {"w", p.weight(w.w)},
-            {"w_scale", p.weight(w.scale)},
-            {"offsets", p.weight(w.offsets)},
-            {"scale_offsets", p.weight(w.scale_offsets)},
-            {"slots", tiles.slots},
-            {"tile_expert", tiles.expert},
-            {"tile_count", tiles.count},
-            {"y", y}},
+  std::vector<ProgramBuilder::Operand> operands = {{"x", codes ? x.codes : x.plain},
+                                         {"w", p.weight(w.w)},
+                                         {"offsets", p.weight(w.offsets)},
+                                         {"slots", tiles.slots},
+                                         {"tile_expert", tiles.expert},
+                                         {"tile_count", tiles.count},
+                                         {"y", y}};
+  if (w.scale)
+    operands.insert(operands.end(), {{"x_scale", codes ? x.scales : Value{}},
+                                     {"w_scale", p.weight(w.scale)},
+                                     {"scale_offsets", p.weight(w.scale_offsets)}});
+  p.b.call(expert_product(w.w.desc.dtype), operands,
            {{"block", tiles.block}, {"fan", static_cast<double>(fan)}});
   return y;
 }
@@ -110,20 +121,23 @@ Activation gated(Pass& p, Value gate, Value up, Value weights) {
   return y;
 }
 
-/// The shared expert where a scale block of its width lies on several ranks.
-Value shared_in_parts(Pass& p, const MoeWeights& w, const Activation& x) {
+/// The shared expert product by product: where a scale block of its width lies on several ranks,
+/// and without scales.
+Value shared_in_steps(Pass& p, const MoeWeights& w, const Activation& x) {
   const Value gate = linear(p, x, w.shared_w1), up = linear(p, x, w.shared_w3);
   const Value h = p.value(p.b.shape(gate));
   p.b.call("swiglu_clamp", {{"gate", gate}, {"up", up}, {"y", h}},
            {{"limit", p.config.swiglu_limit}});
-  return partial_linear(p, part_of_block(p, h, p.ranks.width_block), w.shared_w2);
+  const Activation in = part_of_block(p, h, p.ranks.width_block);
+  return p.ranks.several() ? partial_linear(p, in, w.shared_w2) : linear(p, in, w.shared_w2);
 }
 
 /// The rank's part of the shared expert; absent where it has none.
 Value shared(Pass& p, const MoeWeights& w, const Activation& x) {
   const bool codes = p.numerics.official;
   if (w.shared_w1.w.desc.shape[0] == 0) return {};
-  if (codes && splits_width_blocks(p.config, p.ranks.rank.count)) return shared_in_parts(p, w, x);
+  if (!w.shared_w1.scale || (codes && splits_width_blocks(p.config, p.ranks.rank.count)))
+    return shared_in_steps(p, w, x);
   const Value in = codes ? x.codes : x.plain;
   const Value y =
       p.b.temporary(p.ranks.several() ? DType::f32 : p.numerics.activation, p.b.shape(in));

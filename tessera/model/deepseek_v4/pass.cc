@@ -76,6 +76,11 @@ Activation part_of_block(Pass& p, Value x, comm::Communicator* block) {
 namespace {
 
 Value product(Pass& p, const Activation& x, const LinearWeights& w, DType to) {
+  if (!w.scale) {
+    const Value y = p.b.temporary(to, {p.b.shape(x.plain)[0], w.w.desc.shape[0]});
+    p.b.call("gemm_bf16", {{"x", x.plain}, {"w", p.weight(w.w)}, {"y", y}});
+    return y;
+  }
   const Value a = p.numerics.official ? x.codes : x.plain;
   const Value y = p.b.temporary(to, {p.b.shape(a)[0], w.w.desc.shape[0]});
   p.b.call("gemm_fp8", {{"a", a},

@@ -58,6 +58,8 @@ Slice logical_slice(const WeightSpec& weight, const Config& c, Rank rank, Slice 
   const Rank group{rank.number / group_ranks, rank.count / group_ranks};
   const Rank inside{rank.number % group_ranks, group_ranks};
   const Share groups = share(c.o_groups, 1, group);
+  // wq_b and its scales have many rows a head.
+  const bool is_row_a_head = !weight.is_scale && weight.shape[0] == c.index_heads;
   switch (weight.sharing) {
     case Sharing::replicated: break;
     case Sharing::vocabulary: rows(vocabulary_share(c, rank)); break;
@@ -71,7 +73,7 @@ Slice logical_slice(const WeightSpec& weight, const Config& c, Rank rank, Slice 
     case Sharing::group_outputs: columns(group_output_share(c, rank)); break;
     case Sharing::index_heads:
       if (c.index_heads % rank.count == 0)
-        rows(share(c.index_heads, weight.dtype == DType::bf16 ? 1 : c.index_head_dim, rank));
+        rows(share(c.index_heads, is_row_a_head ? 1 : c.index_head_dim, rank));
       break;
     case Sharing::experts: {
       const Share own = expert_share(c, rank);

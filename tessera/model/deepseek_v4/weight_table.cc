@@ -25,10 +25,10 @@ enum class Where : uint8_t {
   dspark_last,
 };
 
-/// How a row is stored. fp8: NAME.weight f8e4m3 and NAME.scale f8e8m0, one for 128x128. expert: for
-/// every expert, as the config says; FP4 is NAME.weight i8 (two a byte) and NAME.scale, one for 32
-/// inputs.
-enum class Stored : uint8_t { bf16, f32, i64, fp8, expert };
+/// How a row is stored. linear and expert (one for every expert): as the config says. FP8 is
+/// NAME.weight f8e4m3 and NAME.scale f8e8m0, one for 128x128; FP4 is NAME.weight i8 (two a byte) and
+/// NAME.scale, one for 32 inputs; INT8 is NAME.weight i8 and NAME.scale f32, one for a row.
+enum class Stored : uint8_t { bf16, f32, i64, linear, expert };
 
 struct Row {
   Where where;
@@ -56,13 +56,13 @@ const Row kTable[] = {
   {Where::model, "hc_head_scale", Stored::f32, [](C, int) { return Shape{1}; }, Kind::hyper_connection},
 
   {Where::block, "attn.attn_sink", Stored::f32, [](C c, int) { return Shape{c.heads}; }, Kind::attention, Sharing::heads},
-  {Where::block, "attn.wq_a", Stored::fp8, [](C c, int) { return Shape{c.q_lora_rank, c.hidden_size}; }, Kind::attention},
+  {Where::block, "attn.wq_a", Stored::linear, [](C c, int) { return Shape{c.q_lora_rank, c.hidden_size}; }, Kind::attention},
   {Where::block, "attn.q_norm.weight", Stored::bf16, [](C c, int) { return Shape{c.q_lora_rank}; }, Kind::norm},
-  {Where::block, "attn.wq_b", Stored::fp8, [](C c, int) { return Shape{c.heads * c.head_dim, c.q_lora_rank}; }, Kind::attention, Sharing::heads},
-  {Where::block, "attn.wkv", Stored::fp8, [](C c, int) { return Shape{c.head_dim, c.hidden_size}; }, Kind::attention},
+  {Where::block, "attn.wq_b", Stored::linear, [](C c, int) { return Shape{c.heads * c.head_dim, c.q_lora_rank}; }, Kind::attention, Sharing::heads},
+  {Where::block, "attn.wkv", Stored::linear, [](C c, int) { return Shape{c.head_dim, c.hidden_size}; }, Kind::attention},
   {Where::block, "attn.kv_norm.weight", Stored::bf16, [](C c, int) { return Shape{c.head_dim}; }, Kind::norm},
-  {Where::block, "attn.wo_a", Stored::fp8, [](C c, int) { return Shape{c.o_groups * c.o_lora_rank, c.heads_per_group() * c.head_dim}; }, Kind::attention, Sharing::head_inputs},
-  {Where::block, "attn.wo_b", Stored::fp8, [](C c, int) { return Shape{c.hidden_size, c.o_groups * c.o_lora_rank}; }, Kind::attention, Sharing::group_outputs},
+  {Where::block, "attn.wo_a", Stored::linear, [](C c, int) { return Shape{c.o_groups * c.o_lora_rank, c.heads_per_group() * c.head_dim}; }, Kind::attention, Sharing::head_inputs},
+  {Where::block, "attn.wo_b", Stored::linear, [](C c, int) { return Shape{c.hidden_size, c.o_groups * c.o_lora_rank}; }, Kind::attention, Sharing::group_outputs},
   {Where::block, "attn_norm.weight", Stored::bf16, [](C c, int) { return Shape{c.hidden_size}; }, Kind::norm},
   {Where::block, "ffn_norm.weight", Stored::bf16, [](C c, int) { return Shape{c.hidden_size}; }, Kind::norm},
   {Where::block, "hc_attn_fn", Stored::f32, [](C c, int) { return Shape{kMix, c.kStreams * c.hidden_size}; }, Kind::hyper_connection},
@@ -76,7 +76,7 @@ const Row kTable[] = {
   {Where::compressed, "attn.compressor.wkv.weight", Stored::bf16, [](C c, int r) { return Shape{compressor_width(c.head_dim, r), c.hidden_size}; }, Kind::compressor},
   {Where::compressed, "attn.compressor.wgate.weight", Stored::bf16, [](C c, int r) { return Shape{compressor_width(c.head_dim, r), c.hidden_size}; }, Kind::compressor},
   {Where::compressed, "attn.compressor.norm.weight", Stored::bf16, [](C c, int) { return Shape{c.head_dim}; }, Kind::compressor},
-  {Where::indexed, "attn.indexer.wq_b", Stored::fp8, [](C c, int) { return Shape{c.index_heads * c.index_head_dim, c.q_lora_rank}; }, Kind::indexer, Sharing::index_heads},
+  {Where::indexed, "attn.indexer.wq_b", Stored::linear, [](C c, int) { return Shape{c.index_heads * c.index_head_dim, c.q_lora_rank}; }, Kind::indexer, Sharing::index_heads},
   {Where::indexed, "attn.indexer.weights_proj.weight", Stored::bf16, [](C c, int) { return Shape{c.index_heads, c.hidden_size}; }, Kind::indexer, Sharing::index_heads},
   {Where::indexed, "attn.indexer.compressor.ape", Stored::f32, [](C c, int r) { return Shape{r, compressor_width(c.index_head_dim, r)}; }, Kind::indexer},
   {Where::indexed, "attn.indexer.compressor.wkv.weight", Stored::bf16, [](C c, int r) { return Shape{compressor_width(c.index_head_dim, r), c.hidden_size}; }, Kind::indexer},
@@ -86,15 +86,15 @@ const Row kTable[] = {
   {Where::block, "ffn.gate.weight", Stored::bf16, [](C c, int) { return Shape{c.experts, c.hidden_size}; }, Kind::router},
   {Where::scored, "ffn.gate.bias", Stored::f32, [](C c, int) { return Shape{c.experts}; }, Kind::router},
   {Where::hashed, "ffn.gate.tid2eid", Stored::i64, [](C c, int) { return Shape{c.vocab_size, c.experts_per_token}; }, Kind::router},
-  {Where::block, "ffn.shared_experts.w1", Stored::fp8, [](C c, int) { return Shape{c.expert_width, c.hidden_size}; }, Kind::shared_expert, Sharing::width_rows},
-  {Where::block, "ffn.shared_experts.w2", Stored::fp8, [](C c, int) { return Shape{c.hidden_size, c.expert_width}; }, Kind::shared_expert, Sharing::width_columns},
-  {Where::block, "ffn.shared_experts.w3", Stored::fp8, [](C c, int) { return Shape{c.expert_width, c.hidden_size}; }, Kind::shared_expert, Sharing::width_rows},
+  {Where::block, "ffn.shared_experts.w1", Stored::linear, [](C c, int) { return Shape{c.expert_width, c.hidden_size}; }, Kind::shared_expert, Sharing::width_rows},
+  {Where::block, "ffn.shared_experts.w2", Stored::linear, [](C c, int) { return Shape{c.hidden_size, c.expert_width}; }, Kind::shared_expert, Sharing::width_columns},
+  {Where::block, "ffn.shared_experts.w3", Stored::linear, [](C c, int) { return Shape{c.expert_width, c.hidden_size}; }, Kind::shared_expert, Sharing::width_rows},
   {Where::block, "ffn.experts.E.w1", Stored::expert, [](C c, int) { return Shape{c.expert_width, c.hidden_size}; }, Kind::routed_expert, Sharing::experts},
   {Where::block, "ffn.experts.E.w2", Stored::expert, [](C c, int) { return Shape{c.hidden_size, c.expert_width}; }, Kind::routed_expert, Sharing::experts},
   {Where::block, "ffn.experts.E.w3", Stored::expert, [](C c, int) { return Shape{c.expert_width, c.hidden_size}; }, Kind::routed_expert, Sharing::experts},
 
-  {Where::draft, "e_proj", Stored::fp8, [](C c, int) { return Shape{c.hidden_size, c.hidden_size}; }, Kind::draft},
-  {Where::draft, "h_proj", Stored::fp8, [](C c, int) { return Shape{c.hidden_size, c.hidden_size}; }, Kind::draft},
+  {Where::draft, "e_proj", Stored::linear, [](C c, int) { return Shape{c.hidden_size, c.hidden_size}; }, Kind::draft},
+  {Where::draft, "h_proj", Stored::linear, [](C c, int) { return Shape{c.hidden_size, c.hidden_size}; }, Kind::draft},
   {Where::draft, "enorm.weight", Stored::bf16, [](C c, int) { return Shape{c.hidden_size}; }, Kind::draft},
   {Where::draft, "hnorm.weight", Stored::bf16, [](C c, int) { return Shape{c.hidden_size}; }, Kind::draft},
   {Where::draft, "norm.weight", Stored::bf16, [](C c, int) { return Shape{c.hidden_size}; }, Kind::draft},
@@ -102,7 +102,7 @@ const Row kTable[] = {
   {Where::draft, "hc_head_base", Stored::f32, [](C c, int) { return Shape{c.kStreams}; }, Kind::draft},
   {Where::draft, "hc_head_scale", Stored::f32, [](C, int) { return Shape{1}; }, Kind::draft},
 
-  {Where::dspark_first, "main_proj", Stored::fp8, [](C c, int) { return Shape{c.hidden_size, static_cast<int64_t>(c.dspark->target_layers.size()) * c.hidden_size}; }, Kind::draft},
+  {Where::dspark_first, "main_proj", Stored::linear, [](C c, int) { return Shape{c.hidden_size, static_cast<int64_t>(c.dspark->target_layers.size()) * c.hidden_size}; }, Kind::draft},
   {Where::dspark_first, "main_norm.weight", Stored::bf16, [](C c, int) { return Shape{c.hidden_size}; }, Kind::draft},
   {Where::dspark_last, "norm.weight", Stored::bf16, [](C c, int) { return Shape{c.hidden_size}; }, Kind::draft},
   {Where::dspark_last, "hc_head_fn", Stored::f32, [](C c, int) { return Shape{c.kStreams, c.kStreams * c.hidden_size}; }, Kind::draft},
@@ -170,28 +170,42 @@ class Expansion {
 
  private:
   void add_stored(Stored stored, WeightSpec spec) {
-    if (stored == Stored::fp8 || stored == Stored::expert) {
-      const bool fp4 = stored == Stored::expert && config_.expert_dtype == DType::f4e2m1;
-      WeightSpec scale = spec;
-      scale.name += ".scale";
-      scale.is_scale = true;
-      scale.dtype = DType::f8e8m0;
-      spec.name += ".weight";
-      spec.dtype = fp4 ? DType::i8 : DType::f8e4m3;
-      if (fp4) {
-        scale.shape[1] /= Config::kFp4Block;
-        spec.shape[1] /= 2;
-      } else {
-        for (int i = 0; i < 2; ++i) scale.shape[i] = blocks_of(scale.shape[i], Config::kFp8Block);
-      }
-      weights.push_back(std::move(spec));
-      weights.push_back(std::move(scale));
+    if (stored == Stored::linear || stored == Stored::expert) {
+      add_matrix(stored == Stored::expert ? config_.expert_dtype : config_.linear_dtype,
+                 std::move(spec));
       return;
     }
     spec.dtype = stored == Stored::bf16  ? DType::bf16
                  : stored == Stored::f32 ? DType::f32
                                          : DType::i64;
     weights.push_back(std::move(spec));
+  }
+
+  /// `dtype`: of the elements.
+  void add_matrix(DType dtype, WeightSpec spec) {
+    WeightSpec scale = spec;
+    scale.name += ".scale";
+    scale.is_scale = true;
+    scale.dtype = DType::f8e8m0;
+    spec.name += ".weight";
+    spec.dtype = dtype;
+    switch (dtype) {
+      case DType::f4e2m1:
+        spec.dtype = DType::i8;
+        spec.shape[1] /= 2;
+        scale.shape[1] /= Config::kFp4Block;
+        break;
+      case DType::i8:
+        scale.dtype = DType::f32;
+        scale.shape = {spec.shape[0]};
+        break;
+      case DType::f8e4m3:
+        for (int i = 0; i < 2; ++i) scale.shape[i] = blocks_of(scale.shape[i], Config::kFp8Block);
+        break;
+      default: break;
+    }
+    weights.push_back(std::move(spec));
+    if (dtype != DType::bf16) weights.push_back(std::move(scale));
   }
 
   const Config& config_;

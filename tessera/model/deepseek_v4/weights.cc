@@ -26,6 +26,7 @@ class Assembler {
     return std::move(*found);
   }
   LinearWeights linear(const std::string& name) {
+    if (config_.linear_dtype == DType::bf16) return {tensor(name + ".weight"), {}};
     return {tensor(name + ".weight"), tensor(name + ".scale")};
   }
   HyperWeights hyper(const std::string& name) {
@@ -94,6 +95,7 @@ class Assembler {
     if (error_) return w;
     const int64_t groups = w.w.desc.shape[0] / config_.o_lora_rank;
     for (DeviceTensor* t : {&w.w, &w.scale}) {
+      if (!*t) continue;
       const Shape& flat = t->desc.shape;
       t->desc.shape = Shape{groups, flat[0] / groups, flat[1]};
     }
@@ -104,29 +106,41 @@ class Assembler {
     for (int64_t e = experts_.begin; e < experts_.end; ++e) {
       const std::string expert = fmt::format("{}.experts.{}.{}", name, e, matrix);
       w.push_back(tensor(expert + ".weight"));
-      scale.push_back(tensor(expert + ".scale"));
+      if (config_.expert_dtype != DType::bf16) scale.push_back(tensor(expert + ".scale"));
     }
     ExpertStack all;
     stack(w, all.w, all.offsets);
     stack(scale, all.scale, all.scale_offsets);
     return all;
   }
-  /// One description for all of `tensors`: a step along its first dimension is a byte.
+  /// One description for all of `tensors`: a step along its first dimension is a byte, or one
+  /// element where that is more.
   void stack(const std::vector<DeviceTensor>& tensors, DeviceTensor& all, DeviceTensor& offsets) {
     if (error_ || tensors.empty()) return;
     const auto [low, high] =
         std::ranges::minmax_element(tensors, {}, [](const DeviceTensor& t) { return t.address; });
-    std::vector<int64_t> bytes;
-    for (const DeviceTensor& t : tensors)
-      bytes.push_back(static_cast<int64_t>(t.address - low->address));
+    const DType dtype = low->desc.dtype;
+    const auto step = static_cast<uint64_t>(std::max(1, bits(dtype) / 8));
+    std::vector<int64_t> steps;
+    for (const DeviceTensor& t : tensors) {
+      if ((t.address - low->address) % step != 0)
+        error_ = unsupported(fmt::format(
+            "experts in {} lie {} bytes apart, no multiple of {}: write the checkpoint anew with "
+            "`tessera convert --to native`",
+            tessera::name(dtype), t.address - low->address, step));
+      steps.push_back(static_cast<int64_t>((t.address - low->address) / step));
+    }
+    if (error_) return;
     const Shape& one = low->desc.shape;
-    const int64_t a_byte = low->desc.dtype == DType::f4e2m1 ? 2 : 1;
-    all.desc = {low->desc.dtype,
-                {static_cast<int64_t>(high->address - low->address) + 1, one[0], one[1]},
-                {a_byte, one[1], 1}};
+    const int64_t places = static_cast<int64_t>((high->address - low->address) / step) + 1;
+    const int64_t a_step = dtype == DType::f4e2m1 ? 2 : 1;
+    if (one.rank() == 1)
+      all.desc = {dtype, {places, one[0]}, {a_step, 1}};
+    else
+      all.desc = {dtype, {places, one[0], one[1]}, {a_step, one[1], 1}};
     all.address = low->address;
     all.present = true;
-    auto made = source_.table(bytes);
+    auto made = source_.table(steps);
     if (made.ok())
       offsets = std::move(*made);
     else

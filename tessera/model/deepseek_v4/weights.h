@@ -13,14 +13,15 @@
 
 namespace tessera::model::deepseek_v4 {
 
-/// e4m3 [N, K] with e8m0 scales of 128 x 128.
+/// [N, K] in e4m3 with e8m0 scales of 128 x 128, or in bf16 without.
 struct LinearWeights {
   DeviceTensor w, scale;
 };
 
 /// Matrices [E, N, K] of the rank's experts, wherever each lies: expert e begins `offsets[e]` bytes
-/// after the address of w. e2m1 with scales of 1 x 32, or e4m3 with scales of 128 x 128. Absent
-/// where the rank has none.
+/// after the address of w, or elements where those are more than a byte. e2m1 with scales of 1 x
+/// 32, e4m3 with scales of 128 x 128, i8 with f32 scales of a row, or bf16. Absent where the rank
+/// has none.
 struct ExpertStack {
   DeviceTensor w, scale;
   DeviceTensor offsets, scale_offsets;  // i64 [E]

@@ -8,15 +8,21 @@
 
 namespace tessera::ops::gemm {
 
-/// Elements of a weight, and the block of [N, K] that shares a scale (0: there are no scales).
+/// Elements of a weight, and the block of [N, K] that shares a power of two as its scale (0: there
+/// is none); or one f32 scale for a row, which multiplies its sum.
 struct WeightFormat {
   DType dtype;
   int64_t scale_rows = 0, scale_k = 0;
   const char* scale_dims = "";  // behind the dimensions of a stack
+  bool has_row_scales = false;
+
+  constexpr bool has_scales() const { return scale_k != 0 || has_row_scales; }
+  constexpr DType scale_dtype() const { return has_row_scales ? DType::f32 : DType::f8e8m0; }
 };
 inline constexpr WeightFormat kBf16 = {DType::bf16};
 inline constexpr WeightFormat kFp8 = {DType::f8e4m3, 128, 128, "N/128,K/128"};
 inline constexpr WeightFormat kFp4 = {DType::f4e2m1, 1, 32, "N,K/32"};
+inline constexpr WeightFormat kInt8 = {DType::i8, 0, 0, "N", true};
 
 /// Extent of a tile of scales, one per `group` elements; a tile smaller than a group has one.
 constexpr int64_t scales(int64_t elements, int64_t group) {
@@ -72,6 +78,7 @@ inline lang::ScaledOperand weights(const WeightFormat& f, const NamedViews& v,
                                    std::string_view name, Tile e, Tile e_scale, Tile n, Tile k0,
                                    const Blocking& t) {
   lang::ScaledOperand tile = {load(v[name], {e, n, k0}, {t.n, t.k}), {}};
+  if (f.dtype == DType::i8) tile.tile = cast(tile.tile, DType::bf16);  // exact
   if (f.scale_k != 0)
     tile.scale =
         load(v[scale_of(name)], {e_scale, scale_row(f, n), k0 / f.scale_k}, scale_shape(f, t), 1);

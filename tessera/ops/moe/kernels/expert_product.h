@@ -44,6 +44,13 @@ inline Tile place_of(const NamedViews& v, std::string_view table, Tile expert) {
   return v.has(table) ? load_scalar(v[table], {expert}) : expert;
 }
 
+/// Sums [m, n] times the scales of rows [n, n + t.n) of an expert, where the format has such.
+inline Tile scaled_rows(const gemm::WeightFormat& f, const NamedViews& v, Tile place, Tile n,
+                        const gemm::Blocking& t, Tile sum) {
+  if (!f.has_row_scales) return sum;
+  return sum * reshape(load(v["w_scale"], {place, n}, {t.n}), {1, t.n});
+}
+
 /// The kernel of every such product, weights in format `f`.
 inline void plan_expert_product(PlanBuilder& b, const gemm::WeightFormat& f) {
   const ProductSizes z = product_sizes(b);
@@ -68,7 +75,7 @@ inline void plan_expert_product(PlanBuilder& b, const gemm::WeightFormat& f) {
                                              acc);
                          },
                          [&](Tile n, Tile sum) {
-                           const Tile out = cast(sum, z.y_dtype);
+                           const Tile out = cast(scaled_rows(f, v, scale_place, n, t, sum), z.y_dtype);
                            if (t.m > 1) {
                              scatter(y, {0, n}, pairs, out);
                            } else {
@@ -79,21 +86,21 @@ inline void plan_expert_product(PlanBuilder& b, const gemm::WeightFormat& f) {
                  });
 }
 
-// ---- what the three operators share besides ----
+// ---- what the operators share besides ----
 
 /// The signature, with what differs: the name, the words for the weights, and their scales in the
 /// formula.
 inline Signature product_signature(const char* name, const gemm::WeightFormat& f,
                                    const std::string& kind, const std::string& scales,
                                    const char* source) {
-  const bool scaled = f.scale_k != 0;
+  const bool scaled = f.has_scales();
   std::vector<TensorSpec> tensors = {
       in("x", "R,K",
          scaled ? gemm::activation_dtypes() : std::vector<DType>{DType::bf16, DType::f32})};
   if (scaled) tensors.push_back(gemm::activation_scales("x_scale", "R,K/128"));
   tensors.push_back(weight("w", "U,N,K", {f.dtype}));
   if (scaled)
-    tensors.push_back(weight("w_scale", std::string("V,") + f.scale_dims, {DType::f8e8m0}));
+    tensors.push_back(weight("w_scale", std::string("V,") + f.scale_dims, {f.scale_dtype()}));
   tensors.push_back(optional(weight("offsets", "E", {DType::i64})));
   if (scaled) tensors.push_back(optional(weight("scale_offsets", "E", {DType::i64})));
   for (TensorSpec& spec : std::vector<TensorSpec>{
@@ -136,6 +143,7 @@ inline std::vector<double> expert_matrix(const Reference& r, const gemm::WeightF
       double& value = matrix[static_cast<size_t>(n * K + k)];
       value = r.in("w").at({w, n, k});
       if (f.scale_k != 0) value *= r.in("w_scale").at({s, n / f.scale_rows, k / f.scale_k});
+      if (f.has_row_scales) value *= r.in("w_scale").at({s, n});
     }
   return matrix;
 }
@@ -173,7 +181,8 @@ inline Cost expert_cost(const Problem& p) {
   cost.bytes_read += used * N * K * bits(p.dtype("w")) / 8;
   if (p.has("w_scale")) {
     const Shape& s = p.tensor("w_scale").shape;
-    cost.bytes_read += used * static_cast<double>(s[1] * s[2]);
+    cost.bytes_read += used * static_cast<double>(s[1] * (s.rank() == 3 ? s[2] : 1)) *
+                       bits(p.dtype("w_scale")) / 8;
   }
   cost.bytes_written = static_cast<double>(p.tensor("y").bytes());
   return cost;

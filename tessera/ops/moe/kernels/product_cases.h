@@ -44,6 +44,9 @@ inline void fill_product(Inputs& in) {
   in.tensor("tile_count").set({0}, static_cast<double>(a.tile_expert.size()));
   gemm::fill_scales(in, "x_scale");
   gemm::fill_scales(in, "w_scale");
+  if (p.has("w_scale") && p.dtype("w_scale") == DType::f32)
+    for (int64_t i = 0; i < in.tensor("w_scale").numel(); ++i)
+      in.tensor("w_scale").set_flat(i, in.uniform(0.001, 0.02));
   fill_table(in, "offsets", p.dim("U"), experts);
   if (p.has("scale_offsets")) fill_table(in, "scale_offsets", p.dim("V"), experts);
 }
@@ -66,7 +69,7 @@ inline Case product_case(const gemm::WeightFormat& f, int64_t T, int64_t experts
       .dtypes = std::move(dtypes),
       .attributes = {{"block", static_cast<double>(block)}, {"fan", static_cast<double>(fan)}},
       .note = std::move(note)};
-  if (f.scale_k != 0) c.dims["V"] = experts;
+  if (f.has_scales()) c.dims["V"] = experts;
   return c;
 }
 
@@ -76,7 +79,7 @@ inline Case with_tables(const gemm::WeightFormat& f, Case c, int64_t stride, int
   c.dims["U"] = places;
   c.dtypes["offsets"] = DType::i64;
   c.strides["w"] = {stride, K, 1};
-  if (f.scale_k == 0) return c;
+  if (!f.has_scales()) return c;
   c.dims["V"] = places;
   c.dtypes["scale_offsets"] = DType::i64;
   return c;
@@ -93,7 +96,10 @@ inline Case anywhere(const gemm::WeightFormat& f, int64_t T, int64_t block, int6
   constexpr int64_t kPlaces = 200;
   Case c = with_tables(f, product_case(f, T, 7, block, 8, K, 6, std::move(dtypes), "anywhere"),
                        std::max<int64_t>(1, elements_in(f, 1)), kPlaces);
-  if (f.scale_k != 0) c.strides["w_scale"] = {1, (K + f.scale_k - 1) / f.scale_k, 1};
+  if (f.has_row_scales)
+    c.strides["w_scale"] = {1, 1};
+  else if (f.has_scales())
+    c.strides["w_scale"] = {1, (K + f.scale_k - 1) / f.scale_k, 1};
   return c;
 }
 
@@ -113,7 +119,7 @@ inline void add_product_benches(const gemm::WeightFormat& f, std::vector<Case>& 
   constexpr Load kLoads[] = {{1, 16, 1},   {2, 16, 1},    {4, 24, 1},    {16, 64, 4},
                              {64, 64, 16}, {512, 16, 64}, {4096, 16, 64}};
   const auto activations =
-      f.scale_k == 0 ? std::vector{DType::bf16} : std::vector{DType::f8e4m3, DType::bf16};
+      !f.has_scales() ? std::vector{DType::bf16} : std::vector{DType::f8e4m3, DType::bf16};
   for (const Load& load : kLoads)
     for (auto [N, K, fan] : {std::array<int64_t, 3>{2048, 4096, 6}, {4096, 2048, 1}})
       for (DType x : activations) {
@@ -125,11 +131,11 @@ inline void add_product_benches(const gemm::WeightFormat& f, std::vector<Case>& 
       }
 }
 
-/// The cases of all three: every block size, empty experts, one expert for all, tails, each kind of
+/// The cases of all: every block size, empty experts, one expert for all, tails, each kind of
 /// activations, tables.
 inline std::vector<Case> product_cases(const gemm::WeightFormat& f) {
   const DType f32 = DType::f32, bf16 = DType::bf16;
-  const bool scaled = f.scale_k != 0;
+  const bool scaled = f.has_scales();
   const DType native = scaled ? DType::f8e4m3 : bf16;
   const auto exact = product_dtypes(native, f32), rounded = product_dtypes(native, bf16);
   const int64_t K = scaled ? 256 : 136, odd_k = K + K / 8;
