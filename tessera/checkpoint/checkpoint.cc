@@ -150,9 +150,9 @@ void Checkpoint::will_need(const Tensor& tensor) const {
   file.will_need(static_cast<size_t>(tensor.data.data() - file.bytes().data()), tensor.data.size());
 }
 
-void Checkpoint::dont_need(const Tensor& tensor) const {
+void Checkpoint::dont_need(const Tensor& tensor, std::span<const std::byte> part) const {
   const MappedFile& file = shards_[tensor.shard].file;
-  file.dont_need(static_cast<size_t>(tensor.data.data() - file.bytes().data()), tensor.data.size());
+  file.dont_need(static_cast<size_t>(part.data() - file.bytes().data()), part.size());
 }
 
 }  // namespace tessera::checkpoint

@@ -44,7 +44,9 @@ class Checkpoint {
 
   /// Hints for the pages of a tensor: read them soon; they may leave memory.
   void will_need(const Tensor& tensor) const;
-  void dont_need(const Tensor& tensor) const;
+  void dont_need(const Tensor& tensor) const { dont_need(tensor, tensor.data); }
+  /// `part` of the tensor's data.
+  void dont_need(const Tensor& tensor, std::span<const std::byte> part) const;
 
  private:
   static Result<Checkpoint> open_index(const std::filesystem::path& path);

@@ -159,8 +159,7 @@ class Fp4Block {
     for (int64_t r = row_; r < row_ + rows_; ++r)
       for (int64_t c = column_; c < column_ + columns_; c += kFp4Group) {
         const int64_t count = std::min(kFp4Group, column_ + columns_ - c);
-        f((r * all_.columns + c) / 2, count / 2,
-          byte_at(all_.scales, r * groups_ + c / kFp4Group));
+        f((r * all_.columns + c) / 2, count / 2, byte_at(all_.scales, r * groups_ + c / kFp4Group));
       }
   }
   std::span<const std::byte> bytes(int64_t first, int64_t count) const {
@@ -189,27 +188,63 @@ class Fp4Block {
   int64_t row_, column_, rows_, columns_, groups_;
 };
 
-/// What decides the scale of a block: exponents with e8m0's bias.
-struct BlockRange {
-  bool empty = true, has_nan = false;
-  int high_scale = 0;          // of groups that are not all zero
-  int top = -1000, low = 1000;  // largest exponent, lowest bit of any element
+bool all_zero(std::span<const std::byte> pairs) {
+  uint64_t any = 0, word = 0;
+  size_t i = 0;
+  for (; i + sizeof(word) <= pairs.size(); i += sizeof(word)) {
+    std::memcpy(&word, &pairs[i], sizeof(word));
+    any |= word;
+  }
+  for (; i < pairs.size(); ++i) any |= std::to_integer<uint64_t>(pairs[i]);
+  return (any & 0x7777777777777777u) == 0;
+}
 
-  explicit BlockRange(const Fp4Block& block) {
+/// The scales of a block's groups that are not all zero.
+struct BlockScales {
+  bool empty = true, has_nan = false;
+  int low = 255, high = 0;
+
+  explicit BlockScales(const Fp4Block& block) {
     block.for_each_group([&](int64_t first, int64_t count, int scale) {
       has_nan |= scale == kNanScale;
-      const uint32_t occur = magnitudes_of(block.bytes(first, count)) & ~1u;
-      if (occur == 0) return;
+      if (all_zero(block.bytes(first, count))) return;
       empty = false;
-      high_scale = std::max(high_scale, scale);
-      top = std::max(top, scale + kTop[std::bit_width(occur) - 1]);
-      int lowest = 1000;
-      for (int m = 1; m < 8; ++m)
-        if (occur >> m & 1) lowest = std::min(lowest, kLow[m]);
-      low = std::min(low, scale + lowest);
+      low = std::min(low, scale);
+      high = std::max(high, scale);
     });
   }
 };
+
+/// Exponents, with e8m0's bias, of the largest element of a block and of the lowest bit of any.
+struct BlockRange {
+  int top = -1000, low = 1000;
+
+  explicit BlockRange(const Fp4Block& block) {
+    block.for_each_group([&](int64_t first, int64_t count, int scale) {
+      const uint32_t occur = magnitudes_of(block.bytes(first, count)) & ~1u;
+      if (occur == 0) return;
+      top = std::max(top, scale + kTop[std::bit_width(occur) - 1]);
+      for (int m = 1; m < 8; ++m)
+        if (occur >> m & 1) low = std::min(low, scale + kLow[m]);
+    });
+  }
+};
+
+/// table[byte] for each of `bytes`, one after the other. Unit: a byte's two elements.
+template <class Unit>
+void look_up(std::span<const std::byte> bytes, const std::array<Unit, 256>& table, void* out) {
+  constexpr size_t kAtOnce = sizeof(uint64_t) / sizeof(Unit);
+  auto* to = static_cast<std::byte*>(out);
+  size_t i = 0;
+  for (; i + kAtOnce <= bytes.size(); i += kAtOnce) {
+    uint64_t word = 0;
+    for (size_t j = 0; j < kAtOnce; ++j)
+      word |= uint64_t{table[std::to_integer<uint8_t>(bytes[i + j])]} << (8 * sizeof(Unit) * j);
+    std::memcpy(to + i * sizeof(Unit), &word, sizeof(word));
+  }
+  for (; i < bytes.size(); ++i)
+    std::memcpy(to + i * sizeof(Unit), &table[std::to_integer<uint8_t>(bytes[i])], sizeof(Unit));
+}
 
 }  // namespace
 
@@ -218,8 +253,8 @@ std::string BlockFault::to_string() const {
     return code == kNanScale ? fmt::format("{} (no number)", code)
                              : fmt::format("{} (2^{})", code, code - kScaleBias);
   };
-  std::string text = rows == 1 ? fmt::format("row {}", row)
-                               : fmt::format("rows {} to {}", row, row + rows - 1);
+  std::string text =
+      rows == 1 ? fmt::format("row {}", row) : fmt::format("rows {} to {}", row, row + rows - 1);
   text += fmt::format(", columns {} to {}, ", column, column + columns - 1);
   text += high_scale == scale
               ? fmt::format("scale {}", scale_text(scale))
@@ -252,10 +287,7 @@ std::optional<BlockFault> widen_fp4(const ScaledMatrix& fp4, std::span<uint16_t>
             [&](uint8_t code) { return bf16_fault(decode_e2m1_scaled(code, scale)); });
         if (found) return found;
       }
-      const auto& pairs = table.pairs[scale];
-      auto* out = reinterpret_cast<std::byte*>(&bf16[static_cast<size_t>(r * fp4.columns + column)]);
-      for (size_t i = 0; i < bytes.size(); ++i)
-        std::memcpy(out + 4 * i, &pairs[std::to_integer<uint8_t>(bytes[i])], 4);
+      look_up(bytes, table.pairs[scale], &bf16[static_cast<size_t>(r * fp4.columns + column)]);
     }
   return std::nullopt;
 }
@@ -299,10 +331,12 @@ std::optional<BlockFault> rescale_fp4(const ScaledMatrix& fp4, Inexact inexact,
   for (size_t b = 0; b < scales.size(); ++b) {
     const auto at = static_cast<int64_t>(b);
     const Fp4Block block(fp4, at / across * kFp8Block, at % across * kFp8Block);
-    const BlockRange range(block);
-    if (range.has_nan) return block.fault(kNan);
-    int scale = std::max(0, range.high_scale - kOfficial);
-    if (!range.empty) {
+    const BlockScales found(block);
+    if (found.has_nan) return block.fault(kNan);
+    int scale = std::max(0, found.high - kOfficial);
+    // All codes fit under this scale while the lowest, 2^-1, is above the lowest bit.
+    if (!found.empty && found.low - 1 - scale < kLowBit) {
+      const BlockRange range(block);
       const int least = std::max(0, range.top - kTopBit), most = range.low - kLowBit;
       if (least <= most) {
         scale = std::clamp(scale, least, most);
@@ -318,11 +352,8 @@ std::optional<BlockFault> rescale_fp4(const ScaledMatrix& fp4, Inexact inexact,
     }
     scales[b] = static_cast<uint8_t>(scale);
     block.for_each_group([&](int64_t first, int64_t count, int group_scale) {
-      const auto& pairs = table.at(group_scale - scale);
-      const auto bytes = block.bytes(first, count);
-      auto* out = &e4m3[static_cast<size_t>(2 * first)];
-      for (size_t i = 0; i < bytes.size(); ++i)
-        std::memcpy(out + 2 * i, &pairs[std::to_integer<uint8_t>(bytes[i])], 2);
+      look_up(block.bytes(first, count), table.at(group_scale - scale),
+              &e4m3[static_cast<size_t>(2 * first)]);
     });
   }
   return std::nullopt;

@@ -23,8 +23,8 @@ double e2m1(int code) {
 double e4m3(int code) {
   const int exponent = code >> 3 & 15, mantissa = code & 7;
   if (exponent == 15 && mantissa == 7) return std::nan("");
-  const double magnitude = exponent == 0 ? std::ldexp(mantissa, -9)
-                                         : std::ldexp(8 + mantissa, exponent - 10);
+  const double magnitude =
+      exponent == 0 ? std::ldexp(mantissa, -9) : std::ldexp(8 + mantissa, exponent - 10);
   return code & 0x80 ? -magnitude : magnitude;
 }
 
@@ -98,7 +98,7 @@ TEST(ScaledBlocks, WidensEveryFp8CodeUnderEveryScale) {
       }
       ++refused;
       EXPECT_EQ(fault->codes, std::vector{static_cast<uint8_t>(code)});
-      EXPECT_EQ(fault->reason, std::isnan(value) ? "no number"
+      EXPECT_EQ(fault->reason, std::isnan(value)     ? "no number"
                                : std::abs(value) > 1 ? "too large for bf16"
                                                      : "too small for bf16");
     }
@@ -121,7 +121,8 @@ TEST(ScaledBlocks, NamesTheBlockThatCannotBeHeld) {
   scales = bytes_of({254});
   fault = widen_fp4({fp4, scales, 1, 4}, wide);
   ASSERT_TRUE(fault);
-  EXPECT_EQ(fault->to_string(), "row 0, columns 0 to 3, scale 254 (2^127), code 4: too large for bf16");
+  EXPECT_EQ(fault->to_string(),
+            "row 0, columns 0 to 3, scale 254 (2^127), code 4: too large for bf16");
   scales = bytes_of({255});
   fault = widen_fp4({fp4, scales, 1, 4}, wide);
   ASSERT_TRUE(fault);
@@ -163,8 +164,8 @@ TEST(ScaledBlocks, RescalesEveryPairThatE4m3CanHold) {
                        fits_e4m3(std::ldexp(block.value(1), 127 - scale));
           Rounding rounding;
           const auto made = rescaled(block, Inexact::refuse, rounding);
-          ASSERT_EQ(made.has_value(), possible)
-              << first << " x 2^" << base - 127 << ", " << second << " x 2^" << block.scale[1] - 127;
+          ASSERT_EQ(made.has_value(), possible) << first << " x 2^" << base - 127 << ", " << second
+                                                << " x 2^" << block.scale[1] - 127;
           EXPECT_EQ(rounding.blocks, 0);
           if (!made) {
             ++refused;
@@ -172,7 +173,8 @@ TEST(ScaledBlocks, RescalesEveryPairThatE4m3CanHold) {
           }
           ++exact;
           EXPECT_TRUE(same(made->first, block.value(0)) && same(made->second, block.value(1)))
-              << first << " x 2^" << base - 127 << ", " << second << " x 2^" << block.scale[1] - 127;
+              << first << " x 2^" << base - 127 << ", " << second << " x 2^"
+              << block.scale[1] - 127;
         }
   EXPECT_GT(exact, 10000);
   EXPECT_GT(refused, 1000);
@@ -186,6 +188,15 @@ TEST(ScaledBlocks, TakesTheOfficialScaleWhereThatIsExact) {
   ASSERT_FALSE(rescale_fp4({codes, scales, 1, 4}, Inexact::refuse, out, scale, rounding));
   EXPECT_EQ(scale[0], 120 - 6);
   EXPECT_EQ(e4m3(out[3]), 6 * 64);
+}
+
+TEST(ScaledBlocks, ScalesOfZerosDoNotCount) {
+  const TwoGroups block{{8, 5}, {1, 127}};  // -0 under 2^-126
+  Rounding rounding;
+  const auto made = rescaled(block, Inexact::refuse, rounding);
+  ASSERT_TRUE(made);
+  EXPECT_TRUE(same(made->first, -0.0));
+  EXPECT_EQ(made->second, 3);
 }
 
 TEST(ScaledBlocks, RefusesOrRoundsWhatE4m3CannotHold) {
@@ -234,7 +245,8 @@ TEST(ScaledBlocks, QuantisesRowsToInt8WithinHalfAStep) {
     top = std::max(top, std::abs(value));
   }
   EXPECT_NEAR(scale, top / 127, 1e-7 * top);
-  EXPECT_EQ(std::max<int>(*std::ranges::max_element(codes), -*std::ranges::min_element(codes)), 127);
+  EXPECT_EQ(std::max<int>(*std::ranges::max_element(codes), -*std::ranges::min_element(codes)),
+            127);
   EXPECT_NEAR(error.relative(), std::sqrt(squares / of_values), 1e-6);
   EXPECT_NEAR(error.largest, largest / top, 1e-6);
 

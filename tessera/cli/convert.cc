@@ -27,8 +27,7 @@ Result<ConversionOptions> conversion_options(const Arguments& arguments) {
         fmt::format("--to is \"{}\"; bf16, fp8, int8 and native are possible", form));
   options.form = *parsed;
   if (arguments.has("layers")) {
-    TESSERA_ASSIGN(options.layers,
-                   parse_layer_range(arguments.text("layers")).context("--layers"));
+    TESSERA_ASSIGN(options.layers, parse_layer_range(arguments.text("layers")).context("--layers"));
   }
   TESSERA_ASSIGN(options.ranks, positive_option(arguments, "tp", 1));
   if (arguments.flag("round")) options.inexact = checkpoint::Inexact::round;
@@ -44,9 +43,9 @@ class Rate {
     if (seconds < 0.5 || progress.done == 0) return "converting";
     const double rate = static_cast<double>(progress.done) / seconds;
     const double left = static_cast<double>(progress.total - progress.done) / rate;
-    return fmt::format("converting, {}/s, {}", size_text(rate),
-                       left < 90 ? fmt::format("{:.0f} s left", left)
-                                 : fmt::format("{:.0f} min left", left / 60));
+    return fmt::format(
+        "converting, {}/s, {}", size_text(rate),
+        left < 90 ? fmt::format("{:.0f} s left", left) : fmt::format("{:.0f} min left", left / 60));
   }
 
  private:
@@ -58,9 +57,8 @@ size_t tensor_count(const ConversionPlan& plan) { return plan.index.weights.size
 json plan_json(const ConversionPlan& plan, const ConversionStart& start) {
   json files = json::array();
   for (const PlannedShard& shard : plan.shards)
-    files.push_back({{"file", shard.file},
-                     {"tensors", shard.tensors().size()},
-                     {"bytes", shard.bytes}});
+    files.push_back(
+        {{"file", shard.file}, {"tensors", shard.tensors().size()}, {"bytes", shard.bytes}});
   return {{"to", name(plan.options.form)},
           {"tensors", tensor_count(plan)},
           {"bytes_read", plan.bytes_read},

@@ -131,6 +131,15 @@ void print_line(std::string_view what, const Amount& amount) {
              size_text(static_cast<double>(amount.bytes)));
 }
 
+constexpr std::string_view format_name(DType dtype) {
+  switch (dtype) {
+    case DType::f4e2m1: return "FP4";
+    case DType::f8e4m3: return "FP8";
+    case DType::i8: return "INT8";
+    default: return "BF16";
+  }
+}
+
 void print_contents(const Inspection& all) {
   const Config& c = all.config;
   const json layers = layer_counts(c);
@@ -141,7 +150,7 @@ void print_contents(const Inspection& all) {
   fmt::print("  hidden {}, {} heads of {} in {} o-groups, vocabulary {}, context {}\n",
              c.hidden_size, c.heads, c.head_dim, c.o_groups, c.vocab_size, c.max_positions);
   fmt::print("  {} experts and a shared one of {}, {} per token, in {}\n", c.experts,
-             c.expert_width, c.experts_per_token, c.expert_dtype == DType::f4e2m1 ? "FP4" : "FP8");
+             c.expert_width, c.experts_per_token, format_name(c.expert_dtype));
   fmt::print("  draft head: {}\n\n", draft_text(c, all.match.draft_layers));
 
   fmt::print("  {:<20} {:>9} {:>19}\n", "kind", "tensors", "bytes");

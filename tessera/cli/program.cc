@@ -31,11 +31,11 @@ std::string message(const Error& error) {
 
 int run_program(const Program& program, int argc, const char* const* argv) {
   const std::vector<CommandSpec> commands = {
-      run_command(),       chat_command(),          inspect_command(),      plan_command(),
-      convert_command(),   chips_command(),         ops_list_command(),     ops_show_command(),
-      ops_test_command(),  ops_bench_command(),     bench_model_command(),  pack_command(),
-      tune_command(),      tokenize_command(),      prompt_render_command(), prompt_parse_command(),
-      verify_command(),    eval_command(),          doctor_command(),       tour_command(),
+      run_command(),      chat_command(),      inspect_command(),       plan_command(),
+      convert_command(),  chips_command(),     ops_list_command(),      ops_show_command(),
+      ops_test_command(), ops_bench_command(), bench_model_command(),   pack_command(),
+      tune_command(),     tokenize_command(),  prompt_render_command(), prompt_parse_command(),
+      verify_command(),   eval_command(),      doctor_command(),        tour_command(),
       launch_command(),
   };
   try {

@@ -84,8 +84,8 @@ Result<std::optional<DType>> chosen_dtype(const Arguments& arguments) {
       fmt::format("no dtype \"{}\"; there are: {}", text, fmt::join(names, ", ")));
 }
 
-Result<model::deepseek_v4::Precision> chosen_precision(
-    const Arguments& arguments, const model::deepseek_v4::Config& config) {
+Result<model::deepseek_v4::Precision> chosen_precision(const Arguments& arguments,
+                                                       const model::deepseek_v4::Config& config) {
   using namespace model::deepseek_v4;
   const std::string text = arguments.text("precision", name(default_precision(config)));
   if (const auto precision = parse_precision(text)) return *precision;

@@ -56,8 +56,8 @@ Result<std::vector<const ops::Operator*>> chosen_operators(const Arguments& argu
 Result<std::optional<DType>> chosen_dtype(const Arguments& arguments);
 
 /// The precision --precision names; without it the one that suits the weights.
-Result<model::deepseek_v4::Precision> chosen_precision(
-    const Arguments& arguments, const model::deepseek_v4::Config& config);
+Result<model::deepseek_v4::Precision> chosen_precision(const Arguments& arguments,
+                                                       const model::deepseek_v4::Config& config);
 
 /// Known failures of the chip in `spec` ("cpu:avx2" -> those of cpu).
 std::span<const runtime::KnownFailure> known_failures(std::string_view spec);

@@ -34,14 +34,13 @@ Value scattered(Pass& p, const AttentionWeights& w, Value grouped) {
   } else {
     constexpr int64_t kBlock = Config::kFp8Block;
     for (int64_t r = 0; r < ranks; ++r)
-      p.b.call(
-          "gemm_bf16_grouped",
-          {{"x", grouped},
-           {"w", p.b.narrowed(weight, 1, r * part, part)},
-           {"w_scale",
-            scale ? p.b.narrowed(scale, 1, r * part / kBlock, (part + kBlock - 1) / kBlock)
-                  : Value{}},
-           {"y", p.b.reshaped(p.b.narrowed(sums, 0, r, 1), {rows, 1, part})}});
+      p.b.call("gemm_bf16_grouped",
+               {{"x", grouped},
+                {"w", p.b.narrowed(weight, 1, r * part, part)},
+                {"w_scale",
+                 scale ? p.b.narrowed(scale, 1, r * part / kBlock, (part + kBlock - 1) / kBlock)
+                       : Value{}},
+                {"y", p.b.reshaped(p.b.narrowed(sums, 0, r, 1), {rows, 1, part})}});
   }
   const Value own = p.b.temporary(DType::f32, {rows, part});
   p.b.section("o-group sums");

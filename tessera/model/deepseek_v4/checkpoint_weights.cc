@@ -20,8 +20,7 @@ Result<std::unique_ptr<runtime::Buffer>> copied(runtime::Device& device,
 }  // namespace
 
 CheckpointWeights::CheckpointWeights(std::shared_ptr<const checkpoint::Checkpoint> checkpoint,
-                                     runtime::Device& device, Shards shards,
-                                     DType expert_dtype)
+                                     runtime::Device& device, Shards shards, DType expert_dtype)
     : checkpoint_(std::move(checkpoint)),
       device_(device),
       files_(checkpoint_->shards().size()),

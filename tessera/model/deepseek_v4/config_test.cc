@@ -111,6 +111,11 @@ TEST(Config, BaseModelsHaveFp8Experts) {
   EXPECT_EQ(parse_config(json.dump())->expert_dtype, DType::f8e4m3);
   json.erase("expert_dtype");
   EXPECT_EQ(parse_config(json.dump())->expert_dtype, DType::f8e4m3);
+  json.erase("quantization_config");
+  EXPECT_EQ(parse_config(json.dump())->expert_dtype, DType::bf16);
+  EXPECT_EQ(parse_config(json.dump())->linear_dtype, DType::bf16);
+  json["expert_dtype"] = "int8";
+  EXPECT_EQ(parse_config(json.dump())->expert_dtype, DType::i8);
 }
 
 TEST(Config, PlainRotaryPositionsNeedNoYarn) {
@@ -197,9 +202,7 @@ TEST(Config, RefusesWhatIsNotImplemented) {
   EXPECT_EQ(problem({{"tie_word_embeddings", true}}),
             "tie_word_embeddings is true; only false is supported");
   EXPECT_EQ(problem({{"expert_dtype", "int4"}}),
-            "expert_dtype is \"int4\"; fp4 and fp8 are possible");
-  EXPECT_EQ(problem({{"quantization_config", nullptr}}),
-            "quantization_config is missing; weights have to be FP8 with 128x128 blocks");
+            "expert_dtype is \"int4\"; fp4, fp8, bf16 and int8 are possible");
   EXPECT_EQ(problem({{"quantization_config", {{"weight_block_size", {32, 32}}}}}),
             "quantization_config.weight_block_size is [32,32]; only [128,128] is supported");
   EXPECT_EQ(problem({{"rope_scaling", {{"type", "linear"}}}}),

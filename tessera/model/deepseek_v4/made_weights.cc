@@ -68,7 +68,8 @@ WeightShapes::WeightShapes(const Config& config, Precision precision, Rank rank)
     if (slice.rows() == 0 && spec.expert >= 0) continue;
     spec.shape[0] = slice.rows();
     if (spec.shape.rank() == 2) spec.shape[1] = slice.columns();
-    descriptions_.emplace(spec.name, description(spec, has_fp4 && spec.expert >= 0, precision == Precision::fp8));
+    descriptions_.emplace(
+        spec.name, description(spec, has_fp4 && spec.expert >= 0, precision == Precision::fp8));
   }
 }
 

@@ -87,12 +87,12 @@ Value expert_linear(Pass& p, const Activation& x, const ExpertStack& w, const Ti
   const Value y = p.value({pairs, w.w.desc.shape[1]});
   const bool codes = p.numerics.official;
   std::vector<ProgramBuilder::Operand> operands = {{"x", codes ? x.codes : x.plain},
-                                         {"w", p.weight(w.w)},
-                                         {"offsets", p.weight(w.offsets)},
-                                         {"slots", tiles.slots},
-                                         {"tile_expert", tiles.expert},
-                                         {"tile_count", tiles.count},
-                                         {"y", y}};
+                                                   {"w", p.weight(w.w)},
+                                                   {"offsets", p.weight(w.offsets)},
+                                                   {"slots", tiles.slots},
+                                                   {"tile_expert", tiles.expert},
+                                                   {"tile_count", tiles.count},
+                                                   {"y", y}};
   if (w.scale)
     operands.insert(operands.end(), {{"x_scale", codes ? x.scales : Value{}},
                                      {"w_scale", p.weight(w.scale)},

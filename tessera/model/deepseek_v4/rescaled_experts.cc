@@ -3,75 +3,20 @@
 
 #include <fmt/format.h>
 
-#include <algorithm>
-#include <cmath>
 #include <mutex>
 #include <optional>
 
-#include "tessera/base/float_formats.h"
 #include "tessera/base/parallel.h"
+#include "tessera/checkpoint/scaled_blocks.h"
 
 namespace tessera::model::deepseek_v4 {
 namespace {
 
-constexpr int64_t kBlock = 128, kGroup = 32;
-// 6 x 2^6 is the largest e4m3 value of that mantissa; 0.5 x 2^-8 is its smallest subnormal.
-constexpr int kMostUp = 6, kMostDown = -8;
-
-class Block {
- public:
-  Block(std::span<const std::byte> codes, std::span<const std::byte> scales, int64_t columns)
-      : codes_(codes), scales_(scales), columns_(columns) {}
-
-  uint8_t code(int64_t row, int64_t column) const {
-    const auto pair =
-        static_cast<uint8_t>(codes_[static_cast<size_t>((row * columns_ + column) / 2)]);
-    return column % 2 == 0 ? pair & 0xf : pair >> 4;
-  }
-  int scale(int64_t row, int64_t column) const {
-    return static_cast<uint8_t>(
-        scales_[static_cast<size_t>(row * ((columns_ + kGroup - 1) / kGroup) + column / kGroup)]);
-  }
-
- private:
-  std::span<const std::byte> codes_, scales_;
-  int64_t columns_;
-};
+int64_t blocks_of(int64_t extent) {
+  return (extent + checkpoint::kFp8Block - 1) / checkpoint::kFp8Block;
+}
 
 }  // namespace
-
-Result<Rescaled> rescale_fp4(std::span<const std::byte> codes, std::span<const std::byte> scales,
-                             int64_t rows, int64_t columns) {
-  const Block source(codes, scales, columns);
-  const int64_t across = (columns + kBlock - 1) / kBlock, down = (rows + kBlock - 1) / kBlock;
-  Rescaled made{std::vector<uint8_t>(static_cast<size_t>(rows * columns)),
-                std::vector<uint8_t>(static_cast<size_t>(down * across))};
-  for (int64_t b = 0; b < down * across; ++b) {
-    const int64_t row0 = b / across * kBlock, column0 = b % across * kBlock;
-    const int64_t row1 = std::min(rows, row0 + kBlock),
-                  column1 = std::min(columns, column0 + kBlock);
-    int low = 255, high = 0;  // of scales that multiply anything but zeros
-    for (int64_t r = row0; r < row1; ++r)
-      for (int64_t c = column0; c < column1; ++c) {
-        if ((source.code(r, c) & 7) == 0) continue;
-        low = std::min(low, source.scale(r, c));
-        high = std::max(high, source.scale(r, c));
-      }
-    const int scale = std::max(0, high - kMostUp);
-    if (high == 255 || (low <= high && low - scale < kMostDown))
-      return unsupported(fmt::format(
-          "the block of rows {} to {} and columns {} to {} has scales 2^{} to 2^{}: e4m3 with one "
-          "scale spans a factor of 2^{}",
-          row0, row1 - 1, column0, column1 - 1, low - 127, high - 127, kMostUp - kMostDown));
-    made.scales[static_cast<size_t>(b)] = static_cast<uint8_t>(scale);
-    for (int64_t r = row0; r < row1; ++r)
-      for (int64_t c = column0; c < column1; ++c) {
-        const float value = std::ldexp(decode_e2m1(source.code(r, c)), source.scale(r, c) - scale);
-        made.codes[static_cast<size_t>(r * columns + c)] = encode_e4m3(value);
-      }
-  }
-  return made;
-}
 
 RescaledExperts::RescaledExperts(std::shared_ptr<const checkpoint::Checkpoint> checkpoint,
                                  std::shared_ptr<WeightSource> rest, runtime::Device& device,
@@ -111,14 +56,18 @@ Result<void> RescaledExperts::rescale_all() {
     const checkpoint::Tensor* const scale = checkpoint_->find(scale_name);
     if (!scale) return not_found(fmt::format("the checkpoint has no tensor {}", scale_name));
     const int64_t rows = weight.shape[0], columns = weight.shape[1] * 2;
-    TESSERA_ASSIGN(const Rescaled made,
-                   rescale_fp4(weight.data, scale->data, rows, columns).context(weight.name));
+    const Shape blocks{blocks_of(rows), blocks_of(columns)};
+    std::vector<uint8_t> codes(static_cast<size_t>(rows * columns)),
+        scales(static_cast<size_t>(blocks.numel()));
+    checkpoint::Rounding none;
+    const auto fault = checkpoint::rescale_fp4({weight.data, scale->data, rows, columns},
+                                               checkpoint::Inexact::refuse, codes, scales, none);
+    if (fault)
+      return unsupported(
+          fmt::format("{}, {}; take another precision than fp8", weight.name, fault->to_string()));
     const std::lock_guard lock(mutex);
-    TESSERA_ASSIGN(made_[weight.name], on_device(DType::f8e4m3, {rows, columns}, made.codes));
-    TESSERA_ASSIGN(
-        made_[scale_name],
-        on_device(DType::f8e8m0, {(rows + kBlock - 1) / kBlock, (columns + kBlock - 1) / kBlock},
-                  made.scales));
+    TESSERA_ASSIGN(made_[weight.name], on_device(DType::f8e4m3, {rows, columns}, codes));
+    TESSERA_ASSIGN(made_[scale_name], on_device(DType::f8e8m0, blocks, scales));
     return {};
   };
   for_each_parallel(packed.size(), 0, [&](size_t i) {

@@ -1,6 +1,5 @@
 // SPDX-License-Identifier: Apache-2.0
-// FP4 experts made anew as e4m3 with scales of 128 x 128, without loss: within a block a scale
-// moves into the codes, which hold exponents 2^-9 to 2^8 (official convert.py).
+// FP4 experts made anew as e4m3 with scales of 128 x 128 while they are loaded, without loss.
 #pragma once
 
 #include <map>
@@ -14,16 +13,6 @@
 #include "tessera/model/deepseek_v4/weight_source.h"
 
 namespace tessera::model::deepseek_v4 {
-
-struct Rescaled {
-  std::vector<uint8_t> codes;   // e4m3 [rows, columns]
-  std::vector<uint8_t> scales;  // e8m0 [ceil(rows / 128), ceil(columns / 128)]
-};
-
-/// `codes`: e2m1 [rows, columns], two a byte, low nibble first; `scales`: e8m0 [rows, columns /
-/// 32]. Error: unsupported, with the block and its scales, where they lie too far apart for e4m3.
-Result<Rescaled> rescale_fp4(std::span<const std::byte> codes, std::span<const std::byte> scales,
-                             int64_t rows, int64_t columns);
 
 /// Another source whose FP4 experts are re-scaled, all at once when the first is asked for.
 class RescaledExperts final : public WeightSource {

@@ -26,8 +26,8 @@ enum class Where : uint8_t {
 };
 
 /// How a row is stored. linear and expert (one for every expert): as the config says. FP8 is
-/// NAME.weight f8e4m3 and NAME.scale f8e8m0, one for 128x128; FP4 is NAME.weight i8 (two a byte) and
-/// NAME.scale, one for 32 inputs; INT8 is NAME.weight i8 and NAME.scale f32, one for a row.
+/// NAME.weight f8e4m3 and NAME.scale f8e8m0, one for 128x128; FP4 is NAME.weight i8 (two a byte)
+/// and NAME.scale, one for 32 inputs; INT8 is NAME.weight i8 and NAME.scale f32, one for a row.
 enum class Stored : uint8_t { bf16, f32, i64, linear, expert };
 
 struct Row {

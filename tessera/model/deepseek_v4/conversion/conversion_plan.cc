@@ -129,9 +129,9 @@ std::vector<PlannedShard> cut(std::vector<Placed> placed, uint64_t most) {
   const bool by_rank = !groups.empty() && groups.back() >= 0;
   for (size_t i = 0; i < shards.size(); ++i) {
     const auto of = std::ranges::count(groups, groups[i]);
-    const auto number = std::count(groups.begin(), groups.begin() + static_cast<ptrdiff_t>(i) + 1,
-                                   groups[i]);
-    const std::string group = !by_rank          ? ""
+    const auto number =
+        std::count(groups.begin(), groups.begin() + static_cast<ptrdiff_t>(i) + 1, groups[i]);
+    const std::string group = !by_rank        ? ""
                               : groups[i] < 0 ? "common-"
                                               : fmt::format("rank{:02}-", groups[i]);
     shards[i].file = fmt::format("model-{}{:05}-of-{:05}.safetensors", group, number, of);
@@ -142,15 +142,16 @@ std::vector<PlannedShard> cut(std::vector<Placed> placed, uint64_t most) {
 
 /// Names of files that belong to a checkpoint besides weights and config.json.
 std::vector<fs::path> companions(const fs::path& folder) {
-  constexpr std::string_view kNames[] = {
-      "tokenizer.json",          "tokenizer_config.json", "generation_config.json",
-      "special_tokens_map.json", "chat_template.jinja",   "LICENSE"};
+  constexpr std::string_view kNames[] = {"tokenizer.json",         "tokenizer_config.json",
+                                         "generation_config.json", "special_tokens_map.json",
+                                         "chat_template.jinja",    "LICENSE"};
   std::vector<fs::path> found;
   std::error_code ignored;
   for (const std::string_view name : kNames)
     if (fs::is_regular_file(folder / name, ignored)) found.emplace_back(name);
   for (const auto& entry : fs::recursive_directory_iterator(folder / "encoding", ignored))
-    if (entry.is_regular_file(ignored)) found.push_back(fs::relative(entry.path(), folder, ignored));
+    if (entry.is_regular_file(ignored))
+      found.push_back(fs::relative(entry.path(), folder, ignored));
   std::ranges::sort(found);
   return found;
 }
@@ -168,11 +169,11 @@ std::string identity_of(const ConversionPlan& plan) {
   for (const PlannedShard& shard : plan.shards) {
     hash.add(shard.file);
     for (const Conversion& c : shard.conversions)
-      hash.add(c.change).add(c.weight->name).add(
-          static_cast<int64_t>(c.weight->data.data() -
-                               plan.source->shards()[static_cast<size_t>(c.weight->shard)]
-                                   .file.bytes()
-                                   .data()));
+      hash.add(c.change)
+          .add(c.weight->name)
+          .add(static_cast<int64_t>(
+              c.weight->data.data() -
+              plan.source->shards()[static_cast<size_t>(c.weight->shard)].file.bytes().data()));
     for (const TensorSpec& tensor : shard.tensors())
       hash.add(tensor.name).add(tensor.dtype).add(tensor.shape.to_string());
   }
@@ -224,8 +225,7 @@ Result<ConversionPlan> plan_conversion(const fs::path& folder, const ConversionO
   TESSERA_ASSIGN(const MappedFile config_file, MappedFile::open(folder / "config.json"));
   const std::string where = (folder / "config.json").string();
   TESSERA_ASSIGN(const Config from, parse_config(config_file.text()).context(where));
-  TESSERA_ASSIGN(plan.config,
-                 converted_config(config_file.text(), options.form, options.layers));
+  TESSERA_ASSIGN(plan.config, converted_config(config_file.text(), options.form, options.layers));
   TESSERA_ASSIGN(const Config to, parse_config(plan.config).context("the converted config"));
   TESSERA_TRY(check_ranks(to, options.ranks));
 
@@ -237,7 +237,8 @@ Result<ConversionPlan> plan_conversion(const fs::path& folder, const ConversionO
                   .context("the checkpoint is not what its config.json asks for"));
 
   Planner planner(*plan.source, from, to, options);
-  TESSERA_ASSIGN(std::vector<Placed> placed, planner.place(options.layers ? 0 : match.draft_layers));
+  TESSERA_ASSIGN(std::vector<Placed> placed,
+                 planner.place(options.layers ? 0 : match.draft_layers));
   if (!options.layers) add_surplus(*plan.source, match, placed);
   plan.shards = cut(std::move(placed), options.shard_bytes);
   plan.copied = companions(folder);

@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0
-// What a conversion will write, worked out from headers alone: the expansion of the weight table for
-// the source's config beside the one for the converted config.
+// What a conversion will write, worked out from headers alone: the expansion of the weight table
+// for the source's config beside the one for the converted config.
 #pragma once
 
 #include <cstdint>

@@ -169,10 +169,10 @@ Result<ConversionStart> look_at_destination(const ConversionPlan& plan,
   return io_error(fmt::format(
       "{} has room for {:.1f} GiB, the conversion writes {:.1f} GiB{}", destination.string(),
       static_cast<double>(start.bytes_free) / kGiB, static_cast<double>(start.bytes_missing) / kGiB,
-      own.empty() ? ""
-                  : fmt::format(" besides the {:.1f} GiB that are there",
-                                static_cast<double>(plan.bytes_written - start.bytes_missing) /
-                                    kGiB)));
+      own.empty()
+          ? ""
+          : fmt::format(" besides the {:.1f} GiB that are there",
+                        static_cast<double>(plan.bytes_written - start.bytes_missing) / kGiB)));
 }
 
 Result<ConversionResult> convert(const ConversionPlan& plan, const fs::path& destination, int jobs,
@@ -181,8 +181,7 @@ Result<ConversionResult> convert(const ConversionPlan& plan, const fs::path& des
   TESSERA_TRY(look_at_destination(plan, destination));
   std::error_code error;
   fs::create_directories(destination, error);
-  if (error)
-    return io_error(fmt::format("create {}: {}", destination.string(), error.message()));
+  if (error) return io_error(fmt::format("create {}: {}", destination.string(), error.message()));
   TESSERA_ASSIGN(const FileDescriptor held, lock(destination));
   for (const fs::path& file : left_over(plan, destination)) fs::remove(file, error);
   // Once more: another conversion may have written meanwhile.
@@ -202,13 +201,12 @@ Result<ConversionResult> convert(const ConversionPlan& plan, const fs::path& des
                     [&](size_t i) { writing.write(plan.shards[start.missing[i]]); });
   if (writing.failure()) return *writing.failure();
   TESSERA_TRY(copy_companions(plan, destination));
-  TESSERA_TRY(write_file_atomic(destination / checkpoint::WeightIndex::kFileName,
-                                plan.index.print()));
+  TESSERA_TRY(
+      write_file_atomic(destination / checkpoint::WeightIndex::kFileName, plan.index.print()));
   TESSERA_TRY(write_file_atomic(destination / kConfig, plan.config));
   result.bytes_written = start.bytes_missing;
   result.loss = writing.loss();
-  result.seconds =
-      std::chrono::duration<double>(std::chrono::steady_clock::now() - begin).count();
+  result.seconds = std::chrono::duration<double>(std::chrono::steady_clock::now() - begin).count();
   return result;
 }
 

@@ -85,7 +85,8 @@ void compare(const fs::path& from, const fs::path& to, Same&& same) {
       continue;
     }
     ++matrices;
-    const int64_t rows = weight.shape[0], columns = weight.shape[1] * (weight.dtype == DType::i8 ? 2 : 1);
+    const int64_t rows = weight.shape[0],
+                  columns = weight.shape[1] * (weight.dtype == DType::i8 ? 2 : 1);
     std::vector<double> a(static_cast<size_t>(columns)), b(a.size());
     if (weight.expert >= 0 && same(*new_files, stem, rows, columns, old_weights)) continue;
     const Matrix before = old_weights.linear(stem, rows, columns),
@@ -169,7 +170,8 @@ TEST_F(ConvertTest, Int8SaysItsError) {
               std::memcpy(&scale, &scales->bytes[static_cast<size_t>(r) * 4], 4);
               double worst = 0, top = 0;
               for (int64_t c = 0; c < columns; ++c) {
-                const auto code = static_cast<int8_t>(codes->bytes[static_cast<size_t>(r * columns + c)]);
+                const auto code =
+                    static_cast<int8_t>(codes->bytes[static_cast<size_t>(r * columns + c)]);
                 const double value = row[static_cast<size_t>(c)],
                              difference = value - code * static_cast<double>(scale);
                 squares += difference * difference;
@@ -211,7 +213,7 @@ TEST_F(ConvertTest, GivesTheExpertsOfARankFilesOfTheirOwn) {
     const auto* tensor = opened->find(weight.name);
     const std::string file =
         opened->shards()[static_cast<size_t>(tensor->shard)].path.filename().string();
-    const std::string wanted = weight.expert < 0                  ? "model-common-00001-of-00001"
+    const std::string wanted = weight.expert < 0                    ? "model-common-00001-of-00001"
                                : weight.expert < config.experts / 2 ? "model-rank00-00001-of-00001"
                                                                     : "model-rank01-00001-of-00001";
     EXPECT_EQ(file, wanted + ".safetensors") << weight.name;
@@ -278,8 +280,7 @@ TEST_F(ConvertTest, LeavesOtherFilesAlone) {
                    " is not of this conversion (another source or other options, or the source has "
                    "changed since); remove it or name another folder",
                convert(plan({.form = WeightForm::int8}), out(), 1, kNoProgress));
-  EXPECT_ERROR(invalid_argument,
-               source().string() + " is the source itself; name another folder",
+  EXPECT_ERROR(invalid_argument, source().string() + " is the source itself; name another folder",
                convert(plan({.form = WeightForm::fp8}), source(), 1, kNoProgress));
 }
 
@@ -330,9 +331,9 @@ TEST_F(ConvertTest, NamesTensorBlockAndCodesThatCannotBeHeld) {
   EXPECT_TRUE(fp8.error().message.starts_with(
       "layers.1.ffn.experts.2.w1.weight, rows 0 to 127, columns 0 to 127, scales 40 (2^-87) to "))
       << fp8.error().message;
-  EXPECT_TRUE(fp8.error().message.ends_with(
-      ": too far apart for e4m3 with one scale; --round "
-      "rounds such blocks, --to bf16 keeps them exactly"))
+  EXPECT_TRUE(
+      fp8.error().message.ends_with(": too far apart for e4m3 with one scale; --round "
+                                    "rounds such blocks, --to bf16 keeps them exactly"))
       << fp8.error().message;
   EXPECT_FALSE(fs::exists(out() / "config.json"));
   const auto rounded =
@@ -355,18 +356,19 @@ TEST_F(ConvertTest, NamesTensorBlockAndCodesThatCannotBeHeld) {
 
 TEST_F(ConvertTest, WhatIsLostStaysLost) {
   converted({.form = WeightForm::bf16});
-  EXPECT_ERROR(unsupported,
-               "layers.0.ffn.experts.0.w1.weight is bf16 in the source: it cannot become f8e4m3 without "
-               "loss; convert from a checkpoint as published",
-               plan_conversion(out(), {.form = WeightForm::fp8}));
+  EXPECT_ERROR(
+      unsupported,
+      "layers.0.ffn.experts.0.w1.weight is bf16 in the source: it cannot become f8e4m3 without "
+      "loss; convert from a checkpoint as published",
+      plan_conversion(out(), {.form = WeightForm::fp8}));
   // INT8 is made of anything, and of bf16 it is the same.
   ASSERT_OK(convert(plan({.form = WeightForm::int8}, source()), folder_ / "a", 2, kNoProgress));
   ASSERT_OK(convert(plan({.form = WeightForm::int8}, out()), folder_ / "b", 2, kNoProgress));
   const auto a = TensorFiles::open(folder_ / "a"), b = TensorFiles::open(folder_ / "b");
   for (const char* name : {"weight", "scale"})
-    EXPECT_TRUE(std::ranges::equal(
-        a->find(fmt::format("layers.4.ffn.experts.1.w3.{}", name))->bytes,
-        b->find(fmt::format("layers.4.ffn.experts.1.w3.{}", name))->bytes));
+    EXPECT_TRUE(
+        std::ranges::equal(a->find(fmt::format("layers.4.ffn.experts.1.w3.{}", name))->bytes,
+                           b->find(fmt::format("layers.4.ffn.experts.1.w3.{}", name))->bytes));
 }
 
 TEST_F(ConvertTest, RefusesADamagedSource) {

@@ -49,8 +49,7 @@ Result<> keep_layers(Json& json, const Config& config, const LayerRange& layers)
   const auto begin = config.layers.begin() + layers.first;
   const auto hashed = std::count_if(begin, begin + layers.count(),
                                     [](const Config::Layer& layer) { return layer.hash_routed; });
-  if (!json.contains("mlp_layer_types"))
-    set(json, {"num_hash_layers", "n_hash_layers"}, hashed);
+  if (!json.contains("mlp_layer_types")) set(json, {"num_hash_layers", "n_hash_layers"}, hashed);
   set(json, {"num_nextn_predict_layers", "n_mtp_layers"}, 0);
   for (const char* field : {"dspark_block_size", "dspark_noise_token_id", "dspark_markov_rank",
                             "dspark_target_layer_ids"})

@@ -29,6 +29,11 @@ Error refusal(BlockFault fault, int64_t first, const Tensor& weight, std::string
 /// INT8, also stored as i8, is only copied.
 bool is_fp4(const Conversion& c) { return c.weight->dtype == DType::i8; }
 
+std::span<const std::byte> rows_of(const Tensor& tensor, int64_t first, int64_t rows) {
+  const size_t bytes = tensor.data.size() / static_cast<size_t>(tensor.shape[0]);
+  return tensor.data.subspan(static_cast<size_t>(first) * bytes, static_cast<size_t>(rows) * bytes);
+}
+
 }  // namespace
 
 void ConversionLoss::add(const ConversionLoss& other) {
@@ -40,25 +45,19 @@ void ConversionLoss::add(const ConversionLoss& other) {
 Result<> TensorConverter::copy(const Tensor& from, const std::string& name,
                                SafetensorsWriter& writer, const Written& written) {
   for (size_t at = 0; at < from.data.size(); at += kPieceBytes) {
-    const auto piece =
-        from.data.subspan(at, std::min<size_t>(kPieceBytes, from.data.size() - at));
+    const auto piece = from.data.subspan(at, std::min<size_t>(kPieceBytes, from.data.size() - at));
     TESSERA_TRY(writer.write(name, piece));
+    plan_.source->dont_need(from, piece);
     if (!written(piece.size())) return stopped();
   }
-  plan_.source->dont_need(from);
   return {};
 }
 
-ScaledMatrix TensorConverter::rows_of(const Conversion& c, int64_t first, int64_t rows) const {
-  const auto part = [](const Tensor& tensor, int64_t row, int64_t count) {
-    const size_t bytes = tensor.data.size() / static_cast<size_t>(tensor.shape[0]);
-    return tensor.data.subspan(static_cast<size_t>(row) * bytes,
-                               static_cast<size_t>(count) * bytes);
-  };
+ScaledMatrix TensorConverter::matrix_of(const Conversion& c, int64_t first, int64_t rows) {
   const bool fp4 = is_fp4(c);
   const int64_t block = fp4 ? 1 : checkpoint::kFp8Block;
-  return {part(*c.weight, first, rows),
-          part(*c.scale, first / block, (rows + block - 1) / block), rows,
+  return {rows_of(*c.weight, first, rows),
+          rows_of(*c.scale, first / block, (rows + block - 1) / block), rows,
           c.weight->shape[1] * (fp4 ? 2 : 1)};
 }
 
@@ -71,7 +70,7 @@ Result<> TensorConverter::widen(const Conversion& c, int64_t first, int64_t rows
                 static_cast<size_t>(rows) * row);
     return {};
   }
-  const ScaledMatrix matrix = rows_of(c, first, rows);
+  const ScaledMatrix matrix = matrix_of(c, first, rows);
   wide_.resize(static_cast<size_t>(rows * matrix.columns));
   const auto fault = is_fp4(c) ? widen_fp4(matrix, wide_) : widen_fp8(matrix, wide_);
   if (fault) return refusal(*fault, first, *c.weight, "");
@@ -96,9 +95,9 @@ Result<> TensorConverter::change_rows(const Conversion& c, int64_t first, int64_
       const auto scales = std::span(reinterpret_cast<uint8_t*>(scales_.data()), scales_.size())
                               .subspan(static_cast<size_t>(first / kBlock * across),
                                        static_cast<size_t>(down * across));
-      const auto fault = rescale_fp4(rows_of(c, first, rows), plan_.options.inexact,
-                                     {reinterpret_cast<uint8_t*>(out_.data()), out_.size()},
-                                     scales, loss_.rounding);
+      const auto fault = rescale_fp4(matrix_of(c, first, rows), plan_.options.inexact,
+                                     {reinterpret_cast<uint8_t*>(out_.data()), out_.size()}, scales,
+                                     loss_.rounding);
       if (fault)
         return refusal(*fault, first, *c.weight,
                        "; --round rounds such blocks, --to bf16 keeps them exactly");
@@ -126,22 +125,23 @@ Result<> TensorConverter::convert(const Conversion& c, SafetensorsWriter& writer
     return c.to_scale ? copy(*c.scale, c.to_scale->name, writer, written) : Result<>();
   }
   if (c.to_scale)
-    scales_.resize(static_cast<size_t>(size_in_bytes(c.to_scale->dtype, c.to_scale->shape.numel())));
+    scales_.resize(
+        static_cast<size_t>(size_in_bytes(c.to_scale->dtype, c.to_scale->shape.numel())));
   const int64_t rows = c.to.shape[0];
   const int64_t row_bytes = size_in_bytes(c.to.dtype, c.to.shape[1]);
   // Whole blocks of 128 rows.
-  const int64_t piece = std::max<int64_t>(1, kPieceBytes / row_bytes / checkpoint::kFp8Block) *
-                        checkpoint::kFp8Block;
+  const int64_t piece =
+      std::max<int64_t>(1, kPieceBytes / row_bytes / checkpoint::kFp8Block) * checkpoint::kFp8Block;
   for (int64_t first = 0; first < rows; first += piece) {
     TESSERA_TRY(change_rows(c, first, std::min(piece, rows - first)));
     TESSERA_TRY(writer.write(c.to.name, out_));
+    plan_.source->dont_need(*c.weight, rows_of(*c.weight, first, std::min(piece, rows - first)));
     if (!written(out_.size())) return stopped();
   }
   if (c.to_scale) {
     TESSERA_TRY(writer.write(c.to_scale->name, scales_));
     if (!written(scales_.size())) return stopped();
   }
-  plan_.source->dont_need(*c.weight);
   if (c.scale != nullptr) plan_.source->dont_need(*c.scale);
   return {};
 }

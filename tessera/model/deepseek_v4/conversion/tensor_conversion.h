@@ -14,7 +14,7 @@ namespace tessera::model::deepseek_v4 {
 
 /// What conversions changed beyond the format.
 struct ConversionLoss {
-  checkpoint::Rounding rounding;        // FP8
+  checkpoint::Rounding rounding;  // FP8
   checkpoint::QuantisationError int8;
   void add(const ConversionLoss& other);
 };
@@ -38,8 +38,8 @@ class TensorConverter {
                 checkpoint::SafetensorsWriter& writer, const Written& written);
   Result<> change_rows(const Conversion& conversion, int64_t first, int64_t rows);
   Result<> widen(const Conversion& conversion, int64_t first, int64_t rows);
-  checkpoint::ScaledMatrix rows_of(const Conversion& conversion, int64_t first,
-                                   int64_t rows) const;
+  static checkpoint::ScaledMatrix matrix_of(const Conversion& conversion, int64_t first,
+                                            int64_t rows);
 
   const ConversionPlan& plan_;
   ConversionLoss loss_;

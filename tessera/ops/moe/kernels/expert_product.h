@@ -54,36 +54,36 @@ inline Tile scaled_rows(const gemm::WeightFormat& f, const NamedViews& v, Tile p
 /// The kernel of every such product, weights in format `f`.
 inline void plan_expert_product(PlanBuilder& b, const gemm::WeightFormat& f) {
   const ProductSizes z = product_sizes(b);
-  b.kernel_named("product", product_grid(z, b),
-                 b.tensors({"x", "x_scale", "w", "w_scale", "offsets", "scale_offsets", "slots",
-                            "tile_expert", "tile_count", "y"}),
-                 [=](KernelBuilder& k, const NamedViews& v) {
-                   const gemm::Blocking& t = z.tile;
-                   const View &w = v["w"], &y = v["y"];
-                   const Tile first = k.program_id(0) * t.rows, g = k.program_id(1);
-                   k.if_(g < cast(load_scalar(v["tile_count"], {0}), DType::i64), [&] {
-                     const Tile expert = cast(load_scalar(v["tile_expert"], {g}), DType::i64);
-                     const Tile place = place_of(v, "offsets", expert),
-                                scale_place = place_of(v, "scale_offsets", expert);
-                     const Tile pairs = load(v["slots"], {g * t.m}, {t.m}, -1);
-                     const Tile rows = z.fan == 1 ? pairs : select(pairs < 0, -1, pairs / z.fan);
-                     gemm::walk_weights(
-                         k, t, first, w.extent(1), w.extent(2), DType::f32,
-                         [&](Tile n, Tile k0, Tile acc) {
-                           return dot_scaled(expert_rows(v, rows, k0, t),
-                                             gemm::weights(f, v, "w", place, scale_place, n, k0, t),
-                                             acc);
-                         },
-                         [&](Tile n, Tile sum) {
-                           const Tile out = cast(scaled_rows(f, v, scale_place, n, t, sum), z.y_dtype);
-                           if (t.m > 1) {
-                             scatter(y, {0, n}, pairs, out);
-                           } else {
-                             store(y, {reshape(pairs, {}), n}, out);
-                           }
-                         });
-                   });
-                 });
+  b.kernel_named(
+      "product", product_grid(z, b),
+      b.tensors({"x", "x_scale", "w", "w_scale", "offsets", "scale_offsets", "slots", "tile_expert",
+                 "tile_count", "y"}),
+      [=](KernelBuilder& k, const NamedViews& v) {
+        const gemm::Blocking& t = z.tile;
+        const View &w = v["w"], &y = v["y"];
+        const Tile first = k.program_id(0) * t.rows, g = k.program_id(1);
+        k.if_(g < cast(load_scalar(v["tile_count"], {0}), DType::i64), [&] {
+          const Tile expert = cast(load_scalar(v["tile_expert"], {g}), DType::i64);
+          const Tile place = place_of(v, "offsets", expert),
+                     scale_place = place_of(v, "scale_offsets", expert);
+          const Tile pairs = load(v["slots"], {g * t.m}, {t.m}, -1);
+          const Tile rows = z.fan == 1 ? pairs : select(pairs < 0, -1, pairs / z.fan);
+          gemm::walk_weights(
+              k, t, first, w.extent(1), w.extent(2), DType::f32,
+              [&](Tile n, Tile k0, Tile acc) {
+                return dot_scaled(expert_rows(v, rows, k0, t),
+                                  gemm::weights(f, v, "w", place, scale_place, n, k0, t), acc);
+              },
+              [&](Tile n, Tile sum) {
+                const Tile out = cast(scaled_rows(f, v, scale_place, n, t, sum), z.y_dtype);
+                if (t.m > 1) {
+                  scatter(y, {0, n}, pairs, out);
+                } else {
+                  store(y, {reshape(pairs, {}), n}, out);
+                }
+              });
+        });
+      });
 }
 
 // ---- what the operators share besides ----
