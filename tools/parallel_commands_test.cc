@@ -63,6 +63,35 @@ TEST_F(ParallelCommandsTest, ChipsMayDiffer) {
   EXPECT_EQ(mixed.text, alone.text);
 }
 
+TEST_F(ParallelCommandsTest, RanksEvaluateChatAndAreTimed) {
+  const std::string eval = "eval tiny --task add --limit 3 --precision fp32 --json ";
+  const auto answers = [](const Output& output) {
+    const auto json = nlohmann::json::parse(output.text, nullptr, false);
+    return json.is_discarded() ? nlohmann::json(output.text) : json["variants"][0]["tasks"];
+  };
+  const Output one = tessera(eval), two = ranks(2, eval + "--tp 2");
+  EXPECT_EQ(two.exit_code, 0) << two.text;
+  EXPECT_EQ(answers(two), answers(one));
+
+  const std::string lines = write("lines", "What is 12 + 30?\n/exit\n");
+  const std::string chat = "chat tiny -n 6 --precision fp32 --json ";
+  const Output alone = tessera(chat + "< " + lines),
+               together = ranks(2, chat + "--tp 2 < " + lines);
+  EXPECT_EQ(together.exit_code, 0) << together.text;
+  EXPECT_EQ(nlohmann::json::parse(together.text, nullptr, false)["text"],
+            nlohmann::json::parse(alone.text, nullptr, false)["text"])
+      << together.text << alone.text;
+
+  const std::string config = write("config.json", reference_model::small_config().dump());
+  const Output bench =
+      ranks(2,
+            "bench model --random-weights --layers 2 --prefill 16 --decode 2 --tp 2"
+            " --config " +
+                config);
+  EXPECT_EQ(bench.exit_code, 0) << bench.text;
+  EXPECT_TRUE(contains(bench, "expert sum")) << bench.text;
+}
+
 TEST_F(ParallelCommandsTest, SixteenRanksVerify) {
   nlohmann::json config = reference_model::small_config();
   for (const auto& [name, value] : {std::pair{"num_attention_heads", 16},

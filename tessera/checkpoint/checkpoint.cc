@@ -140,6 +140,18 @@ void Checkpoint::finish() {
   for (const Tensor& tensor : tensors_) tensor_bytes_ += tensor.data.size();
 }
 
+Result<> Checkpoint::rename(const std::function<std::vector<Tensor>(const Tensor&)>& as) {
+  std::vector<Tensor> renamed;
+  renamed.reserve(tensors_.size());
+  for (const Tensor& tensor : tensors_)
+    for (Tensor& made : as(tensor)) renamed.push_back(std::move(made));
+  std::ranges::sort(renamed, {}, &Tensor::name);
+  const auto twice = std::ranges::adjacent_find(renamed, {}, &Tensor::name);
+  if (twice != renamed.end()) return corrupt(fmt::format("two tensors are {}", twice->name));
+  tensors_ = std::move(renamed);
+  return {};
+}
+
 const Tensor* Checkpoint::find(std::string_view name) const {
   const auto found = std::ranges::lower_bound(tensors_, name, {}, &Tensor::name);
   return found == tensors_.end() || found->name != name ? nullptr : &*found;

@@ -4,6 +4,7 @@
 
 #include <cstdint>
 #include <filesystem>
+#include <functional>
 #include <optional>
 #include <span>
 #include <string>
@@ -30,6 +31,10 @@ class Checkpoint {
   /// a tensor is in. Errors name the file and give the numbers: not_found (nothing there; all
   /// missing shards at once), corrupt, unsupported (a dtype), io.
   static Result<Checkpoint> open(const std::filesystem::path& path);
+
+  /// Puts in place of each tensor what `as` makes of it: parts of its data, under any names. Error:
+  /// corrupt where two get the same name.
+  Result<> rename(const std::function<std::vector<Tensor>(const Tensor&)>& as);
 
   /// Sorted by name. Their data lives as long as the checkpoint.
   std::span<const Tensor> tensors() const { return tensors_; }

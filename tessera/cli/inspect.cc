@@ -207,7 +207,7 @@ void print_verdict(const Inspection& all) {
 Result<int> run(const Arguments& arguments, const Program&) {
   const std::string folder = arguments.text("DIR");
   TESSERA_ASSIGN(Config config, load_config(folder));
-  TESSERA_ASSIGN(Checkpoint opened, Checkpoint::open(folder));
+  TESSERA_ASSIGN(Checkpoint opened, open_checkpoint(folder));
   Inspection all{folder, std::move(config), std::move(opened), {}, {}, {}};
   all.match = match_weights(all.checkpoint, all.config);
   for (const auto& tensor : all.checkpoint.tensors())

@@ -17,6 +17,7 @@
 #include "tessera/engine/deepseek_model.h"
 #include "tessera/model/deepseek_v4/memory_fit.h"
 #include "tessera/model/deepseek_v4/model_kernels.h"
+#include "tessera/model/deepseek_v4/tensor_names.h"
 
 namespace tessera::cli {
 
@@ -202,7 +203,7 @@ Result<> open(Opened& opened, const Arguments& arguments, const Program& program
   opened.options.snapshots = use.snapshots;
   TESSERA_TRY(deepseek::check_options(opened.config, opened.options));
   TESSERA_TRY(deepseek::check_ranks(opened.config, ranks));
-  TESSERA_ASSIGN(auto checkpoint, checkpoint::Checkpoint::open(loaded.folder));
+  TESSERA_ASSIGN(auto checkpoint, deepseek::open_checkpoint(loaded.folder));
   opened.checkpoint = std::make_shared<const checkpoint::Checkpoint>(std::move(checkpoint));
   loaded.end_tokens.assign(opened.config.eos_tokens.begin(), opened.config.eos_tokens.end());
   doing("tokenizer", 1);

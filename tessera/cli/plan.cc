@@ -14,6 +14,7 @@
 #include "tessera/cli/session.h"
 #include "tessera/model/deepseek_v4/memory_plan.h"
 #include "tessera/model/deepseek_v4/model.h"
+#include "tessera/model/deepseek_v4/tensor_names.h"
 #include "tessera/model/deepseek_v4/weight_match.h"
 
 namespace tessera::cli {
@@ -255,7 +256,7 @@ Result<int> run(const Arguments& arguments, const Program& program) {
   TESSERA_TRY(check_ranks(planner.config, planner.ranks));
 
   // Before weights are downloaded the config alone says what they will be.
-  const auto opened = Checkpoint::open(folder);
+  const auto opened = open_checkpoint(folder);
   if (!opened.ok() && opened.error().code != ErrorCode::not_found) return opened.error();
   std::string note;
   if (opened.ok()) {

@@ -16,6 +16,7 @@
 #include "tessera/cli/verification_text.h"
 #include "tessera/model/deepseek_v4/config.h"
 #include "tessera/model/deepseek_v4/model.h"
+#include "tessera/model/deepseek_v4/tensor_names.h"
 #include "tessera/model/deepseek_v4/verification/verification.h"
 
 namespace tessera::cli {
@@ -97,7 +98,7 @@ Result<> Verifier::open() {
   TESSERA_ASSIGN(const auto folder, model_folder(arguments_.text("MODEL")));
   TESSERA_ASSIGN(config_, load_config(folder));
   TESSERA_TRY(check_ranks(config_, job_.ranks()));
-  TESSERA_ASSIGN(auto checkpoint, Checkpoint::open(folder));
+  TESSERA_ASSIGN(auto checkpoint, open_checkpoint(folder));
   checkpoint_ = std::make_shared<const Checkpoint>(std::move(checkpoint));
   if (arguments_.has("golden")) {
     TESSERA_ASSIGN(golden_, Checkpoint::open(arguments_.text("golden")));

@@ -3,8 +3,9 @@
 
 #include <fmt/format.h>
 
+#include <algorithm>
 #include <array>
-#include <optional>
+#include <span>
 #include <utility>
 
 namespace tessera::model::deepseek_v4 {
@@ -140,7 +141,10 @@ std::vector<Tensor> published_tensors(const Tensor& tensor) {
 
 Result<Checkpoint> open_checkpoint(const std::filesystem::path& path) {
   TESSERA_ASSIGN(Checkpoint opened, Checkpoint::open(path));
-  TESSERA_TRY(opened.rename(published_tensors).context(path.string()));
+  const bool is_published = std::ranges::none_of(opened.tensors(), [](const Tensor& tensor) {
+    return tensor.name.starts_with("model.") || tensor.name == kTop[0].first;
+  });
+  if (!is_published) TESSERA_TRY(opened.rename(published_tensors).context(path.string()));
   return opened;
 }
 

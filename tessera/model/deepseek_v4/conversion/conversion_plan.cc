@@ -13,6 +13,7 @@
 #include "tessera/base/mapped_file.h"
 #include "tessera/checkpoint/safetensors_header.h"
 #include "tessera/model/deepseek_v4/sharding.h"
+#include "tessera/model/deepseek_v4/tensor_names.h"
 #include "tessera/model/deepseek_v4/weight_match.h"
 
 namespace tessera::model::deepseek_v4 {
@@ -229,7 +230,7 @@ Result<ConversionPlan> plan_conversion(const fs::path& folder, const ConversionO
   TESSERA_ASSIGN(const Config to, parse_config(plan.config).context("the converted config"));
   TESSERA_TRY(check_ranks(to, options.ranks));
 
-  TESSERA_ASSIGN(Checkpoint opened, Checkpoint::open(folder));
+  TESSERA_ASSIGN(Checkpoint opened, open_checkpoint(folder));
   plan.source = std::make_shared<const Checkpoint>(std::move(opened));
   const WeightMatch match = match_weights(*plan.source, from);
   using Part = WeightMatch::Part;

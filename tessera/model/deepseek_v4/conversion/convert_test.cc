@@ -371,6 +371,94 @@ TEST_F(ConvertTest, WhatIsLostStaysLost) {
                            b->find(fmt::format("layers.4.ffn.experts.1.w3.{}", name))->bytes));
 }
 
+/// A bf16 checkpoint under the names of transformers' modules, experts of a layer in stacks.
+void write_transformers(const fs::path& from, const fs::path& to) {
+  const std::pair<std::string, std::string> words[] = {
+      {".attn.indexer.compressor.norm.", ".self_attn.compressor.indexer.kv_norm."},
+      {".attn.indexer.compressor.ape", ".self_attn.compressor.indexer.position_bias"},
+      {".attn.indexer.compressor.", ".self_attn.compressor.indexer."},
+      {".attn.indexer.weights_proj.", ".self_attn.compressor.indexer.scorer.weights_proj."},
+      {".attn.indexer.", ".self_attn.compressor.indexer."},
+      {".attn.compressor.norm.", ".self_attn.compressor.kv_norm."},
+      {".attn.compressor.ape", ".self_attn.compressor.position_bias"},
+      {".attn.attn_sink", ".self_attn.sinks"},
+      {".attn.q_norm.", ".self_attn.q_a_norm."},
+      {".attn.", ".self_attn."},
+      {".ffn.gate.bias", ".mlp.gate.e_score_correction_bias"},
+      {".ffn.shared_experts.w1.", ".mlp.shared_experts.gate_proj."},
+      {".ffn.shared_experts.w2.", ".mlp.shared_experts.down_proj."},
+      {".ffn.shared_experts.w3.", ".mlp.shared_experts.up_proj."},
+      {".ffn.", ".mlp."},
+      {".attn_norm.", ".input_layernorm."},
+      {".ffn_norm.", ".post_attention_layernorm."},
+      {".hc_attn_", ".attn_hc."},
+      {".hc_ffn_", ".ffn_hc."},
+      {".wq_a.", ".q_a_proj."},
+      {".wq_b.", ".q_b_proj."},
+      {".wkv.", ".kv_proj."},
+      {".wgate.", ".gate_proj."},
+      {".wo_a.", ".o_a_proj."},
+      {".wo_b.", ".o_b_proj."},
+  };
+  const auto opened = checkpoint::Checkpoint::open(from).value();
+  std::map<std::string, std::pair<checkpoint::TensorSpec, std::string>> made;
+  const auto append = [&](const std::string& name, const checkpoint::Tensor& part, Shape shape) {
+    auto& [spec, bytes] = made[name];
+    spec = {name, part.dtype, shape};
+    bytes.append(reinterpret_cast<const char*>(part.data.data()), part.data.size());
+  };
+  const Config config = load_config(from).value();
+  for (const auto& tensor : opened.tensors()) {
+    std::string name = tensor.name;
+    if (name.starts_with("mtp.")) continue;  // transformers has none
+    if (name.find(".experts.") != name.npos) continue;
+    for (const auto& [published, transformers] : words)
+      if (const size_t at = name.find(published); at != name.npos)
+        name.replace(at, published.size(), transformers);
+    if (name == "embed.weight") name = "embed_tokens.weight";
+    if (name.starts_with("hc_head_")) name = "hc_head.hc_" + name.substr(8);
+    append(name == "head.weight" ? "lm_head.weight" : "model." + name, tensor, tensor.shape);
+  }
+  for (size_t l = 0; l < config.layers.size(); ++l)
+    for (int64_t e = 0; e < config.experts; ++e)
+      for (const char* matrix : {"w1", "w3", "w2"}) {
+        const auto& part =
+            *opened.find(fmt::format("layers.{}.ffn.experts.{}.{}.weight", l, e, matrix));
+        const bool down = matrix[1] == '2';
+        append(
+            fmt::format("model.layers.{}.mlp.experts.{}", l, down ? "down_proj" : "gate_up_proj"),
+            part, {config.experts, part.shape[0] * (down ? 1 : 2), part.shape[1]});
+      }
+  std::vector<checkpoint::TensorSpec> specs;
+  for (const auto& [name, tensor] : made) specs.push_back(tensor.first);
+  auto writer = checkpoint::SafetensorsWriter::create(to / "model.safetensors", specs).value();
+  for (const auto& [name, tensor] : made)
+    ASSERT_OK(writer.write(name, std::as_bytes(std::span(tensor.second))));
+  ASSERT_OK(writer.finish());
+  nlohmann::json json = nlohmann::json::parse(read_file(from / "config.json"));
+  json["num_nextn_predict_layers"] = 0;
+  write_file(to / "config.json", json.dump());
+}
+
+TEST_F(ConvertTest, ReadsTheNamesOfTransformers) {
+  converted({.form = WeightForm::bf16});
+  const fs::path theirs = folder_ / "theirs", ours = folder_ / "ours";
+  fs::create_directories(theirs);
+  write_transformers(out(), theirs);
+  ASSERT_OK(convert(plan({.form = WeightForm::native}, theirs), ours, 2, kNoProgress));
+  const auto a = checkpoint::Checkpoint::open(out()), b = checkpoint::Checkpoint::open(ours);
+  ASSERT_OK(b);
+  size_t compared = 0;
+  for (const auto& tensor : a->tensors()) {
+    if (tensor.name.starts_with("mtp.")) continue;
+    const auto* found = b->find(tensor.name);
+    ASSERT_NE(found, nullptr) << tensor.name;
+    EXPECT_TRUE(std::ranges::equal(found->data, tensor.data)) << tensor.name;
+    ++compared;
+  }
+  EXPECT_EQ(compared, b->tensors().size());
+}
+
 TEST_F(ConvertTest, RefusesADamagedSource) {
   const fs::path bad = folder_ / "bad";
   fs::copy(source(), bad, fs::copy_options::recursive);
