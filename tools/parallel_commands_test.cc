@@ -63,6 +63,18 @@ TEST_F(ParallelCommandsTest, ChipsMayDiffer) {
   EXPECT_EQ(mixed.text, alone.text);
 }
 
+TEST_F(ParallelCommandsTest, OneRankMayBeAGpu) {
+  const std::string arguments =
+      " run tiny --ids 5,6,7,8,9 -n 6 --precision fp32 --context 64 --chunk 8 ";
+  if (tessera("ops test --chip vulkan --op rms_norm").exit_code != 0)
+    GTEST_SKIP() << "there is no Vulkan device here";
+  const Output alone = tessera(arguments);
+  const Output mixed =
+      two(program() + arguments + "--tp 2", program() + arguments + "--tp 2 --chip vulkan");
+  EXPECT_EQ(mixed.exit_code, 0) << mixed.text;
+  EXPECT_EQ(mixed.text, alone.text);
+}
+
 TEST_F(ParallelCommandsTest, RanksEvaluateChatAndAreTimed) {
   const std::string eval = "eval tiny --task add --limit 3 --precision fp32 --json ";
   const auto answers = [](const Output& output) {

@@ -15,6 +15,7 @@
 #include "tessera/cli/session.h"
 #include "tessera/model/deepseek_v4/config.h"
 #include "tessera/model/deepseek_v4/scale_check.h"
+#include "tessera/model/deepseek_v4/tensor_names.h"
 #include "tessera/model/deepseek_v4/weight_match.h"
 
 namespace tessera::cli {

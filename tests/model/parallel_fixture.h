@@ -20,20 +20,27 @@ struct ParallelRun {
   bool ranks_differ = false;
   /// On every rank once its model is there.
   std::function<void(const Model&)> look = [](const Model&) {};
+  /// What ranks from 1 on load; empty: `folder`.
+  std::filesystem::path other_folder = {};
 };
 
 /// Runs `body` on rank 0's model.
 inline void run_parallel(const ParallelRun& run, const std::function<void(Model&)>& body) {
   auto comms = comm::make_threads(run.ranks, std::chrono::minutes(4));
-  auto checkpoint = checkpoint::Checkpoint::open(run.folder).value();
-  const auto shared = std::make_shared<const checkpoint::Checkpoint>(std::move(checkpoint));
+  const auto open = [](const std::filesystem::path& folder) {
+    return std::make_shared<const checkpoint::Checkpoint>(
+        checkpoint::Checkpoint::open(folder).value());
+  };
+  const auto shared = open(run.folder);
+  const auto other = run.other_folder.empty() ? shared : open(run.other_folder);
   const auto config = model::deepseek_v4::load_config(run.folder).value();
   const auto rank = [&](int number) {
     Machine machine(1);
     comm::Communicator& world = *comms[static_cast<size_t>(number)];
     const model::deepseek_v4::Job job{&world, run.ranks_differ};
     const auto load = [&](const ModelOptions& options) {
-      auto model = Model::load(shared, config, machine.library(), options, job);
+      auto model =
+          Model::load(number == 0 ? shared : other, config, machine.library(), options, job);
       if (model.ok()) run.look(**model);
       return model;
     };

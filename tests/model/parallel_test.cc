@@ -3,8 +3,10 @@
 #include "tests/model/parallel_fixture.h"
 
 #include <cmath>
+#include <fstream>
 #include <mutex>
 #include <numeric>
+#include <tuple>
 
 #include "tessera/model/deepseek_v4/memory_plan.h"
 #include "tests/reference_model/random_checkpoint.h"
@@ -117,6 +119,63 @@ TEST_F(ParallelTest, RanksThatDifferLetRankZeroChoose) {
   const TemporaryFolder folder;
   ASSERT_TRUE(reference_model::write_random_checkpoint(many_ranks(), folder.path(), 3).ok());
   expect_equal(folder.path(), 4, 40, 2, /*differ=*/true);
+}
+
+/// Gives every expert the same score but for its bias: expert 0 first, then a near tie of experts
+/// `second` and `third`.
+void make_near_tie(const std::filesystem::path& folder, int64_t second, int64_t third) {
+  const auto opened = checkpoint::Checkpoint::open(folder).value();
+  const auto write = [&](const checkpoint::Tensor& tensor, size_t at, const void* data,
+                         size_t size) {
+    const auto& shard = opened.shards()[static_cast<size_t>(tensor.shard)];
+    std::fstream file(shard.path, std::ios::in | std::ios::out | std::ios::binary);
+    file.seekp(tensor.data.data() - shard.file.bytes().data() + static_cast<ptrdiff_t>(at));
+    file.write(static_cast<const char*>(data), static_cast<std::streamsize>(size));
+  };
+  for (const auto& tensor : opened.tensors()) {
+    if (tensor.name.ends_with(".ffn.gate.weight")) {
+      const size_t row = tensor.data.size() / static_cast<size_t>(tensor.shape[0]);
+      const std::vector<std::byte> first(tensor.data.begin(),
+                                         tensor.data.begin() + static_cast<ptrdiff_t>(row));
+      for (int64_t e = 1; e < tensor.shape[0]; ++e)
+        write(tensor, static_cast<size_t>(e) * row, first.data(), row);
+    } else if (tensor.name.ends_with(".ffn.gate.bias")) {
+      std::vector<float> bias(static_cast<size_t>(tensor.shape[0]), -1.0f);
+      bias[0] = 1;
+      bias[static_cast<size_t>(second)] = 0x1.00001p-1f;
+      bias[static_cast<size_t>(third)] = 0x1p-1f;
+      write(tensor, 0, bias.data(), bias.size() * sizeof(float));
+    }
+  }
+}
+
+// Rank 1 rounds a near tie the other way, as another chip might. Expert 1 is rank 0's and expert 5
+// rank 1's: each would take its own, and the sum would have both.
+TEST_F(ParallelTest, NearTiesAreDecidedOnOneRank) {
+  nlohmann::json json = many_ranks();
+  json["num_experts_per_tok"] = 2;
+  const TemporaryFolder one, other;
+  for (const auto& [folder, second, third] : {std::tuple{&one, 1, 5}, {&other, 5, 1}}) {
+    ASSERT_TRUE(reference_model::write_random_checkpoint(json, folder->path(), 3).ok());
+    make_near_tie(folder->path(), second, third);
+  }
+  const ModelOptions options{.precision = Precision::fp32, .context = 128, .largest_step = 64};
+  const auto alone = Machine::shared().load(one.path(), options);
+  const auto prompt = prompt_of(20, static_cast<int>(alone->config().vocab_size));
+  const Rows want = prefill(*alone, prompt, 64, true);
+  for (const bool differ : {true, false})
+    run_parallel({.folder = one.path(),
+                  .ranks = 2,
+                  .options = options,
+                  .ranks_differ = differ,
+                  .other_folder = other.path()},
+                 [&](Model& model) {
+                   const double most = largest_difference(prefill(model, prompt, 64, true), want);
+                   if (differ)
+                     EXPECT_LE(most, 1e-4);
+                   else
+                     EXPECT_GT(most, 1e-2);  // why they are
+                 });
 }
 
 // Blocks of activations that lie on several ranks get the scale of the whole block: without it the
