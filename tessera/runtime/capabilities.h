@@ -5,6 +5,9 @@
 #pragma once
 
 #include <cstdint>
+#include <optional>
+
+#include "tessera/base/dtype.h"
 
 namespace tessera::runtime {
 
@@ -25,6 +28,9 @@ struct Capabilities {
   int64_t gemv_rows = 64;
   /// Best dot tile for at most 1, 8, 64 and more rows of activations.
   DotTile dot_tile[4] = {{1, 1, 1024}, {8, 4, 512}, {64, 64, 256}, {64, 64, 256}};
+  /// The same for more than 64 rows where both operands are bf16, or both e4m3, and the chip has
+  /// instructions for these; m = 0: it has none.
+  DotTile matrix_bf16 = {0, 0, 0}, matrix_fp8 = {0, 0, 0};
   /// Products of bf16 tiles that are used many times run faster once converted to f32.
   bool wide_products = false;
   /// Keys a sparse-attention step handles at once.
@@ -34,6 +40,12 @@ struct Capabilities {
   /// Numbers for single operators in place of these; null: none. Must outlive its users.
   const Tuning* tuning = nullptr;
 
+  /// `operands`: the dtype of both, where it is one.
+  const DotTile& dot(int64_t m, std::optional<DType> operands) const {
+    if (m > 64 && operands == DType::bf16 && matrix_bf16.m > 0) return matrix_bf16;
+    if (m > 64 && operands == DType::f8e4m3 && matrix_fp8.m > 0) return matrix_fp8;
+    return dot(m);
+  }
   const DotTile& dot(int64_t m) const {
     return dot_tile[m <= 1 ? 0 : m <= 8 ? 1 : m <= 64 ? 2 : 3];
   }

@@ -21,6 +21,7 @@ runtime::Capabilities capabilities() {
 /// With wgmma.
 runtime::Capabilities hopper() {
   runtime::Capabilities c = capabilities();
+  c.matrix_bf16 = {128, 256, 64};
   return c;
 }
 
