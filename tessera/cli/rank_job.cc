@@ -101,8 +101,7 @@ Result<> RankJob::meet(const Arguments& arguments, const checkpoint::Checkpoint*
     facts.push_back({fmt::format("--{}", name), option_text(arguments, name)});
   facts.push_back(
       {"a checkpoint of hash", checkpoint ? checkpoint_text(*checkpoint) : std::string("none")});
-  TESSERA_ASSIGN(const ops::TuningFile tuning, chosen_tuning(arguments));
-  const std::string text = tuning.text();
+  const std::string text = session.tuning.text();
   facts.push_back({"tuning of hash", hash128(std::as_bytes(std::span(text))).hex()});
   auto agreed = comm::agree(world, facts, error);
   if (!agreed.ok()) {

@@ -13,9 +13,8 @@
 namespace tessera::cli {
 namespace {
 
-Result<std::vector<std::shared_ptr<const kernels::Pack>>> open_packs(const Arguments& arguments,
-                                                                     const std::string& arch) {
-  std::vector<std::shared_ptr<const kernels::Pack>> packs;
+Result<Packs> open_packs(const Arguments& arguments, const std::string& arch) {
+  Packs packs;
   for (const std::string& file : arguments.list("pack")) {
     TESSERA_ASSIGN(auto pack, kernels::Pack::open(file));
     const auto architectures = pack->architectures();
@@ -30,12 +29,12 @@ Result<std::vector<std::shared_ptr<const kernels::Pack>>> open_packs(const Argum
 
 }  // namespace
 
-Result<ops::TuningFile> chosen_tuning(const Arguments& arguments) {
+Result<ops::TuningFile> chosen_tuning(const Arguments& arguments, const Packs& packs) {
   ops::TuningFile all;
-  for (const std::string& file : arguments.list("pack")) {
-    TESSERA_ASSIGN(const auto pack, kernels::Pack::open(file));
+  for (const auto& pack : packs) {
     if (pack->tuning().empty()) continue;
-    TESSERA_ASSIGN(const auto carried, ops::TuningFile::parse(pack->tuning(), "pack " + file));
+    TESSERA_ASSIGN(const auto carried,
+                   ops::TuningFile::parse(pack->tuning(), "pack " + pack->path().string()));
     all.merge(carried);
   }
   for (const std::string& file : arguments.list("tuning")) {
@@ -51,10 +50,11 @@ Result<Session> open_session(const Arguments& arguments, const Program& program,
   Session session;
   TESSERA_ASSIGN(session.device, as_usage(runtime::open_device(arguments.text("chip", kDefaultChip),
                                                                std::move(options))));
-  TESSERA_ASSIGN(const ops::TuningFile tuning, chosen_tuning(arguments));
-  session.device->use_tuning(tuning.tuning_for(session.device->info().arch));
+  const std::string& arch = session.device->info().arch;
   kernels::LibraryOptions library;
-  TESSERA_ASSIGN(library.packs, open_packs(arguments, session.device->info().arch));
+  TESSERA_ASSIGN(library.packs, open_packs(arguments, arch));
+  TESSERA_ASSIGN(session.tuning, chosen_tuning(arguments, library.packs));
+  session.device->use_tuning(session.tuning.tuning_for(arch));
   library.provider = program.compiler;
   if (const auto folder = kernels::DiskCache::default_folder(); !folder.empty())
     library.cache = std::make_shared<kernels::DiskCache>(folder);

@@ -38,10 +38,13 @@ inline constexpr OptionSpec kThreadsOption{"-j,--threads", OptionSpec::Kind::kNu
 struct Session {
   std::unique_ptr<runtime::Device> device;
   std::unique_ptr<kernels::KernelLibrary> library;
+  ops::TuningFile tuning;  // of all architectures
 };
 
-/// The files of --tuning, and before them what the packs of --pack carry.
-Result<ops::TuningFile> chosen_tuning(const Arguments& arguments);
+using Packs = std::vector<std::shared_ptr<const kernels::Pack>>;
+
+/// The files of --tuning, and before them what `packs` carry.
+Result<ops::TuningFile> chosen_tuning(const Arguments& arguments, const Packs& packs = {});
 
 /// Opens the device of --chip with its tuning, and a library with --pack, the disk cache and the
 /// program's compiler.
