@@ -10,7 +10,7 @@
 #include <cstring>
 #include <string_view>
 
-#include "tessera/base/scaled_formats.h"
+#include "tessera/base/float_formats.h"
 
 namespace tessera::checkpoint {
 namespace {

@@ -57,15 +57,14 @@ Value KernelLowering::exchange(Value value, int laneBit) {
 
 Registers KernelLowering::convertLayout(const Registers& from, DType dtype, const Layout& to) {
   if (from.layout == to) return from;
-  if (auto converted = convertByLanes(from, dtype, to)) return *converted;
+  if (auto converted = convertByLanes(from, to)) return *converted;
   return convertByMemory(from, dtype, to);
 }
 
 /// Three kinds of steps, as each thread bit wants: a position bit leaves a lane bit (both halves
 /// are exchanged, or it changes places with a register bit), then a register bit enters a thread
 /// bit (a choice).
-std::optional<Registers> KernelLowering::convertByLanes(const Registers& from, DType,
-                                                        const Layout& to) {
+std::optional<Registers> KernelLowering::convertByLanes(const Registers& from, const Layout& to) {
   Layout at = from.layout;
   const auto threadBits = static_cast<int>(to.threads.size());
   int gathers = 0;

@@ -73,7 +73,7 @@ class KernelLowering {
 
   // ---- layouts (convert_layout.cc) ----
   Registers convertLayout(const Registers& from, DType dtype, const Layout& to);
-  std::optional<Registers> convertByLanes(const Registers& from, DType dtype, const Layout& to);
+  std::optional<Registers> convertByLanes(const Registers& from, const Layout& to);
   Registers convertByMemory(const Registers& from, DType dtype, const Layout& to);
   mlir::Value exchange(mlir::Value value, int laneBit);
   /// The elements in workgroup memory, in row-major order, and from there at any positions.
