@@ -186,7 +186,7 @@ TEST_F(CheckpointCommandsTest, PlansWithAndWithoutWeights) {
   };
   const json one = rank("");
   int64_t anonymous = one.at("copied").get<int64_t>();
-  for (const char* part : {"caches", "activations", "logits", "tables"}) {
+  for (const char* part : {"caches", "activations", "logits", "tables", "threads"}) {
     EXPECT_GT(one.at("working").at(part), 0) << part;
     anonymous += one.at("working").at(part).get<int64_t>();
   }

@@ -136,7 +136,9 @@ class Evaluator {
       TESSERA_ASSIGN(evaluation, std::move(asked));
       return 0;
     };
-    TESSERA_TRY(with_model(variant.arguments, program_, {}, ask));
+    const auto groups = engine::group_questions(encoded_);
+    TESSERA_TRY(with_model(variant.arguments, program_,
+                           {.snapshots = groups.size() < encoded_.size()}, ask));
     return evaluation;
   }
 

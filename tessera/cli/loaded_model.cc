@@ -12,6 +12,7 @@
 #include "tessera/checkpoint/checkpoint.h"
 #include "tessera/cli/chat_folder.h"
 #include "tessera/cli/number_text.h"
+#include "tessera/cli/planned_memory.h"
 #include "tessera/cli/progress_bar.h"
 #include "tessera/cli/text_input.h"
 #include "tessera/engine/deepseek_model.h"
@@ -88,7 +89,7 @@ Result<deepseek::ModelOptions> model_options(const Arguments& arguments,
   return options;
 }
 
-/// Holds what the model will take against what the host has; bytes it will take.
+/// Holds what the model will take against what the host has; bytes of the process with it.
 Result<uint64_t> check_memory(const Arguments& arguments, const deepseek::Config& config,
                               kernels::KernelLibrary& library,
                               const deepseek::ModelOptions& options) {
@@ -103,13 +104,9 @@ Result<uint64_t> check_memory(const Arguments& arguments, const deepseek::Config
   const auto plan_at = [&](int64_t context) -> Result<deepseek::MemoryPlan> {
     deepseek::ModelOptions at = options;
     at.context = context;
-    TESSERA_ASSIGN(const deepseek::WorkingMemory working,
-                   deepseek::Model::plan(config, library.device().info().capabilities, at));
     deepseek::MemoryPlan plan = fixed;
-    plan.working = {{"caches", static_cast<uint64_t>(working.caches)},
-                    {"activations", static_cast<uint64_t>(working.activations)},
-                    {"logits", static_cast<uint64_t>(working.logits)},
-                    {"tables", static_cast<uint64_t>(working.tables)}};
+    TESSERA_ASSIGN(plan.working,
+                   working_memory(config, library.device().info(), /*on_host=*/true, at));
     return plan;
   };
   TESSERA_ASSIGN(const deepseek::MemoryPlan plan, plan_at(options.context));
@@ -121,7 +118,7 @@ Result<uint64_t> check_memory(const Arguments& arguments, const deepseek::Config
                    deepseek::largest_context(plan_at, fit.memory, options.context));
   }
   TESSERA_TRY(deepseek::check_fit(plan, fit));
-  return plan.all();
+  return plan.all() + static_cast<uint64_t>(resident_bytes());
 }
 
 }  // namespace
@@ -241,7 +238,9 @@ Result<int> with_model(const Arguments& arguments, const Program& program, const
       [&](const deepseek::ModelOptions& options) -> Result<std::unique_ptr<deepseek::Model>> {
     deepseek::ModelOptions own = options;
     own.rank = job.rank();
+    const int64_t before = resident_bytes();
     TESSERA_TRY(provide_kernels(arguments, opened, own, bar));
+    loaded.compiling_bytes = static_cast<uint64_t>(peak_resident_bytes() - before);
     return deepseek::Model::load(opened.checkpoint, opened.config, *loaded.session.library, options,
                                  job.model_job());
   };
@@ -290,9 +289,12 @@ std::string stats_text(const engine::GenerationStats& stats) {
 }
 
 std::string memory_text(const LoadedModel& loaded) {
-  return fmt::format("memory {} at most, {} of it planned",
-                     size_text(static_cast<double>(peak_resident_bytes())),
-                     size_text(static_cast<double>(loaded.planned_bytes)));
+  const auto size = [](auto bytes) { return size_text(static_cast<double>(bytes)); };
+  std::string text = fmt::format("memory {} at most, {} planned", size(peak_resident_bytes()),
+                                 size(loaded.planned_bytes));
+  if (loaded.session.library->stats().compiled > 0)
+    text += fmt::format(" and {} for compiling kernels", size(loaded.compiling_bytes));
+  return text;
 }
 
 }  // namespace tessera::cli

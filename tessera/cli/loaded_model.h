@@ -36,7 +36,8 @@ struct LoadedModel {
   std::unique_ptr<engine::Generator> generator;
   std::vector<text::TokenId> end_tokens;  // of config.json
   double seconds = 0;                     // that loading took
-  uint64_t planned_bytes = 0;             // of weights and working memory; 0: not planned
+  uint64_t planned_bytes = 0;             // of the whole process; 0: not planned
+  uint64_t compiling_bytes = 0;           // that making kernels took, not planned
 };
 
 /// What a command needs of its model.
@@ -55,7 +56,7 @@ std::string traffic_text(const LoadedModel& loaded, const engine::GenerationStat
 /// "prompt 12 tokens (8 reused) in 0.10 s, 40.0 tok/s; answer 30 tokens, 25.0 tok/s; ..."
 std::string stats_text(const engine::GenerationStats& stats);
 
-/// "memory 0.9 GiB at most, 0.8 GiB of it planned": of this process so far.
+/// "memory 0.9 GiB at most, 0.9 GiB planned", of this process so far.
 std::string memory_text(const LoadedModel& loaded);
 
 }  // namespace tessera::cli

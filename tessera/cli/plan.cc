@@ -8,9 +8,11 @@
 #include <optional>
 
 #include "tessera/base/memory_limit.h"
+#include "tessera/base/resident_memory.h"
 #include "tessera/checkpoint/checkpoint.h"
 #include "tessera/cli/commands.h"
 #include "tessera/cli/number_text.h"
+#include "tessera/cli/planned_memory.h"
 #include "tessera/cli/session.h"
 #include "tessera/model/deepseek_v4/memory_plan.h"
 #include "tessera/model/deepseek_v4/model.h"
@@ -55,15 +57,8 @@ struct Planner {
     ModelOptions own = options;
     own.context = context;
     own.rank.count = rank_count;
-    TESSERA_ASSIGN(const WorkingMemory working,
-                   Model::plan(config, library->device().info().capabilities, own));
-    const auto add = [&](std::string_view name, int64_t bytes) {
-      plan.working.push_back({name, static_cast<uint64_t>(bytes)});
-    };
-    add("caches", working.caches);
-    add("activations", working.activations);
-    add("logits", working.logits);
-    add("tables", working.tables);
+    TESSERA_ASSIGN(plan.working,
+                   working_memory(config, library->device().info(), !copies_weights, own));
     return plan;
   }
 
@@ -156,6 +151,7 @@ void print_plan(const Planner& planner, const std::string& folder, const MemoryP
   print_line("copied", "weights", plan.copied);
   for (const MemoryPart& part : plan.working) print_line("anonymous", part.name, part.bytes);
   print_line("all", "", plan.all());
+  print_line("beside it", "program", static_cast<uint64_t>(resident_bytes()));
 }
 
 void print_verdict(const Planner& planner, const MemoryPlan& plan, const Memory& memory,

@@ -15,6 +15,9 @@ namespace tessera::engine {
 
 struct Request {
   std::vector<TokenId> prompt;
+  /// Tokens of the prompt that later prompts of its sequence begin with, where the model can save
+  /// them; 0: all.
+  int64_t shared_tokens = 0;
   /// Tokens to generate at most; 0: as many as the context holds.
   int64_t max_new_tokens = 0;
   SamplingOptions sampling;

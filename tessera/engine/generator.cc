@@ -140,12 +140,14 @@ Result<> Generator::prefill(size_t index, AnswerWriter& writer, const Generation
   TESSERA_ASSIGN(int64_t at, begin(index, prompt));
   writer.stats().reused_tokens = at;
   prompt_done_ += at;
+  const int64_t shared = writer.request().shared_tokens;
+  const int64_t saved = shared > 0 ? std::min(shared, length) : length;
   while (at < length) {
     if (cancelled(hooks)) {
       writer.finish(FinishReason::cancelled);
       return {};
     }
-    const int64_t count = std::min(options_.chunk, length - at);
+    const int64_t count = std::min(options_.chunk, (at < saved ? saved : length) - at);
     const auto tokens = prompt.subspan(static_cast<size_t>(at), static_cast<size_t>(count));
     const TokenSpan span{.sequence = sequence, .position = at, .tokens = tokens};
     TESSERA_ASSIGN(const auto logits, model_.step({&span, 1}));
@@ -164,10 +166,11 @@ Result<> Generator::prefill(size_t index, AnswerWriter& writer, const Generation
     at += count;
     prompt_done_ += count;
     if (hooks.on_prompt) hooks.on_prompt(prompt_done_, prompt_total_);
+    if (at != saved || !model_.snapshots()) continue;
+    sequences_[index].saved_highest = sequences_[index].highest;
+    TESSERA_TRY(model_.save(sequence));
   }
-  if (!model_.snapshots()) return {};
-  sequences_[index].saved_highest = sequences_[index].highest;
-  return model_.save(sequence);
+  return {};
 }
 
 Result<> Generator::decode(std::vector<AnswerWriter>& writers) {

@@ -30,7 +30,8 @@ struct DeviceInfo {
   std::string name = {};  // what its vendor calls it: "AMD EPYC 9554"
   std::string arch = {};  // target the kernels are compiled for: "cpu:x86-64-v4"
   uint64_t memory_bytes = 0;
-  int compute_units = 0;                   // cores or multiprocessors a launch may use
+  int compute_units = 0;            // cores or multiprocessors a launch may use
+  uint64_t unit_scratch_bytes = 0;  // of host memory, at most, that programs on one of them take
   std::vector<DType> native_types = {};    // types the chip computes or converts in hardware
   std::vector<std::string> features = {};  // what KernelImage::required_features may ask for
   Capabilities capabilities = {};  // of the architecture: equal to those of its compiler target

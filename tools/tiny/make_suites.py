@@ -15,6 +15,7 @@ from words import NAMES, POOL
 SEED = 99
 LENGTHS = (300, 2000, 8000, 16000)
 KEYS = 16  # words named in a text
+ASKED = 5  # of them
 
 
 def short_questions(cases):
@@ -54,14 +55,14 @@ def recall_questions(tokenizer, cases):
     sizes = [len(tokenizer.encode(" " + s)) for s in sentences]
     for length in LENGTHS:
         rng = random.Random(f"{SEED}/recall/{length}")
-        for _ in range(cases):
+        for _ in range(cases // ASKED):
             names = rng.sample(NAMES, min(KEYS, length // 40))
             values = [rng.choice(POOL) for _ in names]
             needles = [tasks.NEEDLE.format(n=n, v=v) for n, v in zip(names, values)]
             text = haystack(rng, sizes, length - 40 - 8 * len(needles), needles)
-            k = rng.randrange(len(names))
-            e = tasks.needle_question(rng, True, names[k], values[k])
-            yield {"task": f"recall-{length}", "text": text, "problem": e.question, "answer": e.answer}
+            asked = [tasks.needle_question(rng, True, names[k], values[k])
+                     for k in rng.sample(range(len(names)), ASKED)]
+            yield {"task": f"recall-{length}", "text": text, "questions": [[e.question, e.answer] for e in asked]}
 
 
 def write(path, lines):

@@ -76,6 +76,7 @@ DeviceInfo describe(const IsaLevel& level, const ChipOptions& options) {
   if (options.memory_limit != 0)
     info.memory_bytes = std::min(info.memory_bytes, options.memory_limit);
   info.compute_units = options.threads > 0 ? options.threads : CpuTopology::get().usable_cores();
+  info.unit_scratch_bytes = kProgramStack;
   info.features = isa_features(level);
   info.native_types = native_types(info.features);
   info.capabilities = capabilities_of(level, info.features);

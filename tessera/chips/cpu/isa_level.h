@@ -3,6 +3,7 @@
 // ("cpu:x86-64-v3"): kernels, packs and tuning files of one level never serve another.
 #pragma once
 
+#include <cstdint>
 #include <span>
 #include <string>
 #include <string_view>
@@ -13,6 +14,9 @@
 #include "tessera/runtime/capabilities.h"
 
 namespace tessera::chips::cpu {
+
+/// Stack that one program may take for its tiles; threads have 8 MiB by default.
+inline constexpr int64_t kProgramStack = int64_t{4} << 20;
 
 struct IsaLevel {
   std::string_view arch;    // "cpu:x86-64-v4"

@@ -45,6 +45,7 @@ CpuMachine describe(const IsaLevel& level, const std::vector<std::string>& found
   target.hasAmxBf16 = has("amx-tile") && has("amx-bf16");
   target.lanes = target.hasAvx512 ? 16 : target.hasAvx2 ? 8 : 4;
   target.registers = target.hasAvx512 ? 32 : 16;
+  target.maxScratch = kProgramStack;
   result.machine.vectorBits = 32 * target.lanes;
   for (std::string_view feature : kUsed) {
     if (!has(feature)) continue;

@@ -3,6 +3,7 @@
 
 #include <algorithm>
 #include <chrono>
+#include <functional>
 #include <numeric>
 
 #include "tessera/text/chat_texts.h"
@@ -24,6 +25,35 @@ Result<std::vector<EncodedQuestion>> encode_questions(std::span<const Question> 
   return encoded;
 }
 
+std::vector<QuestionGroup> group_questions(std::span<const EncodedQuestion> encoded) {
+  constexpr int64_t kLeast = 256;  // reading fewer again costs little
+  std::vector<QuestionGroup> groups;
+  for (size_t i = 0; i < encoded.size(); ++i) {
+    const std::vector<TokenId>& prompt = encoded[i].prompt;
+    if (!groups.empty()) {
+      QuestionGroup& group = groups.back();
+      const std::vector<TokenId>& first = encoded[group.first].prompt;
+      int64_t common = std::ranges::mismatch(first, prompt).in2 - prompt.begin();
+      if (group.count > 1) common = std::min(common, group.shared_tokens);
+      if (common >= kLeast && 2 * common >= std::ssize(first) && 2 * common >= std::ssize(prompt)) {
+        ++group.count;
+        group.shared_tokens = common;
+        continue;
+      }
+    }
+    groups.push_back({.first = i, .count = 1});
+  }
+  return groups;
+}
+
+void Evaluation::take(size_t question, const Answer& answer, bool right) {
+  outcomes[question] = {.right = right, .text = answer.text};
+  generated_tokens += answer.stats.generated_tokens;
+  drafted_tokens += answer.stats.drafted_tokens;
+  accepted_tokens += answer.stats.accepted_tokens;
+  read_tokens += answer.stats.prompt_tokens - answer.stats.reused_tokens;
+}
+
 std::map<std::string, Share> Evaluation::shares(std::span<const Question> questions) const {
   std::map<std::string, Share> shares;
   for (size_t i = 0; i < questions.size(); ++i) {
@@ -40,22 +70,31 @@ Result<Evaluation> evaluate(Generator& generator, std::span<const Question> ques
   const auto start = std::chrono::steady_clock::now();
   Evaluation evaluation;
   evaluation.outcomes.resize(questions.size());
+  std::vector<QuestionGroup> groups = group_questions(encoded);
+  size_t done = 0;
   // Questions of one task end at about the same time: a batch is of neighbours.
-  for (size_t first = 0; first < questions.size(); first += batch) {
-    const size_t count = std::min(batch, questions.size() - first);
-    std::vector<Request> requests(count, request);
-    for (size_t i = 0; i < count; ++i) requests[i].prompt = encoded[first + i].prompt;
-    TESSERA_ASSIGN(const std::vector<Answer> answers, generator.generate(requests));
-    for (size_t i = 0; i < count; ++i) {
-      const size_t at = first + i;
-      evaluation.outcomes[at] = {
-          .right = is_right(questions[at], answers[i], encoded[at].starts_in_reasoning),
-          .text = answers[i].text};
-      evaluation.generated_tokens += answers[i].stats.generated_tokens;
-      evaluation.drafted_tokens += answers[i].stats.drafted_tokens;
-      evaluation.accepted_tokens += answers[i].stats.accepted_tokens;
+  for (size_t first = 0; first < groups.size(); first += batch) {
+    const auto together = std::span(groups).subspan(first, std::min(batch, groups.size() - first));
+    // Those that still have questions are the first ones, and each stays with its sequence.
+    std::ranges::stable_sort(together, std::greater{}, &QuestionGroup::count);
+    for (size_t turn = 0; turn < together[0].count; ++turn) {
+      std::vector<Request> requests;
+      std::vector<size_t> asked;
+      for (const QuestionGroup& group : together) {
+        if (turn >= group.count) break;
+        asked.push_back(group.first + turn);
+        Request& own = requests.emplace_back(request);
+        own.prompt = encoded[asked.back()].prompt;
+        own.shared_tokens = group.shared_tokens;
+      }
+      TESSERA_ASSIGN(const std::vector<Answer> answers, generator.generate(requests));
+      for (size_t i = 0; i < asked.size(); ++i)
+        evaluation.take(
+            asked[i], answers[i],
+            is_right(questions[asked[i]], answers[i], encoded[asked[i]].starts_in_reasoning));
+      done += asked.size();
+      if (progress) progress(done);
     }
-    if (progress) progress(first + count);
   }
   evaluation.seconds =
       std::chrono::duration<double>(std::chrono::steady_clock::now() - start).count();

@@ -50,6 +50,44 @@ TEST(EvaluationTest, AsksInBatchesAndCounts) {
   EXPECT_EQ(evaluation->generated_tokens, 3 * 3 + 2 * 2);
 }
 
+TEST(EvaluationTest, ATextIsReadOnceForItsQuestions) {
+  const auto tokenizer = text::Tokenizer::parse(text::tiny_tokenizer_json()).value();
+  constexpr int64_t kText = 300;
+  const auto prompt = [](TokenId text, std::vector<TokenId> question) {
+    std::vector<TokenId> ids(kText, text);
+    ids.insert(ids.end(), question.begin(), question.end());
+    return EncodedQuestion{.prompt = std::move(ids)};
+  };
+  // Of the first text two questions, of the second three, of the third one.
+  const std::vector<EncodedQuestion> encoded = {prompt('a', {'q', 'r'}), prompt('a', {'q', 's'}),
+                                                prompt('b', {'q', 'r'}), prompt('b', {'x', 'y'}),
+                                                prompt('b', {'x', 'z'}), prompt('c', {'q'})};
+  const auto groups = group_questions(encoded);
+  ASSERT_EQ(groups.size(), 3u);
+  EXPECT_EQ(groups[0].shared_tokens, kText + 1);
+  EXPECT_EQ(groups[1].count, 3u);
+  EXPECT_EQ(groups[1].shared_tokens, kText);
+  EXPECT_EQ(groups[2].shared_tokens, 0);
+
+  const auto questions = questions_of({"t", "t", "t", "t", "t", "t"});
+  Request request;
+  request.max_new_tokens = 400;  // far past where a sequence can be taken back
+  std::vector<std::string> texts;
+  for (const bool snapshots : {false, true}) {
+    FakeModel model({.context = 2000, .sequences = 2, .snapshots = snapshots});
+    Generator generator(model, &tokenizer);
+    const auto evaluation = evaluate(generator, questions, encoded, request, 2, {});
+    ASSERT_TRUE(evaluation.ok()) << evaluation.error().to_string();
+    EXPECT_EQ(evaluation->read_tokens,
+              snapshots ? 3 * kText + 1 + 1 + 1 + 3 * 2 + 1 : 5 * (kText + 2) + kText + 1);
+    for (size_t i = 0; i < questions.size(); ++i)
+      if (snapshots)
+        EXPECT_EQ(evaluation->outcomes[i].text, texts[i]);
+      else
+        texts.push_back(evaluation->outcomes[i].text);
+  }
+}
+
 TEST(EvaluationTest, ALossHasToBeSignificant) {
   const auto questions = questions_of({"a", "a", "a", "a", "a", "a", "a", "a", "a", "b"});
   const Evaluation good = with(std::vector<bool>(10, true));

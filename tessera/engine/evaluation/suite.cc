@@ -3,6 +3,8 @@
 
 #include <fmt/format.h>
 
+#include <algorithm>
+#include <iterator>
 #include <map>
 #include <nlohmann/json.hpp>
 #include <span>
@@ -62,8 +64,8 @@ Result<std::vector<std::string>> parse_sentences(const Json& list) {
   return sentences;
 }
 
-Result<Question> parse_line(const Json& line, std::string_view name,
-                            std::span<const std::string> sentences) {
+Result<Question> parse_question(const Json& line, std::string_view name,
+                                std::span<const std::string> sentences) {
   Question question;
   const bool has_task = line.contains("task");
   question.task = name;
@@ -95,6 +97,33 @@ Result<Question> parse_line(const Json& line, std::string_view name,
   return question;
 }
 
+/// The questions of a line.
+Result<std::vector<Question>> parse_line(Json line, std::string_view name,
+                                         std::span<const std::string> sentences) {
+  std::vector<Question> questions;
+  const auto take = [&]() -> Result<> {
+    TESSERA_ASSIGN(Question question, parse_question(line, name, sentences));
+    questions.push_back(std::move(question));
+    return {};
+  };
+  const auto found = line.find("questions");
+  if (found == line.end()) {
+    TESSERA_TRY(take());
+    return questions;
+  }
+  const Json pairs = *found;
+  if (!pairs.is_array()) return invalid_argument("\"questions\" is no list");
+  for (const Json& pair : pairs) {
+    if (!pair.is_array() || pair.size() != 2)
+      return invalid_argument(
+          fmt::format("{} in \"questions\" is no [problem, answer]", pair.dump()));
+    line["problem"] = pair[0];
+    line["answer"] = pair[1];
+    TESSERA_TRY(take());
+  }
+  return questions;
+}
+
 }  // namespace
 
 Result<std::vector<Question>> parse_suite(std::string_view lines, std::string_view name) {
@@ -117,9 +146,9 @@ Result<std::vector<Question>> parse_suite(std::string_view lines, std::string_vi
       sentences = std::move(*parsed);
       continue;
     }
-    auto question = parse_line(json, name, sentences);
-    if (!question.ok()) return at_line(question.error());
-    questions.push_back(std::move(*question));
+    auto parsed = parse_line(json, name, sentences);
+    if (!parsed.ok()) return at_line(parsed.error());
+    std::ranges::move(*parsed, std::back_inserter(questions));
   }
   if (questions.empty()) return invalid_argument("there are no questions");
   return questions;

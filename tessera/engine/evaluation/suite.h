@@ -31,6 +31,7 @@ struct Question {
 ///   {..}}}
 ///   {"sentences": ["..", ".."]}                      no question: shared by the lines that follow
 ///   {"task": "recall", "text": ["..", [5, 40]], "problem": "..", "answer": ".."}
+///   {"task": "recall", "text": [..], "questions": [["problem", "answer"], ..]}    of one text
 ///   {"question": "..", "answer": ".. #### 18"}       as in GSM8K: the number behind ####
 ///   {"problem": "..", "answer": 204}                 as in AIME: a number, plain or as text
 ///

@@ -56,6 +56,16 @@ TEST(SuiteTest, LongTextsShareSentences) {
   EXPECT_EQ(question.messages[0].content, " B. C. Key. A.\n\nWhich?");
 }
 
+TEST(SuiteTest, SeveralQuestionsOfOneText) {
+  const auto suite = parse_suite(
+      R"({"task": "recall", "text": ["A."], "questions": [["Which?", "x"], ["Who?", "y"]]})", "");
+  ASSERT_TRUE(suite.ok()) << suite.error().message;
+  ASSERT_EQ(suite->size(), 2u);
+  EXPECT_EQ(suite->at(0).messages[0].content, " A.\n\nWhich?");
+  EXPECT_EQ(suite->at(1).messages[0].content, " A.\n\nWho?");
+  EXPECT_EQ(suite->at(1).answer, "y");
+}
+
 TEST(SuiteTest, TheFirstOfEachTask) {
   std::string lines;
   for (const char* task : {"a", "b", "a", "a", "b", "c"})

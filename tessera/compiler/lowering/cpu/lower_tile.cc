@@ -17,9 +17,6 @@ using mlir::LogicalResult;
 using mlir::Value;
 using mlir::ValueRange;
 
-/// Stack of one program; threads have 8 MiB by default.
-constexpr int64_t kMaxScratch = int64_t{4} << 20;
-
 /// Positions of program `id` in a grid of extents `grid`.
 std::array<Value, 3> positions(Emitter& e, Value id, const std::array<Value, 3>& grid) {
   const auto split = [&](Value number, Value by) -> std::pair<Value, Value> {
@@ -79,9 +76,9 @@ struct LowerTilePass : mlir::PassWrapper<LowerTilePass, mlir::OperationPass<mlir
                                     builder.getStringAttr("llvm.x86.sse.sfence"), ValueRange{});
     LLVM::ReturnOp::create(builder, kernel.getLoc(), ValueRange{});
     if (failed(status)) return status;
-    if (e.scratchBytes() > kMaxScratch)
+    if (e.scratchBytes() > target.maxScratch)
       return kernel.emitError() << "needs " << e.scratchBytes()
-                                << " bytes of scratch memory for one program; " << kMaxScratch
+                                << " bytes of scratch memory for one program; " << target.maxScratch
                                 << " are the limit: use smaller tiles";
     return mlir::success();
   }
