@@ -92,6 +92,44 @@ Result<> Communicator::all_to_all(runtime::Stream& stream, Region from, Region t
   return do_all_to_all(stream, from, to);
 }
 
+Result<> Communicator::check_wanted(const char* what, const runtime::Stream& stream,
+                                    const Region& all, const Region& wanted) const {
+  TESSERA_TRY(check_region(what, stream, wanted, false));
+  if (stream.capturing())
+    return invalid_argument(
+        fmt::format("{} inside a capture: the host reads which rows are wanted", what));
+  const auto ranks = static_cast<size_t>(size_);
+  const size_t rows = wanted.bytes / (sizeof(int32_t) * ranks);
+  if (wanted.bytes % (sizeof(int32_t) * ranks) == 0 && rows % ranks == 0 &&
+      (rows == 0 ? all.bytes == 0 : all.bytes % rows == 0))
+    return {};
+  return invalid_argument(
+      fmt::format("{}: {} bytes of rows and {} bytes of what {} ranks want of them do not fit",
+                  what, all.bytes, wanted.bytes, size_));
+}
+
+Result<> Communicator::dispatch(runtime::Stream& stream, Region own, Region all, Region wanted) {
+  TESSERA_TRY(check_parts("dispatch", own.bytes, all.bytes));
+  TESSERA_TRY(check_region("dispatch", stream, own, false));
+  TESSERA_TRY(check_region("dispatch", stream, all, true));
+  TESSERA_TRY(check_wanted("dispatch", stream, all, wanted));
+  if (own.bytes == 0) return {};
+  if (size_ == 1) return stream.copy(*all.buffer, all.offset, *own.buffer, own.offset, own.bytes);
+  return do_dispatch(stream, own, all, wanted);
+}
+
+Result<> Communicator::combine(runtime::Stream& stream, Region all, Region parts, Region wanted) {
+  TESSERA_TRY(check_region("combine", stream, all, false));
+  TESSERA_TRY(check_region("combine", stream, parts, true));
+  TESSERA_TRY(check_wanted("combine", stream, all, wanted));
+  if (all.bytes != parts.bytes)
+    return invalid_argument(fmt::format("combine: {} bytes to {} bytes", all.bytes, parts.bytes));
+  if (all.bytes == 0) return {};
+  if (size_ == 1)
+    return stream.copy(*parts.buffer, parts.offset, *all.buffer, all.offset, all.bytes);
+  return do_combine(stream, all, parts, wanted);
+}
+
 Result<> Communicator::broadcast(runtime::Stream& stream, Region data, int root) {
   TESSERA_TRY(check_peer("broadcast", root));
   TESSERA_TRY(check_region("broadcast", stream, data, rank_ != root));

@@ -63,6 +63,17 @@ class Communicator {
   /// Part s of rank r's `from` becomes part r of rank s's `to`.
   Result<> all_to_all(runtime::Stream& stream, Region from, Region to);
   Result<> broadcast(runtime::Stream& stream, Region data, int root);
+
+  // Rows of a table whose shares, equal ones, the ranks own. `wanted` i32 [rows, size()], the same
+  // on all ranks, is read on the host while the collective is queued: a capture cannot hold it.
+
+  /// Row t of `own`'s rank goes to row t of rank s's `all` where wanted[t, s] >= 0. Rows that are
+  /// not wanted are unspecified.
+  Result<> dispatch(runtime::Stream& stream, Region own, Region all, Region wanted);
+  /// The way back: the rows of `all` that were dispatched to rank s become part s of their owner's
+  /// `parts` [size(), a share]. Rows that are not wanted are unspecified.
+  Result<> combine(runtime::Stream& stream, Region all, Region parts, Region wanted);
+
   Result<> send(runtime::Stream& stream, Region data, int to);
   Result<> receive(runtime::Stream& stream, Region data, int from);
 
@@ -96,6 +107,8 @@ class Communicator {
                                      Reduction how) = 0;
   virtual Result<> do_all_gather(runtime::Stream& stream, Region own, Region parts) = 0;
   virtual Result<> do_all_to_all(runtime::Stream& stream, Region from, Region to) = 0;
+  virtual Result<> do_dispatch(runtime::Stream& stream, Region own, Region all, Region wanted) = 0;
+  virtual Result<> do_combine(runtime::Stream& stream, Region all, Region parts, Region wanted) = 0;
   virtual Result<> do_broadcast(runtime::Stream& stream, Region data, int root) = 0;
   virtual Result<> do_send(runtime::Stream& stream, Region data, int to) = 0;
   virtual Result<> do_receive(runtime::Stream& stream, Region data, int from) = 0;
@@ -110,6 +123,8 @@ class Communicator {
                         bool written) const;
   Result<> check_peer(const char* what, int peer) const;
   Result<> check_parts(const char* what, size_t own, size_t parts) const;
+  Result<> check_wanted(const char* what, const runtime::Stream& stream, const Region& all,
+                        const Region& wanted) const;
 
   const int rank_, size_;
   std::chrono::milliseconds patience_;

@@ -111,6 +111,62 @@ Result<> HostCommunicator::do_all_to_all(runtime::Stream& stream, Region from, R
   return target.write_back();
 }
 
+Result<> HostCommunicator::exchange_rows(std::span<const std::byte> from, const RowLists& outgoing,
+                                         std::span<std::byte> to, const RowLists& incoming,
+                                         size_t row_bytes) {
+  padded_.clear();
+  std::vector<size_t> from_bytes, to_bytes;
+  size_t coming = 0;
+  for (const auto& rows : outgoing) {
+    for (const size_t row : rows) {
+      const auto bytes = from.subspan(row * row_bytes, row_bytes);
+      padded_.insert(padded_.end(), bytes.begin(), bytes.end());
+    }
+    from_bytes.push_back(rows.size() * row_bytes);
+  }
+  for (const auto& rows : incoming) coming += to_bytes.emplace_back(rows.size() * row_bytes);
+  received_.resize(coming);
+  TESSERA_TRY(exchange_uneven(padded_, from_bytes, received_, to_bytes));
+  const std::byte* next = received_.data();
+  for (const auto& rows : incoming)
+    for (const size_t row : rows) {
+      std::memcpy(&to[row * row_bytes], next, row_bytes);
+      next += row_bytes;
+    }
+  count(static_cast<int64_t>(padded_.size() - from_bytes[static_cast<size_t>(rank())]));
+  return {};
+}
+
+namespace {
+
+std::span<const int32_t> as_numbers(std::span<const std::byte> bytes) {
+  return {reinterpret_cast<const int32_t*>(bytes.data()), bytes.size() / sizeof(int32_t)};
+}
+
+}  // namespace
+
+Result<> HostCommunicator::do_dispatch(runtime::Stream& stream, Region own, Region all,
+                                       Region wanted) {
+  TESSERA_ASSIGN(Staged table, Staged::read(stream, wanted));
+  TESSERA_ASSIGN(Staged from, Staged::read(stream, own));
+  TESSERA_ASSIGN(Staged to, Staged::write(stream, all));
+  const WantedRows lists = wanted_rows(as_numbers(table.bytes()), rank(), size());
+  TESSERA_TRY(
+      exchange_rows(from.bytes(), lists.own, to.bytes(), lists.of_owners, all.bytes / lists.rows));
+  return to.write_back();
+}
+
+Result<> HostCommunicator::do_combine(runtime::Stream& stream, Region all, Region parts,
+                                      Region wanted) {
+  TESSERA_ASSIGN(Staged table, Staged::read(stream, wanted));
+  TESSERA_ASSIGN(Staged from, Staged::read(stream, all));
+  TESSERA_ASSIGN(Staged to, Staged::write(stream, parts));
+  const WantedRows lists = wanted_rows(as_numbers(table.bytes()), rank(), size());
+  TESSERA_TRY(exchange_rows(from.bytes(), lists.of_owners, to.bytes(), lists.own_parts,
+                            all.bytes / lists.rows));
+  return to.write_back();
+}
+
 Result<> HostCommunicator::do_broadcast(runtime::Stream& stream, Region data, int root) {
   TESSERA_ASSIGN(Staged staged, Staged::read(stream, data));
   TESSERA_TRY(host_broadcast(staged.bytes(), root));

@@ -5,9 +5,11 @@
 #include <fmt/format.h>
 #include <sched.h>
 
+#include <climits>
 #include <cstdlib>
 #include <filesystem>
 #include <thread>
+#include <vector>
 
 #include "tessera/base/cpu_topology.h"
 #include "tessera/comm/host_communicator.h"
@@ -36,6 +38,19 @@ class Pause {
 
  private:
   int64_t turns_ = 0;
+};
+
+/// Consecutive parts as MPI counts them.
+struct Parts {
+  explicit Parts(std::span<const size_t> bytes) {
+    int offset = 0;
+    for (const size_t part : bytes) {
+      counts.push_back(static_cast<int>(part));
+      offsets.push_back(offset);
+      offset += static_cast<int>(part);
+    }
+  }
+  std::vector<int> counts, offsets;
 };
 
 class MpiCommunicator final : public HostCommunicator {
@@ -82,6 +97,18 @@ class MpiCommunicator final : public HostCommunicator {
     void* request = nullptr;
     const size_t part = from.size() / static_cast<size_t>(size());
     const int code = plugin_.all_to_all(handle_, from.data(), to.data(), part, &request);
+    return finish("all_to_all", code, request);
+  }
+  Result<> exchange_uneven(std::span<const std::byte> from, std::span<const size_t> from_bytes,
+                           std::span<std::byte> to, std::span<const size_t> to_bytes) override {
+    if (from.size() > INT_MAX || to.size() > INT_MAX)
+      return invalid_argument(fmt::format("all_to_all: {} and {} bytes; MPI takes {} at once",
+                                          from.size(), to.size(), INT_MAX));
+    const Parts outgoing(from_bytes), incoming(to_bytes);
+    void* request = nullptr;
+    const int code = plugin_.all_to_all_uneven(
+        handle_, from.data(), outgoing.counts.data(), outgoing.offsets.data(), to.data(),
+        incoming.counts.data(), incoming.offsets.data(), &request);
     return finish("all_to_all", code, request);
   }
   Result<> host_all_gather(std::span<const std::byte> own, std::span<std::byte> parts) override {

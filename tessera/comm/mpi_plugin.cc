@@ -63,6 +63,15 @@ int all_to_all(void* communicator, const void* from, void* to, size_t bytes, voi
   });
 }
 
+int all_to_all_uneven(void* communicator, const void* from, const int* from_counts,
+                      const int* from_offsets, void* to, const int* to_counts,
+                      const int* to_offsets, void** request) {
+  return begin(0, request, [&](int, MPI_Request* made) {
+    return MPI_Ialltoallv(from, from_counts, from_offsets, MPI_BYTE, to, to_counts, to_offsets,
+                          MPI_BYTE, of(communicator), made);
+  });
+}
+
 int broadcast(void* communicator, void* data, size_t bytes, int root, void** request) {
   return begin(bytes, request, [&](int count, MPI_Request* made) {
     return MPI_Ibcast(data, count, MPI_BYTE, root, of(communicator), made);
@@ -119,6 +128,7 @@ const tessera::comm::MpiPlugin tessera_mpi_plugin = {
     .release = tessera::comm::release,
     .all_gather = tessera::comm::all_gather,
     .all_to_all = tessera::comm::all_to_all,
+    .all_to_all_uneven = tessera::comm::all_to_all_uneven,
     .broadcast = tessera::comm::broadcast,
     .send = tessera::comm::send,
     .receive = tessera::comm::receive,

@@ -12,7 +12,7 @@
 namespace tessera::comm {
 
 struct MpiPlugin {
-  static constexpr int kVersion = 1;
+  static constexpr int kVersion = 2;
   static constexpr const char* kSymbol = "tessera_mpi_plugin";
 
   int version;
@@ -27,6 +27,10 @@ struct MpiPlugin {
 
   int (*all_gather)(void* communicator, const void* own, void* parts, size_t bytes, void** request);
   int (*all_to_all)(void* communicator, const void* from, void* to, size_t bytes, void** request);
+  /// Counts and offsets in bytes, of every rank; they stay until the request is done.
+  int (*all_to_all_uneven)(void* communicator, const void* from, const int* from_counts,
+                           const int* from_offsets, void* to, const int* to_counts,
+                           const int* to_offsets, void** request);
   int (*broadcast)(void* communicator, void* data, size_t bytes, int root, void** request);
   int (*send)(void* communicator, const void* data, size_t bytes, int to, void** request);
   int (*receive)(void* communicator, void* data, size_t bytes, int from, void** request);

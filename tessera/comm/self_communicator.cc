@@ -18,6 +18,10 @@ class SelfCommunicator final : public HostCommunicator {
  private:
   static Error alone() { return internal_error("a single rank has nobody to talk to"); }
   Result<> exchange(std::span<const std::byte>, std::span<std::byte>) override { return alone(); }
+  Result<> exchange_uneven(std::span<const std::byte>, std::span<const size_t>,
+                           std::span<std::byte>, std::span<const size_t>) override {
+    return alone();
+  }
   Result<> host_broadcast(std::span<std::byte>, int) override { return alone(); }
   Result<> host_all_gather(std::span<const std::byte>, std::span<std::byte>) override {
     return alone();

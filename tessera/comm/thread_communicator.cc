@@ -151,6 +151,29 @@ class ThreadCommunicator final : public HostCommunicator {
                   post(r).data() + static_cast<size_t>(rank()) * part, part);
     return hall_->meet("all_to_all", patience());
   }
+  Result<> exchange_uneven(std::span<const std::byte> from, std::span<const size_t> from_bytes,
+                           std::span<std::byte> to, std::span<const size_t> to_bytes) override {
+    struct Parts {
+      std::vector<std::span<const std::byte>> of;  // rank
+    } mine;
+    for (const size_t bytes : from_bytes) {
+      mine.of.push_back(from.first(bytes));
+      from = from.subspan(bytes);
+    }
+    TESSERA_TRY(show(&mine, sizeof mine, "all_to_all"));
+    for (int r = 0; r < size(); ++r) {
+      const auto part = static_cast<const Parts*>(hall_->posts[static_cast<size_t>(r)].data)
+                            ->of[static_cast<size_t>(rank())];
+      const size_t expected = to_bytes[static_cast<size_t>(r)];
+      if (part.size() != expected)
+        return hall_->fail_all(
+            invalid_argument(fmt::format("all_to_all: rank {} sent {} bytes, rank {} expects {}", r,
+                                         part.size(), rank(), expected)));
+      if (expected > 0) std::memcpy(to.data(), part.data(), expected);
+      to = to.subspan(expected);
+    }
+    return hall_->meet("all_to_all", patience());
+  }
   Result<> host_all_gather(std::span<const std::byte> own, std::span<std::byte> parts) override {
     TESSERA_TRY(show(own.data(), own.size(), "all_gather"));
     for (int r = 0; r < size(); ++r)

@@ -109,6 +109,64 @@ TEST_F(CollectiveTest, AllReduceOfIntegersAndOfAPartOfABuffer) {
   });
 }
 
+/// Ranks that want row t: none of every fifth, all of every seventh, else some.
+bool wants(size_t row, int rank, int ranks) {
+  if (row % 5 == 0) return false;
+  return row % 7 == 0 || (static_cast<int>(row) + rank) % ranks < (ranks + 1) / 2;
+}
+
+TEST_F(CollectiveTest, WantedRowsGoToWhoWantsThemAndComeBack) {
+  on_all_ranks([&](const Rank& rank) {
+    const auto ranks = static_cast<size_t>(rank.count()), me = static_cast<size_t>(rank.number());
+    for (const size_t share : {size_t{1}, size_t{9}})
+      for (const size_t width : {size_t{3}, size_t{700}}) {
+        const size_t rows = share * ranks;
+        std::vector<int32_t> table;
+        for (size_t row = 0; row < rows; ++row)
+          for (size_t r = 0; r < ranks; ++r)
+            table.push_back(wants(row, static_cast<int>(r), rank.count()) ? 0 : -1);
+        const auto wanted = rank.numbers(table);
+        const auto own = rank.numbers(made_row(rank.number(), share * width));
+        const auto all = rank.numbers(std::vector<float>(rows * width));
+        ASSERT_OK(rank.comm.dispatch(rank.stream, all_of(*own), all_of(*all), all_of(*wanted)));
+        std::vector<float> got = rank.numbers<float>(*all);
+        for (size_t row = 0; row < rows; ++row)
+          for (size_t c = 0; c < width && wants(row, rank.number(), rank.count()); ++c) {
+            float& value = got[row * width + c];
+            ASSERT_EQ(value, made(static_cast<int>(row / share), row % share * width + c)) << row;
+            value += static_cast<float>(me);
+          }
+        const auto answers = rank.numbers(got);
+        const auto parts = rank.numbers(std::vector<float>(rows * width));
+        ASSERT_OK(
+            rank.comm.combine(rank.stream, all_of(*answers), all_of(*parts), all_of(*wanted)));
+        got = rank.numbers<float>(*parts);
+        for (size_t r = 0; r < ranks; ++r)
+          for (size_t row = 0; row < share; ++row)
+            for (size_t c = 0;
+                 c < width && wants(me * share + row, static_cast<int>(r), rank.count()); ++c)
+              ASSERT_EQ(got[(r * share + row) * width + c],
+                        made(rank.number(), row * width + c) + static_cast<float>(r));
+      }
+  });
+}
+
+TEST_F(CollectiveTest, OnlyWantedRowsAreSent) {
+  on_all_ranks([&](const Rank& rank) {
+    const auto ranks = static_cast<size_t>(rank.count());
+    // Every rank wants the first row of rank 0 and nothing else.
+    std::vector<int32_t> table(2 * ranks * ranks, -1);
+    std::fill_n(table.begin(), ranks, 7);
+    const auto wanted = rank.numbers(table);
+    const auto own = rank.numbers(made_row(rank.number(), 2 * 10));
+    const auto all = rank.numbers(std::vector<float>(2 * ranks * 10));
+    const int64_t before = rank.comm.traffic().bytes;
+    ASSERT_OK(rank.comm.dispatch(rank.stream, all_of(*own), all_of(*all), all_of(*wanted)));
+    EXPECT_EQ(rank.comm.traffic().bytes - before,
+              rank.number() == 0 ? static_cast<int64_t>(ranks - 1) * 40 : 0);
+  });
+}
+
 TEST_F(CollectiveTest, ReduceScatterGivesEachRankItsPart) {
   on_all_ranks([&](const Rank& rank) {
     for (const size_t part : {size_t{1}, size_t{64}, size_t{3001}}) {

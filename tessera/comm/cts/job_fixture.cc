@@ -13,7 +13,7 @@ namespace {
 Communicator* g_world = nullptr;
 
 void run_rank(Communicator& comm, const std::function<void(const Rank&)>& body) {
-  const auto device = runtime::open_device(options().device, {.threads = 1});
+  const auto device = runtime::open_device(device_of(comm.rank()), {.threads = 1});
   ASSERT_TRUE(device.ok()) << device.error().to_string();
   const auto stream = (*device)->create_stream();
   ASSERT_TRUE(stream.ok()) << stream.error().to_string();
@@ -30,6 +30,12 @@ void run_rank(Communicator& comm, const std::function<void(const Rank&)>& body) 
 Options& options() {
   static Options all;
   return all;
+}
+
+std::string device_of(int rank) {
+  std::string name = options().device;
+  const size_t at = name.find('%');
+  return at == std::string::npos ? name : name.replace(at, 1, std::to_string(rank));
 }
 
 void set_world(Communicator* world) { g_world = world; }

@@ -21,11 +21,12 @@ namespace tessera::comm::cts {
 
 struct Options {
   std::string backend = "threads";  // self, threads, mpi or nccl
-  std::string device = "cpu";
-  std::string nccl;  // the library's file
-  int ranks = 3;     // of self 1, of mpi what mpirun says
+  std::string device = "cpu";       // cuda:%: a device for each rank, by its number
+  std::string nccl;                 // the library's file
+  int ranks = 3;                    // of self 1, of mpi what mpirun says
 };
 Options& options();
+std::string device_of(int rank);
 /// Of the whole process with mpi, set by main.
 void set_world(Communicator* world);
 

@@ -40,7 +40,7 @@ int absent(const Error& error) {
 }
 
 int run() {
-  if (const auto device = runtime::open_device(options().device); !device.ok())
+  if (const auto device = runtime::open_device(device_of(0)); !device.ok())
     return absent(device.error());
   if (options().backend == "nccl")
     if (const auto library = NcclLibrary::open(options().nccl); !library.ok())

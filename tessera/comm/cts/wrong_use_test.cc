@@ -24,6 +24,11 @@ TEST_F(WrongUseTest, RangesMustFit) {
                              8 * rank.count() + 4),
                  comm.all_gather(rank.stream, all_of(*small),
                                  {small.get(), 0, static_cast<size_t>(8 * rank.count() + 4)}));
+    EXPECT_ERROR(
+        invalid_argument,
+        fmt::format("combine: 8 bytes of rows and 6 bytes of what {} ranks want of them do not fit",
+                    rank.count()),
+        comm.combine(rank.stream, all_of(*small), all_of(*small), {small.get(), 0, 6}));
     EXPECT_ERROR(invalid_argument, fmt::format("broadcast: no rank 99 among {}", rank.count()),
                  comm.broadcast(rank.stream, all_of(*small), 99));
     EXPECT_ERROR(invalid_argument, fmt::format("send: rank {0} to itself", rank.number()),
