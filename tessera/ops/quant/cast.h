@@ -15,7 +15,7 @@ struct Cast {
         .name = "cast",
         .family = "quant",
         .rows = "72",
-        .summary = "f32 to bf16 or back, element by element",
+        .summary = "f32 to bf16 or back, element by element; a copy where the types are one",
         .formula = "y = x rounded once to the type of y, to nearest even. x, y f32 or bf16 [T,D].",
         .source = "model.py:177 all_reduce(y.float()), then y.type_as(x)",
         .tensors = {in("x", "T,D", {DType::f32, DType::bf16}),
@@ -48,6 +48,8 @@ struct Cast {
     for (int64_t T : {0, 1, 3, 70})
       for (const Types& types : {narrow, wide})
         list.push_back({.dims = {{"T", T}, {"D", 257}}, .dtypes = types});
+    for (const DType same : {DType::f32, DType::bf16})
+      list.push_back({.dims = {{"T", 3}, {"D", 257}}, .dtypes = {{"x", same}, {"y", same}}});
     for (int64_t T : {1, 64, 512}) list.push_back(bench_case({{"T", T}, {"D", 4096}}, narrow));
     return list;
   }
