@@ -48,19 +48,25 @@ Result<> read_shard(Checkpoint::Shard& shard, int number, std::vector<Tensor>& t
   return {};
 }
 
-/// All shards that are not there, at once.
-Result<> check_present(const fs::path& folder, const WeightIndex& index) {
+/// Which shards are there. Error: all needed ones that are not, at once.
+Result<std::vector<bool>> find_present(const fs::path& folder, const WeightIndex& index,
+                                       const Checkpoint::Needed& needed) {
   std::vector<int> tensors(index.files.size());
-  for (const WeightIndex::Weight& weight : index.weights) ++tensors[weight.file];
+  std::vector<bool> is_needed(index.files.size()), present;
+  for (const WeightIndex::Weight& weight : index.weights) {
+    ++tensors[weight.file];
+    if (needed(weight.name)) is_needed[weight.file] = true;
+  }
   std::vector<std::string> missing;
   int lost = 0;
   for (size_t i = 0; i < index.files.size(); ++i) {
     std::error_code ignored;
-    if (fs::exists(folder / index.files[i], ignored)) continue;
+    present.push_back(fs::exists(folder / index.files[i], ignored));
+    if (present.back() || !is_needed[i]) continue;
     missing.push_back(index.files[i]);
     lost += tensors[i];
   }
-  if (missing.empty()) return {};
+  if (missing.empty()) return present;
   return not_found(fmt::format("{}: {} of {} shards are missing, with {} of {} tensors: {}",
                                folder.string(), missing.size(), index.files.size(), lost,
                                index.weights.size(), some_of(missing)));
@@ -68,14 +74,14 @@ Result<> check_present(const fs::path& folder, const WeightIndex& index) {
 
 }  // namespace
 
-Result<Checkpoint> Checkpoint::open(const fs::path& path) {
+Result<Checkpoint> Checkpoint::open(const fs::path& path, const Needed& needed) {
   std::error_code ignored;
   if (!fs::exists(path, ignored))
     return not_found(fmt::format("{}: no such file or folder", path.string()));
   if (!fs::is_directory(path, ignored))
-    return path.extension() == ".json" ? open_index(path) : open_file(path);
+    return path.extension() == ".json" ? open_index(path, needed) : open_file(path);
   const fs::path index = path / WeightIndex::kFileName;
-  if (fs::exists(index, ignored)) return open_index(index);
+  if (fs::exists(index, ignored)) return open_index(index, needed);
   if (fs::exists(path / "model.safetensors", ignored)) return open_file(path / "model.safetensors");
   std::vector<fs::path> files;
   for (const auto& entry : fs::directory_iterator(path, ignored))
@@ -87,13 +93,13 @@ Result<Checkpoint> Checkpoint::open(const fs::path& path) {
                     : fmt::format("; which of the {} .safetensors files is meant?", files.size())));
 }
 
-Result<Checkpoint> Checkpoint::open_index(const fs::path& path) {
+Result<Checkpoint> Checkpoint::open_index(const fs::path& path, const Needed& needed) {
   TESSERA_ASSIGN(const MappedFile file, MappedFile::open(path));
   auto parsed = WeightIndex::parse(file.text());
   if (!parsed.ok()) return Result<Checkpoint>(std::move(parsed).error()).context(path.string());
   const WeightIndex index = std::move(parsed).value();
   const fs::path folder = path.parent_path();
-  TESSERA_TRY(check_present(folder, index));
+  TESSERA_ASSIGN(const std::vector<bool> present, find_present(folder, index, needed));
 
   Checkpoint checkpoint;
   checkpoint.declared_bytes_ = index.total_size;
@@ -103,6 +109,7 @@ Result<Checkpoint> Checkpoint::open_index(const fs::path& path) {
   for (size_t i = 0; i < index.files.size(); ++i) {
     Shard& shard = checkpoint.shards_[i];
     shard.path = folder / index.files[i];
+    if (!present[i]) continue;
     const int number = static_cast<int>(i);
     TESSERA_TRY(read_shard(shard, number, checkpoint.tensors_, [&](const TensorEntry& entry) {
       const auto weight =
@@ -115,7 +122,7 @@ Result<Checkpoint> Checkpoint::open_index(const fs::path& path) {
   }
   std::vector<std::string> absent;
   for (size_t i = 0; i < found.size(); ++i)
-    if (!found[i])
+    if (!found[i] && present[index.weights[i].file])
       absent.push_back(
           fmt::format("{} ({})", index.weights[i].name, index.files[index.weights[i].file]));
   if (!absent.empty())

@@ -21,16 +21,22 @@ class Checkpoint {
  public:
   struct Shard {
     std::filesystem::path path;
-    MappedFile file;
+    MappedFile file;  // nothing of one that is absent
     int tensors = 0;
     int unlisted = 0;  // in the file, but not there by the index: they are left out
   };
 
+  /// Whether a tensor, by its name in the files, is needed.
+  using Needed = std::function<bool(std::string_view name)>;
+  static bool everything(std::string_view) { return true; }
+
   /// `path` is a folder with model.safetensors.index.json, with model.safetensors, or with exactly
   /// one other .safetensors file; or one such file or index itself. The index decides which file
-  /// a tensor is in. Errors name the file and give the numbers: not_found (nothing there; all
-  /// missing shards at once), corrupt, unsupported (a dtype), io.
-  static Result<Checkpoint> open(const std::filesystem::path& path);
+  /// a tensor is in; files without a needed tensor may be absent. Errors name the file and give the
+  /// numbers: not_found (nothing there; all missing shards at once), corrupt, unsupported (a
+  /// dtype), io.
+  static Result<Checkpoint> open(const std::filesystem::path& path,
+                                 const Needed& needed = everything);
 
   /// Puts in place of each tensor what `as` makes of it: parts of its data, under any names. Error:
   /// corrupt where two get the same name.
@@ -54,7 +60,7 @@ class Checkpoint {
   void dont_need(const Tensor& tensor, std::span<const std::byte> part) const;
 
  private:
-  static Result<Checkpoint> open_index(const std::filesystem::path& path);
+  static Result<Checkpoint> open_index(const std::filesystem::path& path, const Needed& needed);
   static Result<Checkpoint> open_file(const std::filesystem::path& path);
   void finish();
 

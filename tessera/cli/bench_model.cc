@@ -250,6 +250,7 @@ Result<int> run(const Arguments& arguments, const Program& program) {
   if (!arguments.flag("random-weights"))
     return invalid_argument("bench model makes its weights: pass --random-weights");
   TESSERA_ASSIGN(const auto precision, chosen_precision(arguments, whole));
+  TESSERA_ASSIGN(const auto experts, chosen_experts(arguments));
   Config config = model::deepseek_v4::shortened(whole, sizes.layers);
   if (sizes.mtp) config.draft_layers = whole.draft_layers;
   TESSERA_ASSIGN(const auto job, RankJob::join(arguments));
@@ -265,7 +266,7 @@ Result<int> run(const Arguments& arguments, const Program& program) {
     return Model::create(weights, config, *session.library, options, job->model_job());
   };
   if (!job->leads()) return job->follow(load);
-  const ModelOptions options{
+  ModelOptions options{
       .precision = precision,
       .context = std::min(config.max_positions,
                           std::max<int64_t>(4096, sizes.position + sizes.prefill + 128)),
@@ -273,6 +274,7 @@ Result<int> run(const Arguments& arguments, const Program& program) {
       .largest_step = std::max({sizes.prefill, sizes.batch, int64_t{2}}),
       .deterministic = arguments.flag("deterministic"),
       .mtp = sizes.mtp};
+  options.rank.experts = experts;
   return job->finish(time_model(arguments, session, sizes, config, [&] { return load(options); }));
 }
 
@@ -301,6 +303,7 @@ CommandSpec bench_model_command() {
                   {"--at-position", Kind::kNumber, "P", "Positions held before (default 0)"},
                   {"--deterministic", Kind::kFlag, "", "Plan with one class for up to 64 rows"},
                   kTpOption,
+                  kExpertsOption,
                   kPatienceOption,
                   {"--mtp", Kind::kFlag, "", "Time the verification of a draft and its block too"},
                   kThreadsOption,

@@ -55,6 +55,7 @@ std::vector<OptionSpec> generation_options(std::vector<OptionSpec> more) {
        "Run even if weights do not stay in memory and are read again for every token"},
       {"--stats", Kind::kFlag, "", "Print tokens and speed to standard error"},
       kTpOption,
+      kExpertsOption,
       kPatienceOption,
       kThreadsOption,
       kChipOption,
@@ -84,6 +85,7 @@ Result<deepseek::ModelOptions> model_options(const Arguments& arguments,
       std::max<int64_t>(2 * options.sequences, std::min(options.largest_step, options.context));
   options.deterministic = arguments.flag("deterministic");
   options.mtp = arguments.flag("mtp");
+  TESSERA_ASSIGN(options.rank.experts, chosen_experts(arguments));
   if (options.mtp && config.draft_layers == 0)
     return invalid_argument("this model has no draft block (MTP); run it without --mtp");
   return options;
@@ -100,7 +102,8 @@ Result<uint64_t> check_memory(const Arguments& arguments, const deepseek::Config
   const deepseek::MemoryPlan fixed =
       deepseek::plan_weights(weights, config, options.rank.count,
                              {.rescales_experts = options.precision == deepseek::Precision::fp8,
-                              .with_draft = options.mtp});
+                              .with_draft = options.mtp,
+                              .experts = options.rank.experts});
   const auto plan_at = [&](int64_t context) -> Result<deepseek::MemoryPlan> {
     deepseek::ModelOptions at = options;
     at.context = context;
@@ -190,8 +193,8 @@ Result<> provide_kernels(const Arguments& arguments, const Opened& opened,
       provided.error().message, arguments.text("MODEL"), device.arch, same));
 }
 
-Result<> open(Opened& opened, const Arguments& arguments, const Program& program, int ranks,
-              const ModelUse& use, const Doing& doing) {
+Result<> open(Opened& opened, const Arguments& arguments, const Program& program,
+              const deepseek::Rank& rank, const ModelUse& use, const Doing& doing) {
   LoadedModel& loaded = opened.loaded;
   TESSERA_ASSIGN(loaded.folder, model_folder(arguments.text("MODEL")));
   doing("checkpoint", 0);
@@ -199,8 +202,9 @@ Result<> open(Opened& opened, const Arguments& arguments, const Program& program
   TESSERA_ASSIGN(opened.options, model_options(arguments, opened.config));
   opened.options.snapshots = use.snapshots;
   TESSERA_TRY(deepseek::check_options(opened.config, opened.options));
-  TESSERA_TRY(deepseek::check_ranks(opened.config, ranks));
-  TESSERA_ASSIGN(auto checkpoint, deepseek::open_checkpoint(loaded.folder));
+  TESSERA_TRY(deepseek::check_ranks(opened.config, rank.count));
+  TESSERA_ASSIGN(auto checkpoint,
+                 deepseek::open_checkpoint(loaded.folder, deepseek::Shards(opened.config, rank)));
   opened.checkpoint = std::make_shared<const checkpoint::Checkpoint>(std::move(checkpoint));
   loaded.end_tokens.assign(opened.config.eos_tokens.begin(), opened.config.eos_tokens.end());
   doing("tokenizer", 1);
@@ -211,7 +215,7 @@ Result<> open(Opened& opened, const Arguments& arguments, const Program& program
   doing("device", 2);
   TESSERA_ASSIGN(loaded.session, open_session(arguments, program));
   deepseek::ModelOptions planned = opened.options;
-  planned.rank.count = ranks;
+  planned.rank.count = rank.count;
   TESSERA_ASSIGN(loaded.planned_bytes,
                  check_memory(arguments, opened.config, *loaded.session.library, planned));
   return {};
@@ -230,14 +234,14 @@ Result<int> with_model(const Arguments& arguments, const Program& program, const
     bar.update(fmt::format("loading {}: {}", name, what), step, 4);
   };
   Opened opened;
-  const auto own = open(opened, arguments, program, job.ranks(), use, doing);
+  const auto own = open(opened, arguments, program, job.rank({}), use, doing);
   LoadedModel& loaded = opened.loaded;
   TESSERA_TRY(job.meet(arguments, opened.checkpoint.get(), loaded.session,
                        own.ok() ? nullptr : &own.error()));
   const auto load =
       [&](const deepseek::ModelOptions& options) -> Result<std::unique_ptr<deepseek::Model>> {
     deepseek::ModelOptions own = options;
-    own.rank = job.rank();
+    own.rank = job.rank(options.rank);
     const int64_t before = resident_bytes();
     TESSERA_TRY(provide_kernels(arguments, opened, own, bar));
     loaded.compiling_bytes = static_cast<uint64_t>(peak_resident_bytes() - before);

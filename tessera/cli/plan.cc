@@ -13,6 +13,8 @@
 #include "tessera/cli/commands.h"
 #include "tessera/cli/number_text.h"
 #include "tessera/cli/planned_memory.h"
+#include "tessera/cli/rank_choice.h"
+#include "tessera/cli/rank_job.h"
 #include "tessera/cli/session.h"
 #include "tessera/model/deepseek_v4/memory_plan.h"
 #include "tessera/model/deepseek_v4/model.h"
@@ -35,16 +37,16 @@ struct Planner {
   bool copies_weights = false;  // the device cannot read the checkpoint's pages
   kernels::KernelLibrary* library = nullptr;
   ModelOptions options;
-  int64_t ranks = 1;
 
   /// Weights alone; they do not depend on the context.
-  const MemoryPlan& weights_of(int64_t rank_count) {
-    const auto [entry, added] = weight_plans_.try_emplace(rank_count);
+  const MemoryPlan& weights_of(const Rank& rank) {
+    const auto [entry, added] = weight_plans_.try_emplace(std::pair(rank.count, rank.experts));
     if (!added) return entry->second;
     MemoryPlan& plan = entry->second;
-    plan = plan_weights(
-        weights, config, rank_count,
-        {.rescales_experts = options.precision == Precision::fp8, .with_draft = options.mtp});
+    plan = plan_weights(weights, config, rank.count,
+                        {.rescales_experts = options.precision == Precision::fp8,
+                         .with_draft = options.mtp,
+                         .experts = rank.experts});
     if (copies_weights) {
       plan.copied += plan.mapped;
       plan.mapped = 0;
@@ -52,18 +54,18 @@ struct Planner {
     return plan;
   }
 
-  Result<MemoryPlan> at(int64_t context, int64_t rank_count) {
-    MemoryPlan plan = weights_of(rank_count);
+  Result<MemoryPlan> at(int64_t context, const Rank& rank) {
+    MemoryPlan plan = weights_of(rank);
     ModelOptions own = options;
     own.context = context;
-    own.rank.count = rank_count;
+    own.rank = rank;
     TESSERA_ASSIGN(plan.working,
                    working_memory(config, library->device().info(), !copies_weights, own));
     return plan;
   }
 
  private:
-  std::map<int64_t, MemoryPlan> weight_plans_;
+  std::map<std::pair<int64_t, ExpertExchange>, MemoryPlan> weight_plans_;
 };
 
 struct Memory {
@@ -99,13 +101,14 @@ Result<Advice> advise(Planner& planner, uint64_t memory) {
   Advice advice;
   TESSERA_ASSIGN(
       advice.context,
-      largest_context([&](int64_t context) { return planner.at(context, planner.ranks); }, memory,
-                      planner.config.max_positions));
-  for (int64_t count = planner.ranks + 1; count <= planner.config.heads && !advice.ranks; ++count) {
-    if (!check_ranks(planner.config, count).ok() || planner.weights_of(count).all() > memory)
+      largest_context([&](int64_t context) { return planner.at(context, planner.options.rank); },
+                      memory, planner.config.max_positions));
+  Rank more = planner.options.rank;
+  for (++more.count; more.count <= planner.config.heads && !advice.ranks; ++more.count) {
+    if (!check_ranks(planner.config, more.count).ok() || planner.weights_of(more).all() > memory)
       continue;
-    TESSERA_ASSIGN(const MemoryPlan plan, planner.at(planner.options.context, count));
-    if (fit_into(plan, memory) == Fit::resident) advice.ranks = count;
+    TESSERA_ASSIGN(const MemoryPlan plan, planner.at(planner.options.context, more));
+    if (fit_into(plan, memory) == Fit::resident) advice.ranks = more.count;
   }
   return advice;
 }
@@ -121,7 +124,7 @@ json plan_json(const Planner& planner, const MemoryPlan& plan, const Memory& mem
   json result = {{"precision", name(planner.options.precision)},
                  {"context", planner.options.context},
                  {"sequences", planner.options.sequences},
-                 {"ranks", planner.ranks},
+                 {"ranks", planner.options.rank.count},
                  {"rank",
                   {{"mapped", plan.mapped},
                    {"copied", plan.copied},
@@ -146,7 +149,7 @@ void print_plan(const Planner& planner, const std::string& folder, const MemoryP
   fmt::print("{}: {}, context {}, {} sequence{}, steps of {} tokens{}\n\n", folder,
              name(options.precision), options.context, options.sequences,
              options.sequences == 1 ? "" : "s", options.largest_step,
-             planner.ranks == 1 ? "" : fmt::format(", each of {} ranks", planner.ranks));
+             options.rank.count == 1 ? "" : fmt::format(", each of {} ranks", options.rank.count));
   print_line("mapped", "weights", plan.mapped);
   print_line("copied", "weights", plan.copied);
   for (const MemoryPart& part : plan.working) print_line("anonymous", part.name, part.bytes);
@@ -179,57 +182,21 @@ void print_verdict(const Planner& planner, const MemoryPlan& plan, const Memory&
   if (!advice->ranks && !advice->context) fmt::print("  no context and no number of ranks fits\n");
 }
 
-/// What a rank has with each number of ranks that these devices allow, and which number to take.
-struct Choice {
-  int64_t ranks = 1;
-  MemoryPlan plan;
-  bool fits = false;
-};
-
-Result<std::vector<Choice>> choices(Planner& planner, int64_t devices, uint64_t memory) {
-  std::vector<Choice> all;
+Result<std::vector<RankChoice>> choices(Planner& planner, int64_t devices, uint64_t memory) {
+  std::vector<RankChoice> all;
+  const Numerics numerics = Numerics::of(planner.options);
+  const RowForm form{size_in_bytes(numerics.activation, 1), numerics.official};
   for (int64_t count = 1; count <= devices; ++count) {
     if (!check_ranks(planner.config, count).ok()) continue;
-    TESSERA_ASSIGN(MemoryPlan plan, planner.at(planner.options.context, count));
-    const bool fits = fit_into(plan, memory) == Fit::resident;
-    all.push_back({count, std::move(plan), fits});
+    for (const auto experts : {ExpertExchange::all_reduce, ExpertExchange::all_to_all}) {
+      if (count == 1 && experts == ExpertExchange::all_to_all) continue;
+      const Rank rank{0, count, experts};
+      TESSERA_ASSIGN(MemoryPlan plan, planner.at(planner.options.context, rank));
+      const bool fits = fit_into(plan, memory) == Fit::resident;
+      all.push_back({rank, std::move(plan), layer_traffic(planner.config, rank, form), fits});
+    }
   }
   return all;
-}
-
-/// The fewest ranks that fit: devices that are left over hold copies of the model.
-const Choice* recommended(const std::vector<Choice>& all) {
-  const auto found = std::ranges::find_if(all, &Choice::fits);
-  return found == all.end() ? nullptr : &*found;
-}
-
-void print_choices(const std::vector<Choice>& all, int64_t devices, uint64_t memory) {
-  const auto size = [](uint64_t bytes) { return size_text(static_cast<double>(bytes)); };
-  fmt::print("\n{} devices of {}, bytes of one rank:\n{:>5} {:>12} {:>12} {:>12}\n", devices,
-             size(memory), "ranks", "weights", "working", "all");
-  for (const Choice& choice : all) {
-    const uint64_t weights = choice.plan.mapped + choice.plan.copied;
-    fmt::print("{:>5} {:>12} {:>12} {:>12}  {}\n", choice.ranks, size(weights),
-               size(choice.plan.all() - weights), size(choice.plan.all()),
-               choice.fits ? "fits" : "");
-  }
-  if (const Choice* const best = recommended(all)) {
-    const int64_t copies = devices / best->ranks;
-    fmt::print("best: --tp {}{}\n", best->ranks,
-               copies > 1 ? fmt::format(", {} copies of the model", copies) : "");
-  } else {
-    fmt::print("best: none fits\n");
-  }
-}
-
-json choices_json(const std::vector<Choice>& all) {
-  json list = json::array();
-  for (const Choice& choice : all)
-    list.push_back({{"ranks", choice.ranks},
-                    {"weights", choice.plan.mapped + choice.plan.copied},
-                    {"all", choice.plan.all()},
-                    {"fits", choice.fits}});
-  return list;
 }
 
 Result<ModelOptions> model_options(const Arguments& arguments, const Config& config) {
@@ -238,6 +205,8 @@ Result<ModelOptions> model_options(const Arguments& arguments, const Config& con
   TESSERA_ASSIGN(options.context, positive_option(arguments, "ctx", options.context));
   TESSERA_ASSIGN(options.sequences, positive_option(arguments, "batch", options.sequences));
   options.mtp = arguments.flag("mtp");
+  TESSERA_ASSIGN(options.rank.count, positive_option(arguments, "tp", 1));
+  TESSERA_ASSIGN(options.rank.experts, chosen_experts(arguments));
   return options;
 }
 
@@ -246,10 +215,9 @@ Result<int> run(const Arguments& arguments, const Program& program) {
   Planner planner;
   TESSERA_ASSIGN(planner.config, load_config(folder));
   TESSERA_ASSIGN(planner.options, model_options(arguments, planner.config));
-  TESSERA_ASSIGN(planner.ranks, positive_option(arguments, "tp", 1));
   if (!arguments.has("ctx"))
     planner.options.context = std::min(planner.options.context, planner.config.max_positions);
-  TESSERA_TRY(check_ranks(planner.config, planner.ranks));
+  TESSERA_TRY(check_ranks(planner.config, planner.options.rank.count));
 
   // Before weights are downloaded the config alone says what they will be.
   const auto opened = open_checkpoint(folder);
@@ -270,31 +238,35 @@ Result<int> run(const Arguments& arguments, const Program& program) {
   planner.copies_weights = !reads_host_memory(*session.device);
   TESSERA_ASSIGN(const Memory memory,
                  memory_for(arguments, *session.device, planner.copies_weights));
-  TESSERA_ASSIGN(const MemoryPlan plan, planner.at(planner.options.context, planner.ranks));
+  TESSERA_ASSIGN(const MemoryPlan plan, planner.at(planner.options.context, planner.options.rank));
   const bool fits = fit_into(plan, memory.bytes) == Fit::resident;
   std::optional<Advice> advice;
   if (!fits) {
     TESSERA_ASSIGN(advice, advise(planner, memory.bytes));
   }
-  std::vector<Choice> shared;
+  std::vector<RankChoice> shared;
   TESSERA_ASSIGN(const int64_t devices, positive_option(arguments, "devices", 1));
   if (arguments.has("devices")) {
     TESSERA_ASSIGN(shared, choices(planner, devices, memory.bytes));
   }
+  const RankChoice* const best = recommended(shared, planner.options.sequences);
   if (arguments.json()) {
     json result = plan_json(planner, plan, memory, advice);
     if (!shared.empty()) {
       result["choices"] = choices_json(shared);
-      if (const Choice* const best = recommended(shared)) result["best"] = best->ranks;
+      if (best) {
+        result["best"] = best->rank.count;
+        result["best_experts"] = name(best->rank.experts);
+      }
     }
     fmt::print("{}\n", result.dump(1));
   } else {
     print_plan(planner, folder, plan);
     print_verdict(planner, plan, memory, advice);
-    if (!shared.empty()) print_choices(shared, devices, memory.bytes);
+    if (!shared.empty()) print_choices(shared, best, devices, memory.bytes);
     fmt::print("{}", note);
   }
-  return fits || recommended(shared) ? 0 : 1;
+  return fits || best ? 0 : 1;
 }
 
 }  // namespace
@@ -307,13 +279,15 @@ CommandSpec plan_command() {
       .details =
           "Loads nothing; without weights in DIR, config.json is enough. With --tp N everything "
           "is for one of N ranks. Exit code 1: it does not fit.\n"
-          "--devices 16 --memory 32GB compares the numbers of ranks. Experts are whole on one "
-          "rank.\n"
+          "--devices 16 --memory 32GB compares the numbers of ranks and the ways to reach experts; "
+          "all-to-all is\n"
+          "best where --batch has a token for every rank.\n"
           "Example: tessera plan DIR --ctx 131072 --memory 192GiB",
       .positionals = {{"DIR", "Folder of a checkpoint"}},
       .options = {{"--ctx", Kind::kNumber, "N", "Positions of a sequence (default 4096)"},
                   {"--batch", Kind::kNumber, "N", "Sequences at once (default 1)"},
                   {"--tp", Kind::kNumber, "N", "Tensor-parallel ranks (default 1)"},
+                  kExpertsOption,
                   {"--devices", Kind::kNumber, "N",
                    "Show what a rank has when up to N of them share the model, and which is best"},
                   kPrecisionOption,

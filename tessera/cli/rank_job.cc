@@ -5,6 +5,7 @@
 
 #include <algorithm>
 #include <cstdio>
+#include <set>
 #include <thread>
 
 #include "tessera/base/cpu_topology.h"
@@ -28,12 +29,19 @@ std::string program_text() {
                      file.ok() ? hash128(file->bytes()).hex().substr(0, 8) : "unreadable");
 }
 
-/// Headers of all files and a little of their content.
+/// What every rank has of a checkpoint: headers and a little content of files that do not hold
+/// experts alone.
 std::string checkpoint_text(const checkpoint::Checkpoint& checkpoint) {
   constexpr size_t kSample = 4096;
   Hasher hasher;
-  for (const auto& tensor : checkpoint.tensors()) hasher.add(tensor.name).add(tensor.data.size());
-  for (const auto& shard : checkpoint.shards()) {
+  std::set<int> common;
+  for (const auto& tensor : checkpoint.tensors()) {
+    if (tensor.name.find(".experts.") != std::string::npos) continue;
+    hasher.add(tensor.name).add(tensor.data.size());
+    common.insert(tensor.shard);
+  }
+  for (const int number : common) {
+    const auto& shard = checkpoint.shards()[static_cast<size_t>(number)];
     const std::span<const std::byte> bytes = shard.file.bytes();
     hasher.add(bytes.size());
     const size_t count = std::min(kSample, bytes.size());
@@ -48,6 +56,13 @@ std::string option_text(const Arguments& arguments, std::string_view name) {
 }
 
 }  // namespace
+
+Result<deepseek::ExpertExchange> chosen_experts(const Arguments& arguments) {
+  const std::string name = arguments.text("experts", "all-reduce");
+  if (name == "all-reduce") return deepseek::ExpertExchange::all_reduce;
+  if (name == "all-to-all") return deepseek::ExpertExchange::all_to_all;
+  return invalid_argument(fmt::format("--experts is {}, expected all-reduce or all-to-all", name));
+}
 
 int threads_of_rank() {
   const int ranks = comm::MpiJob::local_ranks();
@@ -97,7 +112,7 @@ Result<> RankJob::meet(const Arguments& arguments, const checkpoint::Checkpoint*
   comm::Communicator& world = mpi_->world();
   std::vector<comm::Fact> facts = {{"the program", program_text()}};
   for (const char* name : {"precision", "context", "chunk", "mtp", "deterministic", "config",
-                           "layers", "batch", "prefill", "decode"})
+                           "layers", "batch", "prefill", "decode", "experts"})
     facts.push_back({fmt::format("--{}", name), option_text(arguments, name)});
   facts.push_back(
       {"a checkpoint of hash", checkpoint ? checkpoint_text(*checkpoint) : std::string("none")});

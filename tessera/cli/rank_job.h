@@ -21,6 +21,15 @@ inline constexpr OptionSpec kPatienceOption{
     "--patience", OptionSpec::Kind::kNumber, "SECONDS",
     "With --tp: how long ranks wait for one of them before the job ends (default 300)"};
 
+inline constexpr OptionSpec kExpertsOption{
+    "--experts", OptionSpec::Kind::kText, "HOW",
+    "With --tp: all-reduce (default) adds the sums of all ranks' experts; all-to-all sends tokens "
+    "to "
+    "the ranks of their experts and keeps the shared expert whole"};
+
+/// Wrong use: a name that is none of them.
+Result<model::deepseek_v4::ExpertExchange> chosen_experts(const Arguments& arguments);
+
 class RankJob {
  public:
   /// Wrong use: --tp and the number of processes differ.
@@ -31,9 +40,9 @@ class RankJob {
   RankJob& operator=(const RankJob&) = delete;
 
   int ranks() const { return mpi_ ? mpi_->world().size() : 1; }
-  model::deepseek_v4::Rank rank() const {
-    return mpi_ ? model::deepseek_v4::Rank{mpi_->world().rank(), ranks()}
-                : model::deepseek_v4::Rank{};
+  /// This rank, reaching experts as `like` does.
+  model::deepseek_v4::Rank rank(const model::deepseek_v4::Rank& like) const {
+    return {mpi_ ? mpi_->world().rank() : 0, ranks(), like.experts};
   }
   bool leads() const { return !mpi_ || mpi_->world().rank() == 0; }
 

@@ -98,7 +98,7 @@ Result<> Verifier::open() {
   TESSERA_ASSIGN(const auto folder, model_folder(arguments_.text("MODEL")));
   TESSERA_ASSIGN(config_, load_config(folder));
   TESSERA_TRY(check_ranks(config_, job_.ranks()));
-  TESSERA_ASSIGN(auto checkpoint, open_checkpoint(folder));
+  TESSERA_ASSIGN(auto checkpoint, open_checkpoint(folder, Shards(config_, job_.rank({}))));
   checkpoint_ = std::make_shared<const Checkpoint>(std::move(checkpoint));
   if (arguments_.has("golden")) {
     TESSERA_ASSIGN(golden_, Checkpoint::open(arguments_.text("golden")));
@@ -144,6 +144,7 @@ Result<std::unique_ptr<Model>> Verifier::load(Session& session, Precision precis
     options.largest_step = std::max(options.largest_step, std::min(prompt.length(), kLargestStep));
     options.mtp |= !prompt.draft.empty();
   }
+  TESSERA_ASSIGN(options.rank.experts, chosen_experts(arguments_));
   options.context = std::min(options.context, config_.max_positions);
   return Model::load(checkpoint_, config_, *session.library, options, job);
 }
@@ -247,6 +248,7 @@ CommandSpec verify_command() {
                   {"--precision", Kind::kText, "P",
                    "native, fp8, bf16 or fp32 (default: fp32 and native, as the file has them)"},
                   kTpOption,
+                  kExpertsOption,
                   kPatienceOption,
                   kChipOption,
                   kThreadsOption,

@@ -4,15 +4,19 @@
 
 #include <cmath>
 #include <fstream>
+#include <map>
 #include <mutex>
 #include <numeric>
 #include <tuple>
 
+#include "tessera/model/deepseek_v4/communication_plan.h"
 #include "tessera/model/deepseek_v4/memory_plan.h"
 #include "tests/reference_model/random_checkpoint.h"
 
 namespace tessera::model_test {
 namespace {
+
+using model::deepseek_v4::ExpertExchange;
 
 /// 16 heads in 8 groups, so that 16 ranks are two a group; 6 experts and a shared expert of width
 /// 128: some ranks have none of the former and all share one block of the latter.
@@ -85,17 +89,24 @@ std::vector<double> cosines(const Rows& a, const Rows& b) {
   return all;
 }
 
+/// How the ranks of a run reach experts, and whether rank 0 chooses for all.
+struct Way {
+  bool differ = false;
+  ExpertExchange experts = ExpertExchange::all_reduce;
+};
+
 class ParallelTest : public testing::Test {
  protected:
   static constexpr int kSteps = 6;
 
   void expect_equal(const std::filesystem::path& folder, int ranks, int length, int steps,
-                    bool differ = false) {
+                    const Way& way = {}) {
     ModelOptions options{.precision = Precision::fp32, .context = 512, .largest_step = 64};
     const auto alone = Machine::shared().load(folder, options);
     const auto prompt = prompt_of(length, static_cast<int>(alone->config().vocab_size));
     const Trace want = trace(*alone, prompt, steps);
-    run_parallel({folder, ranks, options, differ}, [&](Model& model) {
+    options.rank.experts = way.experts;
+    run_parallel({folder, ranks, options, way.differ}, [&](Model& model) {
       const Trace got = trace(model, prompt, steps);
       EXPECT_LE(largest_difference(got.logits, want.logits), 1e-4) << ranks << " ranks";
       EXPECT_EQ(got.tokens, want.tokens) << ranks << " ranks";
@@ -118,7 +129,72 @@ TEST_F(ParallelTest, SixteenRanksOfEightGroups) {
 TEST_F(ParallelTest, RanksThatDifferLetRankZeroChoose) {
   const TemporaryFolder folder;
   ASSERT_TRUE(reference_model::write_random_checkpoint(many_ranks(), folder.path(), 3).ok());
-  expect_equal(folder.path(), 4, 40, 2, /*differ=*/true);
+  expect_equal(folder.path(), 4, 40, 2, {.differ = true});
+}
+
+constexpr ExpertExchange kAllToAll = ExpertExchange::all_to_all;
+
+TEST_F(ParallelTest, RowsAreSentToTheRanksOfTheirExperts) {
+  TESSERA_SKIP_WITHOUT_REFERENCE("goldens/flash-nano");
+  for (const int ranks : {2, 8})
+    expect_equal(reference_folder() / "goldens/flash-nano", ranks, 70, kSteps,
+                 {.experts = kAllToAll});
+}
+
+// Ten ranks have no expert; 13 and 17 tokens are fewer than the ranks or no whole shares of them.
+TEST_F(ParallelTest, RanksWithoutExpertsExchangeRows) {
+  const TemporaryFolder folder;
+  ASSERT_TRUE(reference_model::write_random_checkpoint(many_ranks(), folder.path(), 3).ok());
+  for (const int length : {13, 17})
+    expect_equal(folder.path(), 16, length, 2, {.experts = kAllToAll});
+  expect_equal(folder.path(), 4, 17, 2, {.differ = true, .experts = kAllToAll});
+}
+
+// Whether a step has rows for all ranks or not, the parts of a sum are added in the same order.
+TEST_F(ParallelTest, ExchangedRowsDoNotDependOnTheChunking) {
+  TESSERA_SKIP_WITHOUT_REFERENCE("goldens/flash-nano");
+  ModelOptions options{.context = 512, .largest_step = 64, .deterministic = true};
+  options.rank.experts = kAllToAll;
+  const auto prompt = prompt_of(23, 512);
+  run_parallel({reference_folder() / "goldens/flash-nano", 4, options}, [&](Model& model) {
+    const Rows whole = prefill(model, prompt, 64, true);
+    for (const int64_t chunk : {1, 3, 16})
+      EXPECT_EQ(prefill(model, prompt, chunk, true).values, whole.values) << chunk;
+  });
+}
+
+// What rank 0 counts for a long step is what the sizes say, and exchanged rows are fewer bytes.
+TEST_F(ParallelTest, WhatIsSentIsWhatIsPlanned) {
+  TESSERA_SKIP_WITHOUT_REFERENCE("goldens/flash-nano");
+  const auto folder = reference_folder() / "goldens/flash-nano";
+  const auto config = model::deepseek_v4::load_config(folder).value();
+  constexpr int kRanks = 8, kRows = 64;
+  const auto layers = static_cast<double>(config.layers.size());
+  double all[2] = {};
+  for (const ExpertExchange experts : {ExpertExchange::all_reduce, kAllToAll}) {
+    ModelOptions options{.context = 512, .largest_step = kRows};
+    options.rank.experts = experts;
+    std::map<std::string, double> sent;  // for a token and layer
+    run_parallel({folder, kRanks, options}, [&](Model& model) {
+      prefill(model, prompt_of(kRows, 512), kRows, false);
+      for (const auto& section : model.traffic())
+        sent[section.name] += static_cast<double>(section.traffic.bytes) / kRows / layers;
+    });
+    const auto planned = model::deepseek_v4::layer_traffic(config, {0, kRanks, experts}, {});
+    EXPECT_EQ(sent["attention sum"], planned.attention);
+    if (experts == kAllToAll) {
+      // Once a step the stream of all rows is gathered, too.
+      const double stream = 7.0 / 8 * 4 * static_cast<double>(config.hidden_size) * 2 / layers;
+      EXPECT_NEAR(sent["row gather"], planned.gather + stream, 1e-6);
+      EXPECT_NEAR(sent["expert dispatch"] + sent["expert combine"], planned.experts,
+                  0.15 * planned.experts);
+    } else {
+      EXPECT_EQ(sent["expert sum"], planned.experts);
+    }
+    for (const auto& [name, bytes] : sent)
+      if (name != "logits" && name != "embedding") all[experts == kAllToAll] += bytes;
+  }
+  EXPECT_LT(all[1], all[0] * 2 / 3);
 }
 
 /// Gives every expert the same score but for its bias: expert 0 first, then a near tie of experts
@@ -185,9 +261,13 @@ TEST_F(ParallelTest, NativeIsCloseToOneRank) {
   const auto folder = reference_folder() / "goldens/flash-nano";
   ModelOptions options{.precision = Precision::native, .context = 512, .largest_step = 64};
   const auto alone = Machine::shared().load(folder, options);
-  const auto prompt = prompt_of(3, static_cast<int>(alone->config().vocab_size));
-  const Trace want = trace(*alone, prompt, kSteps);
-  for (const int ranks : {2, 8})
+  for (const auto& [ranks, experts, length] : {std::tuple{2, ExpertExchange::all_reduce, 3},
+                                               {8, ExpertExchange::all_reduce, 3},
+                                               {2, kAllToAll, 3},
+                                               {8, kAllToAll, 9}}) {
+    options.rank.experts = experts;
+    const auto prompt = prompt_of(length, static_cast<int>(alone->config().vocab_size));
+    const Trace want = trace(*alone, prompt, kSteps);
     run_parallel({folder, ranks, options}, [&](Model& model) {
       const Trace got = trace(model, prompt, kSteps, want.tokens);
       const std::vector<double> close = cosines(got.logits, want.logits);
@@ -198,6 +278,7 @@ TEST_F(ParallelTest, NativeIsCloseToOneRank) {
           0.975)
           << ranks << " ranks, mean";
     });
+  }
 }
 
 TEST_F(ParallelTest, EveryRankHoldsWhatItsPlanSays) {
@@ -205,7 +286,10 @@ TEST_F(ParallelTest, EveryRankHoldsWhatItsPlanSays) {
   const auto folder = reference_folder() / "goldens/flash-nano";
   const auto config = model::deepseek_v4::load_config(folder).value();
   const auto weights = model::deepseek_v4::expand_weights(config, config.draft_layers);
-  for (const int ranks : {1, 2, 8}) {
+  for (const auto& [ranks, experts] : {std::pair{1, ExpertExchange::all_reduce},
+                                       {2, ExpertExchange::all_reduce},
+                                       {8, ExpertExchange::all_reduce},
+                                       {8, kAllToAll}}) {
     std::mutex mutex;
     const auto look = [&](const Model& model) {
       const std::lock_guard lock(mutex);
@@ -216,7 +300,9 @@ TEST_F(ParallelTest, EveryRankHoldsWhatItsPlanSays) {
       EXPECT_NEAR(static_cast<double>(held.copied), static_cast<double>(plan.copied),
                   0.02 * static_cast<double>(plan.copied));
     };
-    run_parallel({folder, ranks, {.context = 128, .largest_step = 8}, false, look}, [](Model&) {});
+    ModelOptions options{.context = 128, .largest_step = 8};
+    options.rank.experts = experts;
+    run_parallel({folder, ranks, options, false, look}, [](Model&) {});
   }
 }
 

@@ -1,6 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
 #include "tessera/model/deepseek_v4/forward.h"
 
+#include "tessera/base/check.h"
 #include "tessera/model/deepseek_v4/attention.h"
 #include "tessera/model/deepseek_v4/hyper_connection.h"
 #include "tessera/model/deepseek_v4/moe.h"
@@ -8,27 +9,43 @@
 namespace tessera::model::deepseek_v4 {
 namespace {
 
-/// A transformer block (paper: figure 2); the stream goes to `out` where given.
+/// A transformer block (paper: figure 2) over the rows this rank keeps; the stream goes to `out`
+/// where given.
 Value layer(Pass& p, const LayerWeights& w, const LayerCache& cache, Value h, Value out = {}) {
   p.b.section("hyper-connections");
   const Mix a = mix(p, w.attention_mix, h);
   const Activation x =
       normalised(p, a.x, w.attention_norm, cache.ratio == 0 ? Keep::kForLinears : Keep::kPlainToo);
-  const Value attended = attention(p, w.attention, cache, x);
+  const Value attended = attention(p, w.attention, cache, all_rows(p, x));
   p.b.section("hyper-connections");
   h = unmix(p, a, attended, h);
   const Mix m = mix(p, w.moe_mix, h);
   const Activation y = normalised(p, m.x, w.moe_norm, Keep::kPlainToo);
-  const Value experts = moe(p, w.moe, y, p.step.tokens);
+  const Value experts = moe(p, w.moe, y);
   p.b.section("hyper-connections");
   return unmix(p, m, experts, h, out);
 }
 
-/// hc_mult equal copies of the tokens' embeddings [T, 4, D].
+/// The block that ends a step: the stream of all rows goes to `out`.
+Value last_layer(Pass& p, const LayerWeights& w, const LayerCache& cache, Value h, Value out) {
+  if (!p.step.shares_rows()) return layer(p, w, cache, h, out);
+  const Value all = all_rows(p, layer(p, w, cache, h));
+  const Shape flat = {p.step.rows, Config::kStreams * p.config.hidden_size};
+  p.b.call("cast", {{"x", p.b.reshaped(all, flat)}, {"y", p.b.reshaped(out, flat)}});
+  return out;
+}
+
+/// Layers [first, last) of the trunk.
+Value layers(Pass& p, const Weights& weights, size_t first, size_t last, Value h, Value out) {
+  for (size_t i = first; i + 1 < last; ++i) h = layer(p, weights.layers[i], p.caches.layers[i], h);
+  return last_layer(p, weights.layers[last - 1], p.caches.layers[last - 1], h, out);
+}
+
+/// hc_mult equal copies of the tokens' embeddings [T, 4, D], of the rows this rank keeps.
 Value embed(Pass& p, const DeviceTensor& table) {
   p.b.section("embedding");
-  const Value x = embedding(p, table);
-  const Value h = p.value({p.step.rows, Config::kStreams, p.config.hidden_size});
+  const Value x = own_rows(p, embedding(p, table));
+  const Value h = p.value({p.step.own.count(), Config::kStreams, p.config.hidden_size});
   p.b.call("hc_expand", {{"x", x}, {"y", h}});
   return h;
 }
@@ -115,7 +132,15 @@ Pass begin(ProgramBuilder& b, const Config& config, const StepPlan& plan, const 
   Pass p{b, config, plan.numerics, *plan.caches, memory.caches, plan.ranks, {}};
   const StepTables tables = plan_step_tables(plan.shape, ratios);
   b.section("step tables");
-  p.step.rows = plan.shape.rows;
+  const int64_t rows = plan.shape.rows;
+  const Rank rank = plan.ranks.rank;
+  p.step.rows = rows;
+  p.step.own = {0, rows};
+  if (shares_rows(rank, rows)) {
+    TESSERA_CHECK(rows % rank.count == 0, "{} rows are no shares of {} ranks", rows, rank.count);
+    const int64_t share = rows / rank.count;
+    p.step.own = {rank.number * share, (rank.number + 1) * share};
+  }
   p.step.tokens = table(b, tables.tokens, memory.tables);
   p.step.positions = table(b, tables.positions, memory.tables);
   p.step.sequence = table(b, tables.sequence, memory.tables);
@@ -139,29 +164,24 @@ Value stream(Pass& p, uint64_t address, int64_t rows) {
 void write_step(ProgramBuilder& b, const Config& config, const Weights& weights,
                 const StepPlan& plan, const StepMemory& memory) {
   Pass p = begin(b, config, plan, memory, plan.ratios);
-  Value h = embed(p, weights.embedding);
-  const size_t layers = weights.layers.size();
-  for (size_t i = 0; i < layers; ++i)
-    h = layer(p, weights.layers[i], plan.caches->layers[i], h,
-              i + 1 == layers ? stream(p, memory.hidden, plan.shape.rows) : Value{});
+  const Value h = layers(p, weights, 0, weights.layers.size(), embed(p, weights.embedding),
+                         stream(p, memory.hidden, plan.shape.rows));
   head(p, weights.head, h, memory.logits);
 }
 
 void write_layers(ProgramBuilder& b, const Config& config, const Weights& weights,
                   const StepPlan& plan, const StepMemory& memory, size_t first, size_t last) {
   Pass p = begin(b, config, plan, memory, plan.ratios);
-  Value h = stream(p, memory.hidden, plan.shape.rows);
-  for (size_t i = first; i < last; ++i)
-    h = layer(p, weights.layers[i], plan.caches->layers[i], h,
-              i + 1 == last ? stream(p, memory.hidden, plan.shape.rows) : Value{});
+  const Value h = stream(p, memory.hidden, plan.shape.rows);
+  layers(p, weights, first, last, own_rows(p, h), h);
 }
 
 void write_draft(ProgramBuilder& b, const Config& config, const Weights& weights,
                  const StepPlan& plan, const StepMemory& memory, int64_t hidden_rows) {
   Pass p = begin(b, config, plan, memory, {0});
-  const Value h = draft_input(p, weights, stream(p, memory.hidden, hidden_rows));
-  const Value out = layer(p, weights.draft->layer, plan.caches->layers.back(), h,
-                          stream(p, memory.drafted, plan.shape.rows));
+  const Value h = own_rows(p, draft_input(p, weights, stream(p, memory.hidden, hidden_rows)));
+  const Value out = last_layer(p, weights.draft->layer, plan.caches->layers.back(), h,
+                               stream(p, memory.drafted, plan.shape.rows));
   head(p, weights.draft->head, out, memory.logits);
 }
 

@@ -54,7 +54,7 @@ MemoryPlan plan_weights(std::span<const WeightSpec> weights, const Config& confi
                         const WeightUse& use) {
   MemoryPlan largest;
   for (int64_t r = 0; r < ranks; ++r) {
-    MemoryPlan plan = plan_rank(weights, config, {r, ranks}, use);
+    MemoryPlan plan = plan_rank(weights, config, {r, ranks, use.experts}, use);
     if (r == 0 || plan.all() > largest.all()) largest = std::move(plan);
   }
   return largest;

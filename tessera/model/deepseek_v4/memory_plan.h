@@ -18,6 +18,7 @@ namespace tessera::model::deepseek_v4 {
 struct WeightUse {
   bool rescales_experts = false;  // FP4 experts are made anew as e4m3 with 128x128 scales
   bool with_draft = false;        // MTP blocks are loaded; those of 0731 never are
+  ExpertExchange experts = ExpertExchange::all_reduce;  // of several ranks
 };
 
 /// Anonymous memory under one name.

@@ -45,7 +45,9 @@ Result<std::unique_ptr<Model>> Model::load(std::shared_ptr<const checkpoint::Che
                                            const ModelOptions& options, const Job& job) {
   TESSERA_TRY(check_options(config, options));
   using Part = WeightMatch::Part;
-  TESSERA_TRY(match_weights(*checkpoint, config)
+  const Rank own = job.world ? Rank{job.world->rank(), job.world->size()} : Rank{};
+  TESSERA_TRY(check_ranks(config, own.count));
+  TESSERA_TRY(match_weights(*checkpoint, config, Shards(config, own))
                   .check(options.mtp ? Part::trunk_and_draft : Part::trunk)
                   .context("the checkpoint is not what its config.json asks for"));
   const auto source = [&](Rank rank) -> std::shared_ptr<WeightSource> {
@@ -69,7 +71,8 @@ Result<std::unique_ptr<Model>> Model::create(const SourceOf& source, const Confi
     return model;
   }
   ModelOptions own = options;
-  own.rank = {job.world->rank(), job.world->size()};
+  own.rank.number = job.world->rank();
+  own.rank.count = job.world->size();
   TESSERA_TRY(check_ranks(config, own.rank.count));
   if (own.rank.number == 0)
     TESSERA_TRY(send_order(*job.world, {.kind = OrderKind::load, .options = options}));
@@ -82,7 +85,8 @@ Result<std::unique_ptr<Model>> Model::create(const SourceOf& source, const Confi
 
 Result<void> Model::assemble(const SourceOf& source, const Job& job) {
   if (options().rank.count > 1) {
-    TESSERA_ASSIGN(groups_, RankGroups::make(config(), *job.world, job.ranks_differ));
+    TESSERA_ASSIGN(
+        groups_, RankGroups::make(config(), *job.world, options().rank.experts, job.ranks_differ));
   }
   source_ = source(options().rank);
   TESSERA_ASSIGN(weights_, assemble_weights(config(), *source_, options().mtp, options().rank));

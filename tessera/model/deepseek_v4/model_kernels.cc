@@ -62,6 +62,7 @@ Hash128 subject_of_kernels(std::string_view config, const ModelOptions& options,
       .add(options.snapshots)
       .add(options.rank.number)
       .add(options.rank.count)
+      .add(options.rank.experts)
       .add(capabilities.wide_products);
   const auto add = [&](const runtime::Hints& hints) {
     hasher.add(hints.size());

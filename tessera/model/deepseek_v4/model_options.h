@@ -19,7 +19,7 @@ struct ModelOptions {
   bool deterministic = false;    // a row's bits never depend on its neighbours or the chunking
   bool mtp = false;              // load the draft block (multi-token prediction)
   bool snapshots = false;        // room for Model::save()
-  Rank rank = {};                // whose part of the model this is
+  Rank rank = {};                // whose part of the model this is, and how experts are reached
 };
 
 /// Error (unsupported): every size for which there is no operator.

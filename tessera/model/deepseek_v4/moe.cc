@@ -41,7 +41,7 @@ Route route(Pass& p, const MoeWeights& w, Value x, Value tokens) {
               {"ids", route.ids},
               {"weights", route.weights}},
              {{"scale", scale}});
-  if (p.ranks.differ) {
+  if (p.ranks.differ && !p.step.shares_rows()) {  // else a row's owner chooses
     p.b.broadcast(route.ids, 0, p.ranks.world);
     p.b.broadcast(route.weights, 0, p.ranks.world);
   }
@@ -121,6 +121,11 @@ Activation gated(Pass& p, Value gate, Value up, Value weights) {
   return y;
 }
 
+/// Whether the rank has a part of the shared expert and the others have the rest.
+bool has_shared_part(const Pass& p) {
+  return p.ranks.several() && p.ranks.rank.experts == ExpertExchange::all_reduce;
+}
+
 /// The shared expert product by product: where a scale block of its width lies on several ranks,
 /// and without scales.
 Value shared_in_steps(Pass& p, const MoeWeights& w, const Activation& x) {
@@ -129,18 +134,18 @@ Value shared_in_steps(Pass& p, const MoeWeights& w, const Activation& x) {
   p.b.call("swiglu_clamp", {{"gate", gate}, {"up", up}, {"y", h}},
            {{"limit", p.config.swiglu_limit}});
   const Activation in = part_of_block(p, h, p.ranks.width_block);
-  return p.ranks.several() ? partial_linear(p, in, w.shared_w2) : linear(p, in, w.shared_w2);
+  return has_shared_part(p) ? partial_linear(p, in, w.shared_w2) : linear(p, in, w.shared_w2);
 }
 
-/// The rank's part of the shared expert; absent where it has none.
+/// The shared expert or the rank's part of it; absent where it has none.
 Value shared(Pass& p, const MoeWeights& w, const Activation& x) {
   const bool codes = p.numerics.official;
   if (w.shared_w1.w.desc.shape[0] == 0) return {};
-  if (!w.shared_w1.scale || (codes && splits_width_blocks(p.config, p.ranks.rank.count)))
+  if (!w.shared_w1.scale || (codes && splits_width_blocks(p.config, p.ranks.rank)))
     return shared_in_steps(p, w, x);
   const Value in = codes ? x.codes : x.plain;
   const Value y =
-      p.b.temporary(p.ranks.several() ? DType::f32 : p.numerics.activation, p.b.shape(in));
+      p.b.temporary(has_shared_part(p) ? DType::f32 : p.numerics.activation, p.b.shape(in));
   p.b.call("shared_expert",
            {{"x", in},
             {"x_scale", codes ? x.scales : Value{}},
@@ -157,14 +162,87 @@ Value shared(Pass& p, const MoeWeights& w, const Activation& x) {
 
 /// Outputs of the rank's experts [T, J, D] for the pairs that `local` names.
 Value routed(Pass& p, const MoeWeights& w, const Activation& x, const Route& r, Value local) {
-  const int64_t rows = p.b.shape(x.plain)[0], width = p.b.shape(x.plain)[1];
-  const int64_t chosen = p.config.experts_per_token, pairs = rows * chosen;
+  const int64_t rows = p.b.shape(local)[0], chosen = p.b.shape(local)[1], pairs = rows * chosen;
   const Tiles tiles = align(p, local);
   p.b.section("experts");
   const Value gate = expert_linear(p, x, w.w1, tiles, pairs, chosen);
   const Value up = expert_linear(p, x, w.w3, tiles, pairs, chosen);
   const Activation hidden = gated(p, gate, up, p.b.reshaped(r.weights, {pairs}));
-  return p.b.reshaped(expert_linear(p, hidden, w.w2, tiles, pairs, 1), {rows, chosen, width});
+  return p.b.reshaped(expert_linear(p, hidden, w.w2, tiles, pairs, 1),
+                      {rows, chosen, p.config.hidden_size});
+}
+
+/// Sums over the outputs y [T, J, D] whose ids are not -1, in ascending order of these, and
+/// `shared`.
+void reduce(Pass& p, Value y, Value ids, Value shared, Value out) {
+  p.b.call("moe_reduce", {{"y", y}, {"ids", ids}, {"shared", shared}, {"out", out}});
+}
+
+/// Every rank has all rows; what its experts and its part of the shared one give is added up.
+Value reduced_over_ranks(Pass& p, const MoeWeights& w, const Activation& x) {
+  const int64_t rows = p.step.rows, width = p.config.hidden_size;
+  p.b.section("router");
+  const Route r = route(p, w, x.plain, p.step.tokens);
+  Value local = local_ids(p, r.ids), y;
+  if (w.w1.w) {
+    y = routed(p, w, x, r, local);
+  } else {  // no expert is here: nothing of y is taken, whatever it is
+    y = p.b.reshaped(x.plain, {rows, 1, width});
+    local = p.b.narrowed(local, 1, 0, 1);
+  }
+  p.b.section("shared expert");
+  const Value own_shared = shared(p, w, x);
+  const bool several = p.ranks.several(), adds_shared = !several || has_shared_part(p);
+  const Value out = p.b.temporary(several ? DType::f32 : p.numerics.activation, {rows, width});
+  reduce(p, y, local, adds_shared ? own_shared : Value{}, out);
+  if (!several) return out;
+  if (adds_shared) return summed(p, out, "expert sum");
+  p.b.section("expert sum");  // of fewer rows than ranks; each has the whole shared expert
+  p.b.all_reduce(out, comm::Reduction::sum, p.ranks.world);
+  const Value all = p.value({rows, width});
+  reduce(p, p.b.reshaped(out, {rows, 1, width}), p.b.narrowed(r.ids, 1, 0, 1), own_shared, all);
+  return all;
+}
+
+/// Every rank has some rows. They go to the ranks of their experts; what these give for a row comes
+/// back and is added in the order of the ranks.
+Value exchanged(Pass& p, const MoeWeights& w, const Activation& x) {
+  const int64_t ranks = p.ranks.rank.count, rows = p.step.rows, own = p.step.own.count(),
+                width = p.config.hidden_size;
+  p.b.section("router");
+  const Route mine = route(p, w, x.plain, own_rows(p, p.step.tokens));
+  constexpr const char* kDispatch = "expert dispatch";
+  const Route r{all_rows(p, mine.ids, kDispatch), all_rows(p, mine.weights, kDispatch)};
+  const Value wanted = p.b.temporary(DType::i32, {rows, ranks});
+  p.b.call("expert_ranks", {{"ids", r.ids}, {"ranks", wanted}},
+           {{"experts", static_cast<double>(p.config.experts)}});
+  const auto dispatched = [&](Value part) {
+    const Value all = p.b.temporary(p.b.dtype(part), {rows, p.b.shape(part)[1]});
+    p.b.dispatch(part, all, wanted, p.ranks.world);
+    return all;
+  };
+  Activation sent;
+  if (p.numerics.official) {
+    sent.codes = dispatched(x.codes);
+    sent.scales = dispatched(x.scales);
+  } else {
+    sent.plain = dispatched(x.plain);
+  }
+  const Value local = local_ids(p, r.ids);
+  const Value sums = p.b.temporary(DType::f32, {rows, width});
+  if (w.w1.w)
+    reduce(p, routed(p, w, sent, r, local), local, {}, sums);
+  else  // no expert is here, and nobody wants anything of the sums, whatever they are
+    reduce(p, p.b.reshaped(x.plain, {own, 1, width}),
+           p.b.narrowed(p.b.narrowed(local, 0, 0, own), 1, 0, 1), {},
+           p.b.narrowed(sums, 0, 0, own));
+  p.b.section("expert combine");
+  const Value parts = p.b.temporary(DType::f32, {ranks, own, width});
+  p.b.combine(sums, parts, wanted, p.ranks.world);
+  p.b.section("shared expert");
+  const Value own_shared = shared(p, w, x), out = p.value({own, width});
+  reduce(p, p.b.transposed(parts), own_rows(p, wanted), own_shared, out);
+  return out;
 }
 
 }  // namespace
@@ -178,22 +256,8 @@ int64_t expert_block(int64_t pairs, int64_t experts, bool deterministic) {
       64, static_cast<int64_t>(std::bit_ceil(static_cast<uint64_t>(twice_the_mean))));
 }
 
-Value moe(Pass& p, const MoeWeights& w, const Activation& x, Value tokens) {
-  const int64_t rows = p.b.shape(x.plain)[0], width = p.b.shape(x.plain)[1];
-  p.b.section("router");
-  const Route r = route(p, w, x.plain, tokens);
-  Value local = local_ids(p, r.ids), y;
-  if (w.w1.w) {
-    y = routed(p, w, x, r, local);
-  } else {  // no expert is here: nothing of y is taken, whatever it is
-    y = p.b.reshaped(x.plain, {rows, 1, width});
-    local = p.b.narrowed(local, 1, 0, 1);
-  }
-  p.b.section("shared expert");
-  const Value out =
-      p.b.temporary(p.ranks.several() ? DType::f32 : p.numerics.activation, {rows, width});
-  p.b.call("moe_reduce", {{"y", y}, {"ids", local}, {"shared", shared(p, w, x)}, {"out", out}});
-  return p.ranks.several() ? summed(p, out, "expert sum") : out;
+Value moe(Pass& p, const MoeWeights& w, const Activation& x) {
+  return p.step.shares_rows() ? exchanged(p, w, x) : reduced_over_ranks(p, w, x);
 }
 
 }  // namespace tessera::model::deepseek_v4

@@ -7,8 +7,8 @@
 
 namespace tessera::model::deepseek_v4 {
 
-/// x: the normalised rows, plain too. `tokens` i32 [T] are what hash-routed layers look up.
-Value moe(Pass& p, const MoeWeights& w, const Activation& x, Value tokens);
+/// x: the normalised rows that this rank keeps, plain too.
+Value moe(Pass& p, const MoeWeights& w, const Activation& x);
 
 /// Pairs (token, expert) of one expert that a program of the grouped products takes at once.
 int64_t expert_block(int64_t pairs, int64_t experts, bool deterministic);

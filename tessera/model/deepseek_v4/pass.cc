@@ -108,8 +108,38 @@ Value rounded(Pass& p, Value x) {
   return y;
 }
 
+bool shares_rows(Rank rank, int64_t rows) {
+  return rank.experts == ExpertExchange::all_to_all && rank.count > 1 && rows >= rank.count;
+}
+
+Value own_rows(Pass& p, Value x) {
+  return p.b.narrowed(x, 0, p.step.own.begin, p.step.own.count());
+}
+
+Value all_rows(Pass& p, Value own, std::string section) {
+  if (!p.step.shares_rows()) return own;
+  Shape shape = p.b.shape(own);
+  shape[0] = p.step.rows;
+  const Value all = p.b.temporary(p.b.dtype(own), shape);
+  p.b.section(std::move(section));
+  p.b.all_gather(own, all, p.ranks.world);
+  return all;
+}
+
+Activation all_rows(Pass& p, const Activation& own) {
+  if (!p.step.shares_rows()) return own;
+  // Codes follow from the plain rows: nothing is sent twice.
+  if (own.plain) return activation(p, all_rows(p, own.plain));
+  return {.plain = {}, .codes = all_rows(p, own.codes), .scales = all_rows(p, own.scales)};
+}
+
 Value summed(Pass& p, Value part, std::string section) {
   p.b.section(std::move(section));
+  if (p.step.shares_rows()) {
+    const Value own = p.b.temporary(DType::f32, {p.step.own.count(), p.b.shape(part)[1]});
+    p.b.reduce_scatter(part, own, p.ranks.world);
+    return rounded(p, own);
+  }
   p.b.all_reduce(part, comm::Reduction::sum, p.ranks.world);
   return rounded(p, part);
 }

@@ -43,10 +43,16 @@ struct RatioStep {
 
 struct StepValues {
   int64_t rows = 0;
+  Share own;  // rows whose residual stream this rank keeps: all, or its share of them
   Value tokens, positions, sequence, source_rows, logit_rows;
   std::vector<RatioStep> ratios;
+  bool shares_rows() const { return own.count() != rows; }
   const RatioStep& of_ratio(int64_t ratio) const;
 };
+
+/// Whether each rank keeps a share of a step's rows between attention and attention: a step that
+/// has a row for each, where experts are reached by exchange of rows.
+bool shares_rows(Rank rank, int64_t rows);
 
 struct Pass {
   ProgramBuilder& b;
@@ -81,8 +87,13 @@ Activation part_of_block(Pass& p, Value x, comm::Communicator* block);
 Value linear(Pass& p, const Activation& x, const LinearWeights& w);
 /// The same where `x` and `w` are this rank's columns of several ranks': the part of the sum, f32.
 Value partial_linear(Pass& p, const Activation& x, const LinearWeights& w);
-/// What the ranks' parts (f32) are together, in the activation's type; `section` names the sum.
+/// What the ranks' parts (f32) are together, in the activation's type, of the rows this rank keeps;
+/// `section` names the sum.
 Value summed(Pass& p, Value part, std::string section);
+/// The rows of x [T, ..] that this rank keeps, and all rows from what every rank keeps.
+Value own_rows(Pass& p, Value x);
+Value all_rows(Pass& p, Value own, std::string section = "row gather");
+Activation all_rows(Pass& p, const Activation& own);
 /// Rounded to the activation's type.
 Value rounded(Pass& p, Value x);
 /// Rows of the embedding table [T, D], whichever rank has them.

@@ -8,9 +8,9 @@ bool splits_output_blocks(const Config& config, int64_t ranks) {
          group_output_share(config, {0, ranks}).count() % Config::kFp8Block != 0;
 }
 
-bool splits_width_blocks(const Config& config, int64_t ranks) {
-  for (int64_t r = 0; r < ranks; ++r) {
-    const Share own = width_share(config, {r, ranks});
+bool splits_width_blocks(const Config& config, Rank rank) {
+  for (int64_t r = 0; r < rank.count; ++r) {
+    const Share own = width_share(config, {r, rank.count, rank.experts});
     if (own.begin % Config::kFp8Block != 0 ||
         (own.end % Config::kFp8Block != 0 && own.end != config.expert_width))
       return true;
@@ -18,8 +18,9 @@ bool splits_width_blocks(const Config& config, int64_t ranks) {
   return false;
 }
 
-Result<RankGroups> RankGroups::make(const Config& config, comm::Communicator& world, bool differ) {
-  const Rank rank{world.rank(), world.size()};
+Result<RankGroups> RankGroups::make(const Config& config, comm::Communicator& world,
+                                    ExpertExchange experts, bool differ) {
+  const Rank rank{world.rank(), world.size(), experts};
   TESSERA_TRY(check_ranks(config, rank.count));
   RankGroups made;
   made.ranks_ = {.rank = rank, .world = &world, .differ = differ};
@@ -34,7 +35,7 @@ Result<RankGroups> RankGroups::make(const Config& config, comm::Communicator& wo
   if (splits_output_blocks(config, rank.count))
     TESSERA_TRY(split(made.output_block_, made.ranks_.output_block,
                       group_output_share(config, rank).begin / Config::kFp8Block));
-  if (splits_width_blocks(config, rank.count)) {
+  if (splits_width_blocks(config, rank)) {
     const Share own = width_share(config, rank);
     // A rank without any of it is alone, in a color nobody else has.
     const int64_t color =

@@ -27,13 +27,14 @@ struct Ranks {
 /// Whether a scale block of the outputs of an o-group, or of the shared expert's width, lies on
 /// several ranks.
 bool splits_output_blocks(const Config& config, int64_t ranks);
-bool splits_width_blocks(const Config& config, int64_t ranks);
+bool splits_width_blocks(const Config& config, Rank rank);
 
 /// Splits the communicator of a job into those of a model; every rank calls it.
 class RankGroups {
  public:
   /// `world` outlives the groups. Error: a number of ranks that cannot share this model.
-  static Result<RankGroups> make(const Config& config, comm::Communicator& world, bool differ);
+  static Result<RankGroups> make(const Config& config, comm::Communicator& world,
+                                 ExpertExchange experts, bool differ);
 
   const Ranks& ranks() const { return ranks_; }
 

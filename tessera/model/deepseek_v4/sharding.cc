@@ -95,6 +95,7 @@ Share vocabulary_share(const Config& config, Rank rank) {
 Share expert_share(const Config& config, Rank rank) { return share(config.experts, 1, rank); }
 
 Share width_share(const Config& config, Rank rank) {
+  if (rank.experts == ExpertExchange::all_to_all) return {0, config.expert_width};
   const auto units = [&](int64_t unit) { return (config.expert_width + unit - 1) / unit; };
   int64_t unit = Config::kFp8Block;
   if (units(unit) < rank.count)
@@ -161,7 +162,9 @@ bool Shards::is_elsewhere(std::string_view name) const {
   const size_t at = name.find(kWord);
   if (!any() || at == std::string_view::npos) return false;
   int64_t number = 0;
-  std::from_chars(name.data() + at + kWord.size(), name.data() + name.size(), number);
+  const auto [stop, error] =
+      std::from_chars(name.data() + at + kWord.size(), name.data() + name.size(), number);
+  if (error != std::errc()) return false;  // a stack of all experts
   return number < experts_.begin || number >= experts_.end;
 }
 

@@ -16,8 +16,19 @@
 
 namespace tessera::model::deepseek_v4 {
 
+/// How tokens and experts of other ranks meet.
+enum class ExpertExchange : uint8_t {
+  all_reduce,  // every rank has every token's row; the sums of all ranks' experts are added
+  all_to_all,  // rows go to the ranks of their experts and come back; the shared expert is whole
+};
+
+constexpr std::string_view name(ExpertExchange experts) {
+  return experts == ExpertExchange::all_to_all ? "all-to-all" : "all-reduce";
+}
+
 struct Rank {
   int64_t number = 0, count = 1;
+  ExpertExchange experts = ExpertExchange::all_reduce;
 };
 
 /// Things [begin, end) of a rank.
@@ -27,8 +38,9 @@ struct Share {
 };
 Share vocabulary_share(const Config& config, Rank rank);
 Share expert_share(const Config& config, Rank rank);
-/// Of the shared expert's width. As many ranks as blocks of 128, or fewer, take whole blocks;
-/// otherwise a rank's share lies inside one block, and may be empty.
+/// Of the shared expert's width: all of it where rows are exchanged. Otherwise as many ranks as
+/// blocks of 128, or fewer, take whole blocks; otherwise a rank's share lies inside one block, and
+/// may be empty.
 Share width_share(const Config& config, Rank rank);
 /// Ranks that share an o-group; 1 when a rank has whole groups.
 int64_t ranks_per_group(const Config& config, int64_t ranks);

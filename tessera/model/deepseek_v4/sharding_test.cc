@@ -88,11 +88,32 @@ TEST(Sharding, FlashAtSixteenStoresNothingTwice) {
   TESSERA_SKIP_WITHOUT_REFERENCE("checkpoint/configs");
   const Config flash =
       load_config(reference_folder() / "checkpoint/configs/DeepSeek-V4-Flash.config.json").value();
-  uint64_t bytes = 0;
-  for (const WeightSpec& weight : expand_weights(flash, 0))
-    if (weight.name == "layers.0.attn.wo_a.weight" || weight.name == "layers.0.attn.wo_b.weight")
-      bytes += slice_of(weight, flash, {11, 16}).bytes(weight.dtype);
-  EXPECT_EQ(bytes, 4'194'304u);
+  const auto weights = expand_weights(flash, 0);
+  // The two matrices of the output projection in layer 0, or in all layers, of some ranks of 16.
+  const auto bytes = [&](std::string_view layer, int64_t first, int64_t last, int64_t ranks) {
+    uint64_t sum = 0;
+    for (const WeightSpec& weight : weights)
+      if (weight.name.starts_with(layer) && (weight.name.ends_with(".attn.wo_a.weight") ||
+                                             weight.name.ends_with(".attn.wo_b.weight")))
+        for (int64_t r = first; r < last; ++r)
+          sum += slice_of(weight, flash, {r, ranks}).bytes(weight.dtype);
+    return sum;
+  };
+  for (int64_t r = 0; r < 16; ++r) EXPECT_EQ(bytes("layers.0.", r, r + 1, 16), 4'194'304u);
+  EXPECT_EQ(bytes("layers.0.", 0, 1, 1), 67'108'864u);
+  EXPECT_EQ(bytes("layers.", 0, 16, 16), bytes("layers.", 0, 1, 1));
+}
+
+TEST(Sharding, WhereRowsAreExchangedTheSharedExpertIsWhole) {
+  const Config c = wide();
+  for (const WeightSpec& weight : expand_weights(c, 0)) {
+    const Rank rank{5, 16, ExpertExchange::all_to_all}, usual{5, 16};
+    const Slice slice = slice_of(weight, c, rank), other = slice_of(weight, c, usual);
+    if (weight.name.find("shared_experts") == std::string::npos)
+      EXPECT_EQ(slice.bytes(weight.dtype), other.bytes(weight.dtype)) << weight.name;
+    else
+      EXPECT_EQ(slice.bytes(weight.dtype), weight.bytes()) << weight.name;
+  }
 }
 
 TEST(Sharding, ImpossibleCountsAreRefused) {

@@ -10,12 +10,6 @@
 namespace tessera::model::deepseek_v4 {
 namespace {
 
-/// Rows of a program for `rows` tokens: few distinct ones for long steps.
-int64_t padded_rows(int64_t rows) {
-  const int64_t step = rows <= 16 ? 1 : rows <= 64 ? 8 : 64;
-  return (rows + step - 1) / step * step;
-}
-
 int64_t rows_of(std::span<const Span> spans) {
   int64_t rows = 0;
   for (const Span& span : spans) rows += std::ssize(span.tokens);
@@ -56,6 +50,14 @@ StepWriter::StepWriter(const Config& config, const ModelOptions& options)
       numerics_(Numerics::of(options)),
       ratios_(trunk_ratios(config)),
       caches_(caches_of(config, options, numerics_)) {}
+
+int64_t StepWriter::padded_rows(int64_t rows) const {
+  const int64_t step = rows <= 16 ? 1 : rows <= 64 ? 8 : 64;
+  const int64_t few = (rows + step - 1) / step * step;
+  if (!shares_rows(options_.rank, few)) return few;
+  const int64_t ranks = options_.rank.count;
+  return (few + ranks - 1) / ranks * ranks;
+}
 
 int64_t StepWriter::stream_bytes(int64_t rows) const {
   return rows * size_in_bytes(numerics_.activation, Config::kStreams * config_.hidden_size);

@@ -43,6 +43,9 @@ class StepWriter {
   /// Tables of the largest step with the logits of every row.
   int64_t table_words() const;
 
+  /// Rows of a program for `rows` tokens: few distinct ones for long steps, and whole shares of the
+  /// ranks where each keeps some.
+  int64_t padded_rows(int64_t rows) const;
   StepKey key(StepKey::Kind kind, std::span<const Span> spans) const;
   /// The step that takes the most memory.
   StepKey largest() const;

@@ -139,8 +139,10 @@ std::vector<Tensor> published_tensors(const Tensor& tensor) {
   return made;
 }
 
-Result<Checkpoint> open_checkpoint(const std::filesystem::path& path) {
-  TESSERA_ASSIGN(Checkpoint opened, Checkpoint::open(path));
+Result<Checkpoint> open_checkpoint(const std::filesystem::path& path, const Shards& shards) {
+  TESSERA_ASSIGN(Checkpoint opened, Checkpoint::open(path, [&](std::string_view name) {
+                   return !shards.is_elsewhere(published_name(name));
+                 }));
   const bool is_published = std::ranges::none_of(opened.tensors(), [](const Tensor& tensor) {
     return tensor.name.starts_with("model.") || tensor.name == kTop[0].first;
   });

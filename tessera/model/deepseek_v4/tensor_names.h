@@ -11,6 +11,7 @@
 
 #include "tessera/base/result.h"
 #include "tessera/checkpoint/checkpoint.h"
+#include "tessera/model/deepseek_v4/sharding.h"
 
 namespace tessera::model::deepseek_v4 {
 
@@ -22,7 +23,9 @@ std::string published_name(std::string_view name);
 /// matrices of single experts, which are parts of its bytes.
 std::vector<checkpoint::Tensor> published_tensors(const checkpoint::Tensor& tensor);
 
-/// Checkpoint::open for either dialect. Error: corrupt where two tensors get the same name.
-Result<checkpoint::Checkpoint> open_checkpoint(const std::filesystem::path& path);
+/// Checkpoint::open for either dialect; files with nothing but experts of other ranks may be
+/// absent. Error: corrupt where two tensors get the same name.
+Result<checkpoint::Checkpoint> open_checkpoint(const std::filesystem::path& path,
+                                               const Shards& shards = {});
 
 }  // namespace tessera::model::deepseek_v4

@@ -64,7 +64,8 @@ Result<> WeightMatch::check(Part part) const {
   return corrupt(std::move(text));
 }
 
-WeightMatch match_weights(const Checkpoint& checkpoint, const Config& config) {
+WeightMatch match_weights(const Checkpoint& checkpoint, const Config& config,
+                          const Shards& shards) {
   WeightMatch match;
   const int64_t found = count_draft_layers(checkpoint);
   match.draft_layers = found == 0 ? 0 : std::max(found, config.draft_layers);
@@ -77,7 +78,7 @@ WeightMatch match_weights(const Checkpoint& checkpoint, const Config& config) {
     };
     const Tensor* tensor = checkpoint.find(spec.name);
     if (tensor == nullptr) {
-      report(Fault::missing, form(spec.dtype, spec.shape));
+      if (!shards.is_elsewhere(spec.name)) report(Fault::missing, form(spec.dtype, spec.shape));
       continue;
     }
     expected[static_cast<size_t>(tensor - all.data())] = true;

@@ -9,6 +9,7 @@
 
 #include "tessera/base/result.h"
 #include "tessera/checkpoint/checkpoint.h"
+#include "tessera/model/deepseek_v4/sharding.h"
 #include "tessera/model/deepseek_v4/weight_table.h"
 
 namespace tessera::model::deepseek_v4 {
@@ -39,7 +40,9 @@ struct WeightMatch {
   Result<> check(Part part) const;
 };
 
-/// A checkpoint without any block mtp.N is complete: it has no draft head.
-WeightMatch match_weights(const checkpoint::Checkpoint& checkpoint, const Config& config);
+/// A checkpoint without any block mtp.N is complete: it has no draft head. Experts of other ranks,
+/// by `shards`, may be missing.
+WeightMatch match_weights(const checkpoint::Checkpoint& checkpoint, const Config& config,
+                          const Shards& shards = {});
 
 }  // namespace tessera::model::deepseek_v4

@@ -44,7 +44,8 @@ Result<void> Program::run_call(const Call& call, runtime::Stream& stream) const 
   };
   TESSERA_CHECK(c.comm, "a program without communicators runs");
   const comm::Traffic before = c.comm->traffic();
-  TESSERA_TRY(model::run(c, stream, region(0, c.from_bytes), region(1, c.to_bytes)));
+  const comm::Region wanted = c.wanted_bytes > 0 ? region(2, c.wanted_bytes) : comm::Region{};
+  TESSERA_TRY(model::run(c, stream, region(0, c.from_bytes), region(1, c.to_bytes), wanted));
   if (call.section < sections_.size()) {
     comm::Traffic& traffic = sections_[call.section].traffic;
     traffic.operations += c.comm->traffic().operations - before.operations;
@@ -56,7 +57,7 @@ Result<void> Program::run_call(const Call& call, runtime::Stream& stream) const 
 Result<CapturedProgram> Program::capture(runtime::Stream& stream) const {
   TESSERA_CHECK(bound_, "a program without memory is captured");
   const auto is_apart = [&](const Call& call) {
-    return call.collective && !call.collective->comm->can_capture(stream);
+    return call.collective && !call.collective->can_capture(stream);
   };
   CapturedProgram captured;
   captured.program_ = this;

@@ -51,7 +51,7 @@ class Program {
   friend class ProgramBuilder;
   struct Call {
     std::shared_ptr<const ops::PreparedOp> op;  // or
-    std::optional<Collective> collective;       // over the two tensors from and to
+    std::optional<Collective> collective;       // over tensors from, to and wanted
     size_t section = 0;
     std::vector<uint64_t> addresses;    // of tensors; of those in the arena once bound
     std::vector<int64_t> arena_offset;  // of tensors; -1: elsewhere or absent

@@ -29,6 +29,18 @@ Value ProgramBuilder::reshaped(Value value, Shape shape) {
   return add({tensor.desc.dtype, shape}, tensor.storage, tensor.byte_offset);
 }
 
+Value ProgramBuilder::transposed(Value value) {
+  const Tensor tensor = tensors_[static_cast<size_t>(value.id)];
+  ops::TensorDesc desc = tensor.desc;
+  TESSERA_CHECK(desc.strides.empty() && desc.shape.rank() >= 2, "{} transposed",
+                desc.shape.to_string());
+  const auto dense = desc.shape.dense_strides();
+  desc.strides.assign(dense.begin(), dense.begin() + desc.shape.rank());
+  std::swap(desc.strides[0], desc.strides[1]);
+  std::swap(desc.shape[0], desc.shape[1]);
+  return add(std::move(desc), tensor.storage, tensor.byte_offset);
+}
+
 Value ProgramBuilder::narrowed(Value value, int dim, int64_t start, int64_t extent) {
   const Tensor tensor = tensors_[static_cast<size_t>(value.id)];
   const Shape& shape = tensor.desc.shape;
@@ -95,50 +107,66 @@ std::optional<Error> ProgramBuilder::try_call(std::string_view op,
   return std::nullopt;
 }
 
-std::optional<Error> ProgramBuilder::check_collective(Value from, Value to) const {
-  for (const Value value : {from, to}) {
+std::optional<Error> ProgramBuilder::check_collective(std::span<const Value> operands) const {
+  const auto storage_of = [&](Value value) -> const Storage& {
+    return storages_[static_cast<size_t>(tensors_[static_cast<size_t>(value.id)].storage)];
+  };
+  for (const Value value : operands) {
     if (!value) return internal_error("a collective on an absent value");
-    const Tensor& tensor = tensors_[static_cast<size_t>(value.id)];
-    const Storage& storage = storages_[static_cast<size_t>(tensor.storage)];
-    if (storage.bytes < 0 || !tensor.desc.strides.empty())
+    if (storage_of(value).bytes < 0 || !desc(value).strides.empty())
       return internal_error(fmt::format("a collective on {}, which is not a dense temporary",
-                                        tensor.desc.shape.to_string()));
+                                        desc(value).shape.to_string()));
   }
-  if (storages_[static_cast<size_t>(tensors_[static_cast<size_t>(from.id)].storage)].first < 0)
-    return internal_error("a collective reads a temporary that nothing has written");
+  for (const Value value : operands)
+    if ((value.id != operands[1].id || operands[0].id == value.id) && storage_of(value).first < 0)
+      return internal_error("a collective reads a temporary that nothing has written");
   return std::nullopt;
 }
 
-void ProgramBuilder::append(Collective::Kind kind, comm::Reduction how, int root, Value from,
-                            Value to, comm::Communicator* comm) {
+void ProgramBuilder::append(Collective collective, std::vector<Value> operands) {
   if (error_) return;
-  error_ = check_collective(from, to);
+  error_ = check_collective(operands);
   if (error_) return;
   const auto bytes = [&](Value value) {
     const ops::TensorDesc& tensor = desc(value);
     return size_in_bytes(tensor.dtype, tensor.shape.numel());
   };
-  for (const Value value : {from, to}) {
+  for (const Value value : operands) {
     Storage& storage =
         storages_[static_cast<size_t>(tensors_[static_cast<size_t>(value.id)].storage)];
     const int number = static_cast<int>(calls_.size());
     if (storage.first < 0) storage.first = number;
     storage.last = number;
   }
-  calls_.push_back(
-      {{from, to}, Collective{kind, dtype(to), how, root, comm, bytes(from), bytes(to)}});
+  collective.dtype = dtype(operands[1]);
+  collective.from_bytes = bytes(operands[0]);
+  collective.to_bytes = bytes(operands[1]);
+  if (operands.size() > 2) collective.wanted_bytes = bytes(operands[2]);
+  calls_.push_back({std::move(operands), collective});
 }
 
 void ProgramBuilder::all_reduce(Value value, comm::Reduction how, comm::Communicator* comm) {
-  append(Collective::Kind::all_reduce, how, 0, value, value, comm);
+  append({.kind = Collective::Kind::all_reduce, .how = how, .comm = comm}, {value, value});
 }
 
 void ProgramBuilder::reduce_scatter(Value parts, Value own, comm::Communicator* comm) {
-  append(Collective::Kind::reduce_scatter, comm::Reduction::sum, 0, parts, own, comm);
+  append({.kind = Collective::Kind::reduce_scatter, .comm = comm}, {parts, own});
+}
+
+void ProgramBuilder::all_gather(Value own, Value parts, comm::Communicator* comm) {
+  append({.kind = Collective::Kind::all_gather, .comm = comm}, {own, parts});
+}
+
+void ProgramBuilder::dispatch(Value own, Value all, Value wanted, comm::Communicator* comm) {
+  append({.kind = Collective::Kind::dispatch, .comm = comm}, {own, all, wanted});
+}
+
+void ProgramBuilder::combine(Value all, Value parts, Value wanted, comm::Communicator* comm) {
+  append({.kind = Collective::Kind::combine, .comm = comm}, {all, parts, wanted});
 }
 
 void ProgramBuilder::broadcast(Value value, int root, comm::Communicator* comm) {
-  append(Collective::Kind::broadcast, comm::Reduction::sum, root, value, value, comm);
+  append({.kind = Collective::Kind::broadcast, .root = root, .comm = comm}, {value, value});
 }
 
 std::vector<int64_t> ProgramBuilder::workspaces(std::span<const int64_t> of_uses) const {

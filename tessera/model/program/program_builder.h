@@ -48,6 +48,8 @@ class ProgramBuilder {
   Value temporary(DType dtype, Shape shape);
   /// The same elements in another shape; dense values only.
   Value reshaped(Value value, Shape shape);
+  /// The first two dimensions exchanged; dense values only.
+  Value transposed(Value value);
   /// Elements [start, start + extent) of one dimension.
   Value narrowed(Value value, int dim, int64_t start, int64_t extent);
   const ops::TensorDesc& desc(Value value) const;
@@ -71,6 +73,11 @@ class ProgramBuilder {
   void all_reduce(Value value, comm::Reduction how, comm::Communicator* comm);
   /// Part r of `parts` along its first dimension, summed, becomes `own` of rank r.
   void reduce_scatter(Value parts, Value own, comm::Communicator* comm);
+  /// `own` of rank r becomes part r of `parts` along its first dimension.
+  void all_gather(Value own, Value parts, comm::Communicator* comm);
+  /// Rows that other ranks want, there and back (communicator.h); `wanted` i32 [rows, ranks].
+  void dispatch(Value own, Value all, Value wanted, comm::Communicator* comm);
+  void combine(Value all, Value parts, Value wanted, comm::Communicator* comm);
   /// Replaces `value` by that of rank `root`.
   void broadcast(Value value, int root, comm::Communicator* comm);
 
@@ -93,12 +100,12 @@ class ProgramBuilder {
     int first = -1, last = -1;  // calls that name it
   };
   struct Call {
-    std::vector<Value> operands;           // by tensor of the signature; from and to
+    std::vector<Value> operands;           // by tensor of the signature; from, to, wanted
     std::optional<Collective> collective;  // else the next of uses_
   };
-  void append(Collective::Kind kind, comm::Reduction how, int root, Value from, Value to,
-              comm::Communicator* comm);
-  std::optional<Error> check_collective(Value from, Value to) const;
+  /// `kind` and what belongs to it; types and sizes follow from the operands.
+  void append(Collective collective, std::vector<Value> operands);
+  std::optional<Error> check_collective(std::span<const Value> operands) const;
   /// Of every call; `of_uses` has those of operators.
   std::vector<int64_t> workspaces(std::span<const int64_t> of_uses) const;
   Value add(ops::TensorDesc desc, int storage, int64_t byte_offset);
