@@ -1,7 +1,11 @@
 // SPDX-License-Identifier: Apache-2.0
 // Commands as several ranks, real processes under mpirun: they say what one rank says, and when
 // something is wrong with one of them the job ends for all, soon and with a reason.
+#include <arpa/inet.h>
 #include <fmt/format.h>
+#include <netinet/in.h>
+#include <sys/socket.h>
+#include <unistd.h>
 
 #include <chrono>
 #include <nlohmann/json.hpp>
@@ -54,6 +58,52 @@ TEST_F(ParallelCommandsTest, StatsSayWhatIsSent) {
   EXPECT_TRUE(contains(output, "attention sum ")) << output.text;
 }
 
+TEST_F(ParallelCommandsTest, RowsMayGoToTheRanksOfTheirExperts) {
+  const std::string arguments = "run tiny --ids 5,6,7,8,9 -n 6 --precision fp32 --context 512 ";
+  const Output alone = tessera(arguments);
+  const std::string exchange = arguments + "--experts all-to-all ";
+  EXPECT_EQ(tessera(exchange).text, alone.text);
+  for (const int count : {2, 4}) {
+    const Output together = ranks(count, exchange + fmt::format("--tp {}", count));
+    EXPECT_EQ(together.exit_code, 0) << together.text;
+    EXPECT_EQ(together.text, alone.text) << count << " ranks";
+  }
+  const Output stats = ranks(4, exchange + "--tp 4 --stats");
+  for (const char* part : {"attention sum ", "row gather ", "expert dispatch ", "expert combine "})
+    EXPECT_TRUE(contains(stats, part)) << part << stats.text;
+  expect_usage("run tiny --ids 5 --experts some",
+               "tessera: --experts is some, expected all-reduce or all-to-all");
+  const Output differ =
+      two(program() + " " + arguments + "--tp 2", program() + " " + exchange + "--tp 2");
+  EXPECT_EQ(differ.text, "tessera: rank 1 has --experts all-to-all, rank 0 has unset\n");
+}
+
+// A host needs the files that all ranks read and those of its own ranks.
+TEST_F(ParallelCommandsTest, ARankNeedsItsFilesOnly) {
+  const std::string rest = " --ids 5,6,7,8,9 -n 6 --precision fp32 --context 512 --tp 2";
+  ASSERT_EQ(tessera("convert tiny " + path("whole") + " --to native --tp 2").exit_code, 0);
+  for (const std::string own : {"0", "1"}) {
+    fs::copy(path("whole"), path("host" + own), fs::copy_options::recursive);
+    for (const auto& file : fs::directory_iterator(path("host" + own)))
+      if (file.path().filename().string().starts_with("model-rank0" +
+                                                      std::string(own == "0" ? "1" : "0")))
+        fs::remove(file.path());
+  }
+  EXPECT_NE(tessera("run " + path("host0") + " --ids 5").exit_code, 0);  // one rank needs all
+  const Output alone = tessera("run tiny --ids 5,6,7,8,9 -n 6 --precision fp32 --context 512");
+  const auto job = [&](const std::string& first, const std::string& second) {
+    return two(program() + " run " + path(first) + rest, program() + " run " + path(second) + rest);
+  };
+  const Output apart = job("host0", "host1");
+  EXPECT_EQ(apart.exit_code, 0) << apart.text;
+  EXPECT_EQ(apart.text, alone.text);
+  const Output wrong = job("host0", "host0");
+  EXPECT_NE(wrong.exit_code, 0);
+  EXPECT_TRUE(wrong.text.starts_with("tessera: rank 1: ")) << wrong.text;
+  EXPECT_TRUE(contains(wrong, " shards are missing, with ")) << wrong.text;
+  EXPECT_TRUE(contains(wrong, ": model-rank01-")) << wrong.text;
+}
+
 TEST_F(ParallelCommandsTest, ChipsMayDiffer) {
   const std::string arguments = " run tiny --ids 5,6,7,8,9 -n 6 --precision fp32 --context 512 ";
   const Output alone = tessera(arguments);
@@ -81,9 +131,12 @@ TEST_F(ParallelCommandsTest, RanksEvaluateChatAndAreTimed) {
     const auto json = nlohmann::json::parse(output.text, nullptr, false);
     return json.is_discarded() ? nlohmann::json(output.text) : json["variants"][0]["tasks"];
   };
-  const Output one = tessera(eval), two = ranks(2, eval + "--tp 2");
-  EXPECT_EQ(two.exit_code, 0) << two.text;
-  EXPECT_EQ(answers(two), answers(one));
+  const Output one = tessera(eval);
+  for (const std::string experts : {"", " --experts all-to-all"}) {
+    const Output two = ranks(2, eval + "--tp 2" + experts);
+    EXPECT_EQ(two.exit_code, 0) << two.text;
+    EXPECT_EQ(answers(two), answers(one));
+  }
 
   const std::string lines = write("lines", "What is 12 + 30?\n/exit\n");
   const std::string chat = "chat tiny -n 6 --precision fp32 ";
@@ -96,10 +149,11 @@ TEST_F(ParallelCommandsTest, RanksEvaluateChatAndAreTimed) {
   const Output bench =
       ranks(2,
             "bench model --random-weights --layers 2 --prefill 16 --decode 2 --tp 2"
-            " --config " +
+            " --experts all-to-all --config " +
                 config);
   EXPECT_EQ(bench.exit_code, 0) << bench.text;
-  EXPECT_TRUE(contains(bench, "expert sum")) << bench.text;
+  EXPECT_TRUE(contains(bench, "expert sum")) << bench.text;  // decoding: fewer rows than ranks
+  EXPECT_TRUE(contains(bench, "expert combine")) << bench.text;
 }
 
 TEST_F(ParallelCommandsTest, SixteenRanksVerify) {
@@ -114,6 +168,9 @@ TEST_F(ParallelCommandsTest, SixteenRanksVerify) {
   const Output output = ranks(16, fmt::format("verify {} --tp 16", path("sixteen")));
   EXPECT_EQ(output.exit_code, 0) << output.text;
   EXPECT_TRUE(contains(output, "passed")) << output.text;
+  const Output exchanged =
+      ranks(2, fmt::format("verify {} --tp 2 --experts all-to-all", path("sixteen")));
+  EXPECT_EQ(exchanged.exit_code, 0) << exchanged.text;
 }
 
 TEST_F(ParallelCommandsTest, TheNumberOfProcessesMustFit) {
@@ -206,6 +263,42 @@ TEST_F(ParallelCommandsTest, ARankThatDoesNotAnswerEndsTheJob) {
   EXPECT_TRUE(contains(output, ": another rank did not come within 5.0 s")) << output.text;
   EXPECT_FALSE(contains(output, "orphan")) << output.text;
   EXPECT_LE(seconds_of(output), 10) << output.text;
+}
+
+/// A port that somebody listens on.
+class TakenPort {
+ public:
+  TakenPort() : socket_(::socket(AF_INET, SOCK_STREAM, 0)) {
+    sockaddr_in address{.sin_family = AF_INET, .sin_port = 0, .sin_addr = {INADDR_ANY}};
+    socklen_t size = sizeof address;
+    auto* const any = reinterpret_cast<sockaddr*>(&address);
+    if (::bind(socket_, any, size) == 0 && ::listen(socket_, 1) == 0 &&
+        ::getsockname(socket_, any, &size) == 0)
+      number_ = ntohs(address.sin_port);
+  }
+  ~TakenPort() { ::close(socket_); }
+  int number() const { return number_; }
+
+ private:
+  int socket_, number_ = 0;
+};
+
+// Ports are MPI's; where it is told to take one that another program has, its message is the one.
+TEST_F(ParallelCommandsTest, ATakenPortEndsTheJob) {
+  const TakenPort port;
+  ASSERT_NE(port.number(), 0);
+  const auto start = std::chrono::steady_clock::now();
+  const Output output =
+      shell(fmt::format("{} --mca btl tcp,self --mca btl_tcp_port_min_v4 {} --mca "
+                        "btl_tcp_port_range_v4 1 -n 2 {} run "
+                        "tiny --ids 5 -n 2 --context 512 --tp 2",
+                        mpirun(), port.number(), program()));
+  const std::chrono::duration<double> elapsed = std::chrono::steady_clock::now() - start;
+  EXPECT_NE(output.exit_code, 0);
+  EXPECT_TRUE(contains(output, "no port available in the range")) << output.text;
+  EXPECT_LE(elapsed.count(), 10);
+  EXPECT_NE(
+      shell("pgrep -f 'btl_tcp_port_min_v[4] " + std::to_string(port.number()) + "'").exit_code, 0);
 }
 
 TEST_F(ParallelCommandsTest, LaunchWritesTheLine) {
