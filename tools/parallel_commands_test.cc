@@ -81,14 +81,15 @@ TEST_F(ParallelCommandsTest, RowsMayGoToTheRanksOfTheirExperts) {
 
 // A host needs the files that all ranks read and those of its own ranks.
 TEST_F(ParallelCommandsTest, ARankNeedsItsFilesOnly) {
-  const std::string rest = " --ids 5,6,7,8,9 -n 6 --precision fp32 --context 512 --tp 2";
-  ASSERT_EQ(tessera("convert tiny " + path("whole") + " --to native --tp 2").exit_code, 0);
-  for (const std::string own : {"0", "1"}) {
-    fs::copy(path("whole"), path("host" + own), fs::copy_options::recursive);
-    for (const auto& file : fs::directory_iterator(path("host" + own)))
-      if (file.path().filename().string().starts_with("model-rank0" +
-                                                      std::string(own == "0" ? "1" : "0")))
-        fs::remove(file.path());
+  const std::string tiny = std::getenv("TESSERA_TINY_MODEL"),
+                    rest = " --ids 5,6,7,8,9 -n 6 --precision fp32 --context 512 --tp 2";
+  ASSERT_EQ(tessera(fmt::format("convert {} {} --to native --tp 2", tiny, path("whole"))).exit_code,
+            0);
+  for (const auto& [host, other] :
+       {std::pair{"host0", "model-rank01"}, {"host1", "model-rank00"}}) {
+    fs::copy(path("whole"), path(host), fs::copy_options::recursive);
+    for (const auto& file : fs::directory_iterator(path(host)))
+      if (file.path().filename().string().starts_with(other)) fs::remove(file.path());
   }
   EXPECT_NE(tessera("run " + path("host0") + " --ids 5").exit_code, 0);  // one rank needs all
   const Output alone = tessera("run tiny --ids 5,6,7,8,9 -n 6 --precision fp32 --context 512");
@@ -181,9 +182,9 @@ TEST_F(ParallelCommandsTest, RanksReproduceTheOfficialNumbers) {
   const std::string nano = (reference_folder() / "goldens/flash-nano").string();
   for (const auto& [count, experts] :
        {std::pair{2, "all-to-all"}, {4, "all-reduce"}, {8, "all-to-all"}}) {
-    const Output output =
-        ranks(count, fmt::format("verify {0} --golden {0}/golden.safetensors --tp {1} --experts {2}",
-                                 nano, count, experts));
+    const Output output = ranks(
+        count, fmt::format("verify {0} --golden {0}/golden.safetensors --tp {1} --experts {2}",
+                           nano, count, experts));
     EXPECT_EQ(output.exit_code, 0) << output.text;
     EXPECT_TRUE(contains(output, "passed")) << output.text;
   }
@@ -285,7 +286,8 @@ TEST_F(ParallelCommandsTest, ARankThatDoesNotAnswerEndsTheJob) {
 class TakenPort {
  public:
   TakenPort() : socket_(::socket(AF_INET, SOCK_STREAM, 0)) {
-    sockaddr_in address{.sin_family = AF_INET, .sin_port = 0, .sin_addr = {INADDR_ANY}};
+    sockaddr_in address{};
+    address.sin_family = AF_INET;
     socklen_t size = sizeof address;
     auto* const any = reinterpret_cast<sockaddr*>(&address);
     if (::bind(socket_, any, size) == 0 && ::listen(socket_, 1) == 0 &&

@@ -29,7 +29,7 @@ class PlanCommandTest : public ProgramTest {
     return folder;
   }
   static json plan(const std::string& options) {
-    const Output output = tessera("plan --json --ctx 131072 " + options + " " + flash());
+    const Output output = tessera("plan --json " + options + " " + flash());
     const json result = json::parse(output.text, nullptr, false);
     return result.is_discarded() ? json(output.text) : result;
   }
@@ -67,8 +67,8 @@ TEST_F(PlanCommandTest, TheTableOfTheDocsIsWhatIsPlanned) {
   const std::vector<Row> rows = table_of(fs::path(TESSERA_SOURCE_FOLDER) / "docs/parallel.md");
   ASSERT_EQ(rows.size(), 12u);
   for (const Row& row : rows) {
-    const json planned = plan(fmt::format("--devices {} --memory {}GB --precision {}", row.devices,
-                                          row.gigabytes, row.precision));
+    const json planned = plan(fmt::format("--ctx 131072 --devices {} --memory {}GB --precision {}",
+                                          row.devices, row.gigabytes, row.precision));
     ASSERT_TRUE(planned.is_object()) << planned;
     std::map<int64_t, double> sizes;
     for (const json& choice : planned.at("choices"))
@@ -106,7 +106,7 @@ TEST_F(PlanCommandTest, WaysToReachExpertsAreCompared) {
   EXPECT_LT(rows.at("sent").get<double>(), 0.5 * sums.at("sent").get<double>());
   EXPECT_EQ(few.at("best_experts"), "all-reduce");
   EXPECT_EQ(many.at("best_experts"), "all-to-all");
-  const Output text = tessera("plan --ctx 131072 --devices 16 --memory 16GB --batch 16 " + flash());
+  const Output text = tessera("plan --devices 16 --memory 16GB --batch 16 " + flash());
   EXPECT_TRUE(contains(text, "best: --tp 16 --experts all-to-all\n")) << text.text;
   expect_usage("plan --experts none " + flash(),
                "tessera: --experts is none, expected all-reduce or all-to-all");

@@ -22,7 +22,7 @@ using model::deepseek_v4::ExpertExchange;
 using model::deepseek_v4::RandomWeights;
 using model::deepseek_v4::Rank;
 
-/// Wide enough that pages and pages of malloc's do not count: about 200 MB a rank.
+/// Wide enough that pages and pages of malloc's do not count: about 430 MB a rank.
 Config wide_config() {
   nlohmann::json json = reference_model::small_config();
   json["vocab_size"] = 8192;
@@ -59,7 +59,7 @@ class RankMemoryTest : public testing::TestWithParam<ExpertExchange> {};
 TEST_P(RankMemoryTest, GrowsByWhatIsPlanned) {
   const Config config = wide_config();
   Machine machine(1);
-  ModelOptions options{.context = 262144, .largest_step = 256};
+  ModelOptions options{.context = 1048576, .largest_step = 256};
   options.rank = {g_world->rank(), g_world->size(), GetParam()};
   const auto source = [&](Rank rank) {
     return std::make_shared<RandomWeights>(config, options.precision, machine.library().device(),
