@@ -48,6 +48,7 @@ TEST(ModelKernels, SomeSizesHaveTheKernelsOfAll) {
     expect_all(tiny, {.precision = precision, .context = 8192, .mtp = true});
   }
   expect_all(tiny, {.context = 70000, .quantised_cache = true});
+  expect_all(tiny, {.context = 2000, .sequences = 20, .largest_step = 200, .mtp = true});
   expect_all(tiny, {.context = 100, .largest_step = 100, .deterministic = true});
 }
 
@@ -82,10 +83,12 @@ TEST(ModelKernels, PacksServeAnyContext) {
       names(model_kernels_of_any_context(tiny, {.largest_step = 4096, .mtp = true}, capabilities())
                 .value());
   for (const int64_t context : {1, 30, 64, 1000, 8192, 50000})
-    for (const int64_t step : {2, 33, 64}) {
-      const ModelOptions options{.context = context, .largest_step = step, .mtp = true};
+    for (const auto& [step, sequences] : {std::pair(2, 1), {33, 1}, {64, 3}, {64, 30}}) {
+      const ModelOptions options{
+          .context = context, .sequences = sequences, .largest_step = step, .mtp = true};
       for (const auto& [hash, name] : names(model_kernels(tiny, options, capabilities()).value()))
-        EXPECT_TRUE(packed.contains(hash)) << name << " for " << context << " and " << step;
+        EXPECT_TRUE(packed.contains(hash))
+            << name << " for " << context << ", " << step << " and " << sequences;
     }
 }
 

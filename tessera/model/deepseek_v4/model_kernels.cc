@@ -79,6 +79,7 @@ Hash128 subject_of_kernels(std::string_view config, const ModelOptions& options,
 
 Result<std::vector<lang::Trace>> model_kernels_of_any_context(
     const Config& config, ModelOptions options, const runtime::Capabilities& capabilities) {
+  options.sequences = options.largest_step;
   std::vector<lang::Trace> all;
   std::unordered_set<Hash128> known;
   // The longest has the programs of all contexts but those shorter than its smallest bucket.

@@ -14,14 +14,14 @@
 
 namespace tessera::model::deepseek_v4 {
 
-/// Every kernel that prompts, decoding and drafts of one sequence launch on a device of these
-/// capabilities, each once. Needs neither weights nor a device. Errors: options out of range, sizes
+/// Every kernel that prompts, decoding and drafts launch on a device of these capabilities, each
+/// once. Needs neither weights nor a device. Errors: options out of range, sizes
 /// that an operator cannot run.
 Result<std::vector<lang::Trace>> model_kernels(const Config& config, const ModelOptions& options,
                                                const runtime::Capabilities& capabilities);
 
-/// The same whatever the context and the steps up to that size turn out to be: for packs.
-/// `options.context` does not count.
+/// The same whatever the context, the number of sequences, the steps up to that size and the logits
+/// asked for turn out to be: for packs. `options.context` and `options.sequences` do not count.
 Result<std::vector<lang::Trace>> model_kernels_of_any_context(
     const Config& config, ModelOptions options, const runtime::Capabilities& capabilities);
 

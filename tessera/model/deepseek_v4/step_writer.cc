@@ -95,13 +95,20 @@ std::vector<int64_t> StepWriter::buckets() const {
 std::vector<StepKey> StepWriter::keys(std::span<const int64_t> rows) const {
   using Kind = StepKey::Kind;
   std::vector<StepKey> all;
+  // Each of several sequences decodes a token, with drafts two, and wants the logits of every row.
+  const int64_t decoded = options_.sequences > 1 ? padded_rows(2 * options_.sequences) : 0;
+  const auto add = [&](Kind kind, int64_t bucket) {
+    for (const int64_t count : rows) {
+      all.push_back({kind, {count, 1, 1}, bucket});
+      if (count <= decoded) all.push_back({kind, {count, 1, count}, bucket});
+    }
+  };
   for (const int64_t bucket : buckets()) {
-    for (const int64_t count : rows) all.push_back({Kind::kStep, {count, 1, 1}, bucket});
+    add(Kind::kStep, bucket);
     // A token and the draft of the next one.
     if (options_.mtp) all.push_back({Kind::kStep, {2, 1, 2}, bucket});
   }
-  if (options_.mtp)
-    for (const int64_t count : rows) all.push_back({Kind::kDraft, {count, 1, 1}, 0});
+  if (options_.mtp) add(Kind::kDraft, 0);
   return all;
 }
 

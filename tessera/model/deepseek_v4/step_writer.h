@@ -49,8 +49,8 @@ class StepWriter {
   StepKey key(StepKey::Kind kind, std::span<const Span> spans) const;
   /// The step that takes the most memory.
   StepKey largest() const;
-  /// Steps of one sequence, for prompts and for decoding with and without drafts, whose programs
-  /// have all the kernels that those of any other size have.
+  /// Steps for prompts and for decoding with and without drafts, of as many sequences as there are,
+  /// whose programs have all the kernels that those of any other size have.
   std::vector<StepKey> representatives() const;
   /// The same and all sizes between them.
   std::vector<StepKey> all_sizes() const;
