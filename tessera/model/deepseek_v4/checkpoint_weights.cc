@@ -8,7 +8,7 @@
 namespace tessera::model::deepseek_v4 {
 namespace {
 
-Result<std::unique_ptr<runtime::Buffer>> copied(runtime::Device& device,
+Result<std::unique_ptr<runtime::Buffer>> upload(runtime::Device& device,
                                                 std::span<const std::byte> bytes) {
   TESSERA_ASSIGN(auto buffer, device.allocate(bytes.size()));
   TESSERA_ASSIGN(const auto stream, device.create_stream());
@@ -44,27 +44,30 @@ Result<const runtime::Buffer*> CheckpointWeights::file(int shard) {
   if (buffer) return buffer.get();
   const checkpoint::Checkpoint::Shard& source = checkpoint_->shards()[static_cast<size_t>(shard)];
   auto imported = device_.import_host(source.file.bytes());
-  if (!imported.ok() && imported.error().code == ErrorCode::unsupported) {
-    if (shards_.any()) return nullptr;
-    imported = copied(device_, source.file.bytes());
-  }
+  if (!imported.ok() && imported.error().code == ErrorCode::unsupported) return nullptr;
   if (!imported.ok())
     return std::move(imported).context(fmt::format("weights of {}", source.path.string())).error();
   buffer = std::move(*imported);
   return buffer.get();
 }
 
-Result<DeviceTensor> CheckpointWeights::packed(const checkpoint::Tensor& source,
+Result<DeviceTensor> CheckpointWeights::copied(const checkpoint::Tensor& source,
                                                const Slice& slice) {
   const int64_t columns = source.shape.rank() == 2 ? source.shape[1] : 1;
   const auto row = static_cast<size_t>(size_in_bytes(source.dtype, columns)),
              first = static_cast<size_t>(size_in_bytes(source.dtype, slice.column_begin)),
-             part = static_cast<size_t>(size_in_bytes(source.dtype, slice.columns()));
-  std::vector<std::byte> bytes(static_cast<size_t>(slice.rows()) * part);
-  for (int64_t r = 0; r < slice.rows(); ++r)
-    std::memcpy(&bytes[static_cast<size_t>(r) * part],
-                source.data.data() + static_cast<size_t>(slice.row_begin + r) * row + first, part);
-  TESSERA_ASSIGN(auto buffer, copied(device_, bytes).context(source.name));
+             part = static_cast<size_t>(size_in_bytes(source.dtype, slice.columns())),
+             rows = static_cast<size_t>(slice.rows());
+  std::span<const std::byte> bytes =
+      source.data.subspan(static_cast<size_t>(slice.row_begin) * row, rows * row);
+  std::vector<std::byte> packed;
+  if (part < row) {
+    packed.resize(rows * part);
+    for (size_t r = 0; r < rows; ++r)
+      std::memcpy(&packed[r * part], bytes.data() + r * row + first, part);
+    bytes = packed;
+  }
+  TESSERA_ASSIGN(auto buffer, upload(device_, bytes).context(source.name));
   parts_.push_back(std::move(buffer));
   held_.copied += bytes.size();
   return DeviceTensor{description(source, slice), parts_.back()->address(), true};
@@ -84,7 +87,7 @@ Result<DeviceTensor> CheckpointWeights::tensor(std::string_view name) {
   if (slice.rows() == 0 || slice.columns() == 0)
     return DeviceTensor{description(*found, slice), 0, true};
   TESSERA_ASSIGN(const runtime::Buffer* const buffer, file(found->shard));
-  if (!buffer || (part && !part->is_rows)) return packed(*found, slice);
+  if (!buffer || (part && !part->is_rows)) return copied(*found, slice);
   const std::byte* const start =
       checkpoint_->shards()[static_cast<size_t>(found->shard)].file.bytes().data();
   const int64_t skipped = size_in_bytes(found->dtype, slice.row_begin * columns);
@@ -95,7 +98,7 @@ Result<DeviceTensor> CheckpointWeights::tensor(std::string_view name) {
 }
 
 Result<DeviceTensor> CheckpointWeights::table(std::span<const int64_t> numbers) {
-  TESSERA_ASSIGN(auto buffer, copied(device_, std::as_bytes(numbers)));
+  TESSERA_ASSIGN(auto buffer, upload(device_, std::as_bytes(numbers)));
   tables_.push_back(std::move(buffer));
   return DeviceTensor{{DType::i64, {std::ssize(numbers)}}, tables_.back()->address(), true};
 }

@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
-// The weights of a mapped checkpoint, in place where the device reads host memory, else one copy of
-// each of its files. A rank takes its parts: rows in place, columns packed into memory of their
-// own; where nothing can be in place every part is copied, and no more than that.
+// The weights of a mapped checkpoint, in place where the device reads host memory, else each copied
+// to memory of its own: files align nothing. A rank takes its parts: rows in place, columns packed
+// into memory of their own.
 #pragma once
 
 #include <memory>
@@ -26,10 +26,9 @@ class CheckpointWeights final : public WeightSource {
   Held held() const override { return held_; }
 
  private:
-  /// Bytes of a file on the device; brought there when the first tensor is asked for. nullptr: the
-  /// device reads no host memory and this is a rank that wants parts only.
+  /// Bytes of a file as the device reads them; nullptr: it reads no host memory.
   Result<const runtime::Buffer*> file(int shard);
-  Result<DeviceTensor> packed(const checkpoint::Tensor& source, const Slice& slice);
+  Result<DeviceTensor> copied(const checkpoint::Tensor& source, const Slice& slice);
   ops::TensorDesc description(const checkpoint::Tensor& tensor, const Slice& slice) const;
 
   std::shared_ptr<const checkpoint::Checkpoint> checkpoint_;
