@@ -33,7 +33,7 @@ void addPasses(mlir::PassManager& passes, const CpuMachine& machine) {
 
 void addVulkanPasses(mlir::PassManager& passes, const SimtMachine& machine) {
   passes.addPass(mlir::createCSEPass());
-  passes.addPass(simt::createRowProductsPass(machine.target.widestBytes));
+  passes.addPass(simt::createRowProductsPass(machine.target));
   passes.addPass(mlir::createCSEPass());
   passes.addPass(simt::createLowerToSpirvPass(machine.target));
   passes.addPass(mlir::createCSEPass());
@@ -41,7 +41,7 @@ void addVulkanPasses(mlir::PassManager& passes, const SimtMachine& machine) {
 
 void addNvidiaPasses(mlir::PassManager& passes, const SimtMachine& machine) {
   passes.addPass(mlir::createCSEPass());
-  passes.addPass(simt::createRowProductsPass(machine.target.widestBytes));
+  passes.addPass(simt::createRowProductsPass(machine.target));
   passes.addPass(mlir::createCSEPass());
   passes.addPass(simt::createLowerToNvvmPass(machine.target));
   passes.addPass(mlir::createSCFToControlFlowPass());

@@ -25,6 +25,9 @@ struct Capabilities {
   int64_t gemv_rows = 64;
   /// Best dot tile for at most 1, 8, 64 and more rows of activations.
   DotTile dot_tile[4] = {{1, 1, 1024}, {8, 4, 512}, {64, 64, 256}, {64, 64, 256}};
+  /// The same where both operands are exact in bf16 and the chip has instructions for tiles of
+  /// these; m = 0: it has none.
+  DotTile matrix_tile[4] = {};
   /// Products of bf16 tiles that are used many times run faster once converted to f32.
   bool wide_products = false;
   /// Keys a sparse-attention step handles at once.
@@ -34,8 +37,10 @@ struct Capabilities {
   /// Numbers for single operators in place of these; null: none. Must outlive its users.
   const Tuning* tuning = nullptr;
 
-  const DotTile& dot(int64_t m) const {
-    return dot_tile[m <= 1 ? 0 : m <= 8 ? 1 : m <= 64 ? 2 : 3];
+  const DotTile& dot(int64_t m, bool exact_in_bf16 = false) const {
+    const int row_class = m <= 1 ? 0 : m <= 8 ? 1 : m <= 64 ? 2 : 3;
+    const DotTile& tile = matrix_tile[row_class];
+    return exact_in_bf16 && tile.m > 0 ? tile : dot_tile[row_class];
   }
 };
 

@@ -18,9 +18,19 @@ runtime::Capabilities capabilities() {
   return c;
 }
 
+/// With mma.sync.
+runtime::Capabilities ampere() {
+  runtime::Capabilities c = capabilities();
+  c.matrix_tile[0] = {1, 16, 2048};
+  c.matrix_tile[1] = {8, 16, 2048};
+  return c;
+}
+
 /// With wgmma.
 runtime::Capabilities hopper() {
-  runtime::Capabilities c = capabilities();
+  runtime::Capabilities c = ampere();
+  c.matrix_tile[2] = {64, 64, 128};
+  c.matrix_tile[3] = {128, 256, 64};
   return c;
 }
 
@@ -30,13 +40,13 @@ std::span<const Architecture> architectures() {
   // sm_90a code runs on compute capability 9.0 only; newer chips take the PTX of sm_89.
   static const std::vector<Architecture> table = {
       {"sm_70", 7, 0, 96 << 10, {DType::f16}, capabilities()},
-      {"sm_80", 8, 0, 160 << 10, {DType::f16, DType::bf16, DType::i8}, capabilities()},
+      {"sm_80", 8, 0, 160 << 10, {DType::f16, DType::bf16, DType::i8}, ampere()},
       {"sm_89",
        8,
        9,
        99 << 10,
        {DType::f16, DType::bf16, DType::i8, DType::f8e4m3, DType::f8e5m2},
-       capabilities()},
+       ampere()},
       {"sm_90a",
        9,
        0,

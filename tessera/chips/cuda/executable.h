@@ -22,20 +22,28 @@ class CudaExecutable final : public runtime::Executable {
   CUfunction function() const { return function_; }
   uint32_t threads() const { return threads_; }
   uint32_t shared_bytes() const { return shared_bytes_; }
+  /// Workgroups worth launching; each goes on to further programs.
+  int64_t most_blocks() const { return most_blocks_; }
 
  private:
+  static constexpr int64_t kMaxBlocks = (int64_t{1} << 31) - 1;
+  /// With more shared memory a multiprocessor holds one workgroup.
+  static constexpr uint32_t kOneBlockBytes = 114 << 10;
+
   CudaExecutable(CudaDevice& device, const runtime::KernelImage& image, CUmodule module,
                  CUfunction function)
       : Executable(device, image.slot_count),
         module_(module),
         function_(function),
         threads_(image.workgroup_size),
-        shared_bytes_(image.shared_bytes) {}
+        shared_bytes_(image.shared_bytes),
+        most_blocks_(shared_bytes_ > kOneBlockBytes ? device.info().compute_units : kMaxBlocks) {}
 
   CUmodule module_;
   CUfunction function_;
   uint32_t threads_;
   uint32_t shared_bytes_;
+  int64_t most_blocks_;
 };
 
 }  // namespace tessera::chips::cuda

@@ -18,7 +18,6 @@ using runtime::Grid;
 
 constexpr unsigned kNonBlockingStream = 1;
 constexpr int kThreadLocalCapture = 1;
-constexpr int64_t kMaxBlocks = (int64_t{1} << 31) - 1;
 
 }  // namespace
 
@@ -119,7 +118,7 @@ Result<void> CudaStream::do_launch(Executable& executable, Grid grid,
   TESSERA_TRY(cuda_.enter());
   if (capturing()) captured_kernels_.push_back(executable.shared_from_this());
   return check(cuda_.driver().launch(
-                   kernel.function(), static_cast<unsigned>(std::min(programs, kMaxBlocks)), 1, 1,
+                   kernel.function(), static_cast<unsigned>(std::min(programs, kernel.most_blocks())), 1, 1,
                    kernel.threads(), 1, 1, kernel.shared_bytes(), stream_, parameters, nullptr),
                "kernel launch");
 }

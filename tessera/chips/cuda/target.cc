@@ -28,8 +28,7 @@ class CudaTarget final : public compiler::Target {
         .target = {.threads = 256,
                    .laneBits = 5,
                    .sharedBytes = architecture_.shared_bytes,
-                   .matrix = architecture_.name == "sm_90a" ? compiler::simt::MatrixUnit::kWgmma
-                                                            : compiler::simt::MatrixUnit::kNone,
+                   .matrix = matrixUnit(),
                    .arithmetic = {.lanes = 1,
                                   .hasFma = true,
                                   .ptx = 10 * architecture_.major + architecture_.minor}},
@@ -38,6 +37,12 @@ class CudaTarget final : public compiler::Target {
   }
 
  private:
+  compiler::simt::MatrixUnit matrixUnit() const {
+    using compiler::simt::MatrixUnit;
+    if (architecture_.name == "sm_90a") return MatrixUnit::kWgmma;
+    return architecture_.major >= 8 ? MatrixUnit::kMma : MatrixUnit::kNone;
+  }
+
   const Architecture& architecture_;
   std::string arch_;
 };

@@ -30,7 +30,7 @@ struct GemmBf16 {
     const DType f32 = DType::f32, bf16 = DType::bf16;
     std::vector<Case> list;
     for (DType x : {bf16, f32}) {
-      for (int64_t T : {0, 1, 2, 3, 8, 9, 65})
+      for (int64_t T : {0, 1, 2, 3, 8, 9, 65, 200})
         list.push_back(
             {.dims = {{"T", T}, {"N", 64}, {"K", 256}}, .dtypes = {{"x", x}, {"y", f32}}});
       for (int64_t T : {1, 5, 17})
@@ -44,6 +44,9 @@ struct GemmBf16 {
       list.push_back(
           {.dims = {{"T", 6}, {"N", 64}, {"K", 512}}, .dtypes = {{"x", x}, {"y", bf16}}});
     }
+    list.push_back({.dims = {{"T", 130}, {"N", 17200}, {"K", 64}},
+                    .dtypes = {{"x", bf16}, {"y", bf16}},
+                    .note = "more tiles than a GPU has multiprocessors"});
     for (int64_t T : gemm::kBenchTokens)
       for (DType x : {bf16, f32}) {
         list.push_back(bench_case({{"T", T}, {"N", 64}, {"K", 4096}}, {{"x", x}, {"y", x}}, {},
@@ -54,6 +57,12 @@ struct GemmBf16 {
     for (int64_t T : {256, 1024})
       list.push_back(bench_case({{"T", T}, {"N", 1024}, {"K", 1024}}, {{"x", bf16}, {"y", bf16}},
                                 {}, "square"));
+    list.push_back(bench_case({{"T", 4096}, {"N", 4096}, {"K", 4096}},
+                              {{"x", bf16}, {"y", bf16}}, {}, "square"));
+    for (auto [N, K] : gemm::kFlashLinears)
+      if (N * K >= 8192 * 1024)
+        list.push_back(bench_case({{"T", 4096}, {"N", N}, {"K", K}}, {{"x", bf16}, {"y", bf16}}, {},
+                                  "Flash, widened"));
     return list;
   }
 

@@ -44,7 +44,10 @@ struct SharedExpert {
 
   static void plan(PlanBuilder& b) {
     const int64_t T = b.dim("T"), D = b.dim("D"), I = b.dim("I");
-    const auto blocking = [&](int64_t k) { return gemm::blocking(b.caps(), b.m_class("T"), k); };
+    const auto blocking = [&](int64_t k) {
+      return gemm::blocking(b.caps(), b.m_class("T"), k,
+                            gemm::exact_in_bf16(b.dtype("x"), gemm::kFp8));
+    };
     const gemm::Blocking t = blocking(I);
     const bool quantised = b.dtype("x") == DType::f8e4m3;
     const DType inner = quantised ? DType::bf16 : b.dtype("x");

@@ -38,16 +38,50 @@ void Hopper::statement(Location loc, const std::string& text, const std::string&
 
 void Hopper::copyAsync(Location loc, Value to, Value from, Value inside) {
   const mlir::Type i32 = builder_.getI32Type();
-  const Value bytes = arith::SelectOp::create(builder_, loc, inside, number(builder_, loc, i32, 16),
-                                              number(builder_, loc, i32, 0));
+  const Value all = number(builder_, loc, i32, 16);
+  const Value bytes =
+      inside ? arith::SelectOp::create(builder_, loc, inside, all, number(builder_, loc, i32, 0))
+             : all;
   statement(loc, "cp.async.cg.shared.global [$0], [$1], 16, $2;", "r,l,r", {to, from, bytes});
 }
 
 void Hopper::commitCopies(Location loc) { statement(loc, "cp.async.commit_group;", "", {}); }
 
 void Hopper::waitForCopies(Location loc, int pending) {
-  statement(loc, fmt::format("cp.async.wait_group {};\n\tfence.proxy.async.shared::cta;", pending),
-            "", {});
+  statement(loc, fmt::format("cp.async.wait_group {};", pending), "", {});
+}
+
+void Hopper::storeWords(Location loc, mlir::ValueRange words, Value to) {
+  llvm::SmallVector<Value> operands = {to};
+  llvm::append_range(operands, words);
+  statement(loc, "st.shared.v4.b32 [$0], {$1, $2, $3, $4};", "r,r,r,r,r", operands);
+}
+
+void Hopper::showToMatrixUnit(Location loc) {
+  statement(loc, "fence.proxy.async.shared::cta;", "", {});
+}
+
+void Hopper::initialise(Location loc, Value barrier, int64_t arrivals) {
+  statement(loc, "mbarrier.init.shared::cta.b64 [$0], $1;", "r,r",
+            {barrier, number(builder_, loc, builder_.getI32Type(), arrivals)});
+}
+
+void Hopper::arrive(Location loc, Value barrier, Value condition) {
+  if (!condition)
+    return statement(loc, "mbarrier.arrive.shared::cta.b64 _, [$0];", "r", {barrier});
+  const Value wanted = arith::ExtUIOp::create(builder_, loc, builder_.getI32Type(), condition);
+  statement(loc,
+            "{\n\t.reg .pred wanted;\n\tsetp.ne.b32 wanted, $1, 0;\n\t"
+            "@wanted mbarrier.arrive.shared::cta.b64 _, [$0];\n\t}",
+            "r,r", {barrier, wanted});
+}
+
+void Hopper::wait(Location loc, Value barrier, Value parity) {
+  statement(loc,
+            "{\n\t.reg .pred done;\nagain${:uid}:\n\t"
+            "mbarrier.try_wait.parity.shared::cta.b64 done, [$0], $1;\n\t"
+            "@!done bra again${:uid};\n\t}",
+            "r,r", {barrier, parity});
 }
 
 Value Hopper::warpgroup(Location loc, Value thread) {
@@ -70,14 +104,13 @@ Value Hopper::descriptor(Location loc, Value address) {
 }
 
 /// An asm whose results take the registers of `sums`: nothing can move across it that reads them.
-/// Sums that are null only come out.
 Hopper::Sums Hopper::tied(Location loc, const std::string& text, Sums sums, mlir::ValueRange more,
                           const std::string& moreConstraints) {
   const auto count = static_cast<int64_t>(sums.size());
   std::string constraints;
   for (int64_t i = 0; i < count; ++i) constraints += "=f,";
   llvm::SmallVector<Value> operands;
-  for (int64_t i = 0; i < count && sums[i]; ++i) {
+  for (int64_t i = 0; i < count; ++i) {
     constraints += fmt::format("{},", i);
     operands.push_back(sums[i]);
   }
@@ -91,28 +124,31 @@ Hopper::Sums Hopper::tied(Location loc, const std::string& text, Sums sums, mlir
   return sums;
 }
 
-Hopper::Sums Hopper::multiply(Location loc, DType dtype, int64_t n, Value a, Value b, Sums sums,
-                              int pending, bool fresh) {
-  const bool fp8 = dtype == DType::f8e4m3;
-  const auto count = static_cast<int64_t>(sums.size());
-  const int64_t first = fresh ? count : 2 * count;  // operand number of descriptor a
-  if (fresh) sums.assign(sums.size(), Value());
+Hopper::Sums Hopper::multiply(Location loc, int64_t n, mlir::ValueRange a, mlir::ValueRange b,
+                              Sums sums) {
+  constexpr int kSteps = 4;  // of 16 elements in 64
+  const auto count = static_cast<int64_t>(sums.size()), pairs = static_cast<int64_t>(a.size());
   std::string registers;
   for (int64_t i = 0; i < count; ++i) registers += fmt::format("{}${}", i == 0 ? "" : ",", i);
-  std::string text = "{\n\t.reg .b64 a<4>, b<4>;\n\t.reg .pred first, other;\n\t";
-  text += fmt::format("setp.ne.b32 first, {}, 0;\n\tsetp.eq.b32 other, 0, 0;\n\t", fresh ? 0 : 1);
-  for (int i = 0; i < 4; ++i)
-    text += fmt::format("add.s64 a{0}, ${1}, {3};\n\tadd.s64 b{0}, ${2}, {3};\n\t", i, first,
-                        first + 1, 2 * i);
-  text += "wgmma.fence.sync.aligned;\n\t";
-  for (int i = 0; i < 4; ++i)
-    text +=
-        fmt::format("wgmma.mma_async.sync.aligned.m64n{}k{}.f32.{} {{{}}}, a{}, b{}, {}, {};\n\t",
-                    n, fp8 ? 32 : 16, fp8 ? "e4m3.e4m3" : "bf16.bf16", registers, i, i,
-                    i == 0 ? "first" : "other", fp8 ? "1, 1" : "1, 1, 0, 0");
-  text += fmt::format("wgmma.commit_group.sync.aligned;\n\twgmma.wait_group.sync.aligned {};\n\t}}",
-                      pending);
-  return tied(loc, text, std::move(sums), {a, b}, "l,l,~{memory}");
+  std::string text = fmt::format(
+      "{{\n\t.reg .b64 a<{0}>, b<{0}>;\n\t.reg .pred add;\n\tsetp.eq.b32 add, 0, 0;\n\t"
+      "wgmma.fence.sync.aligned;\n\t",
+      kSteps * pairs);
+  std::string more;
+  llvm::SmallVector<Value> descriptors;
+  for (int64_t pair = 0; pair < pairs; ++pair) {
+    const int64_t first = 2 * count + 2 * pair;  // operand number of descriptor a
+    for (int64_t i = 0; i < kSteps; ++i)
+      text += fmt::format(
+          "add.s64 a{0}, ${1}, {3};\n\tadd.s64 b{0}, ${2}, {3};\n\t"
+          "wgmma.mma_async.sync.aligned.m64n{4}k16.f32.bf16.bf16 {{{5}}}, a{0}, b{0}, add, 1, 1, 0, "
+          "0;\n\t",
+          kSteps * pair + i, first, first + 1, 2 * i, n, registers);
+    descriptors.append({a[pair], b[pair]});
+    more += "l,l,";
+  }
+  text += "wgmma.commit_group.sync.aligned;\n\twgmma.wait_group.sync.aligned 1;\n\t}";
+  return tied(loc, text, std::move(sums), descriptors, more + "~{memory}");
 }
 
 Hopper::Sums Hopper::waitForProducts(Location loc, Sums sums) {

@@ -1,11 +1,13 @@
 // SPDX-License-Identifier: Apache-2.0
 // Instructions of sm_80 and sm_90a that the matrix loops are made of, as PTX. Rules and traps are
-// those of the PTX manual's chapters on cp.async and wgmma.
+// those of the PTX manual's chapters on cp.async, mbarrier and wgmma. Addresses of workgroup memory
+// are i32, in bytes.
 #pragma once
+
+#include <string>
 
 #include "llvm/ADT/SmallVector.h"
 #include "mlir/IR/Builders.h"
-#include "tessera/base/dtype.h"
 
 namespace tessera::compiler::simt {
 
@@ -13,25 +15,35 @@ class Hopper {
  public:
   explicit Hopper(mlir::OpBuilder& builder) : builder_(builder) {}
 
-  /// Copies 16 bytes from global (i64) to workgroup memory (i32 address); zeros where `inside` is
-  /// false.
+  // ---- copies to workgroup memory ----
+  /// Copies 16 bytes from global (i64) to workgroup memory; zeros where `inside` is false (null:
+  /// always true).
   void copyAsync(mlir::Location loc, mlir::Value to, mlir::Value from, mlir::Value inside);
   /// Closes the group of the copies since the last one.
   void commitCopies(mlir::Location loc);
-  /// Waits until at most `pending` groups of this thread are under way, and lets the matrix unit
-  /// see what they wrote (after a barrier).
+  /// Waits until at most `pending` groups of this thread are under way.
   void waitForCopies(mlir::Location loc, int pending);
+  /// Stores four words to a multiple of 16.
+  void storeWords(mlir::Location loc, mlir::ValueRange words, mlir::Value to);
+  /// What this thread wrote, the matrix unit sees after the next synchronisation.
+  void showToMatrixUnit(mlir::Location loc);
+
+  // ---- barriers that count arrivals, 8 bytes each ----
+  void initialise(mlir::Location loc, mlir::Value barrier, int64_t arrivals);
+  void arrive(mlir::Location loc, mlir::Value barrier, mlir::Value condition = {});
+  /// Waits for the end of the phase with this parity (i32).
+  void wait(mlir::Location loc, mlir::Value barrier, mlir::Value parity);
+
+  // ---- the matrix unit ----
   /// The number of the warpgroup, known to be the same in all of its threads.
   mlir::Value warpgroup(mlir::Location loc, mlir::Value thread);
   /// Descriptor of a K-major tile with rows of 128 bytes, swizzled, at a multiple of 1024.
   mlir::Value descriptor(mlir::Location loc, mlir::Value address);
-
-  /// sums += a b^T over 128 bytes of K: 64 rows, n columns. Sums are in the order of the
-  /// instruction. At most `pending` such groups are under way afterwards; sums are valid when none
-  /// is. `fresh`: the old sums do not count.
+  /// sums += a b^T in bf16: 64 rows, n columns, 64 of K for each of the pairs of descriptors. Sums
+  /// are in the order of the instruction. At most one such group is under way afterwards; sums are
+  /// valid when none is.
   using Sums = llvm::SmallVector<mlir::Value>;
-  Sums multiply(mlir::Location loc, DType dtype, int64_t n, mlir::Value a, mlir::Value b, Sums sums,
-                int pending, bool fresh);
+  Sums multiply(mlir::Location loc, int64_t n, mlir::ValueRange a, mlir::ValueRange b, Sums sums);
   Sums waitForProducts(mlir::Location loc, Sums sums);
 
  private:

@@ -16,16 +16,22 @@ using mlir::Value;
 using namespace tile;  // the dialect's operations
 
 KernelLowering::KernelLowering(Emitter& emitter, ThreadMemory& memory, KernelOp kernel,
-                               const SimtTarget& target)
+                               const SimtTarget& target, Role role, int threadBits,
+                               const PipelineMemory* pipeline)
     : e_(emitter),
       memory_(memory),
       kernel_(kernel),
       target_(target),
-      layouts_(kernel, target),
-      shared_(memory) {}
+      layouts_(kernel, target, threadBits),
+      shared_(memory),
+      role_(role),
+      pipeline_(pipeline) {
+  if (pipeline_ != nullptr) shared_.reserve(pipeline_->words);
+}
 
-LogicalResult KernelLowering::run() {
-  thread_ = memory_.threadId(e_.loc);
+LogicalResult KernelLowering::run(Value thread) {
+  thread_ = thread;
+  if (pipeline_ != nullptr) place_ = startPipeline();
   const Value xy = memory_.gridXy(e_.loc), programs = memory_.programs(e_.loc);
   const Value x = e_.andi(xy, 0xffffffff), y = e_.shr(xy, 32);
   const Value plane = e_.mul(x, y);
@@ -69,7 +75,15 @@ LogicalResult KernelLowering::lowerBlock(mlir::Block& block) {
   return mlir::success();
 }
 
+/// Threads that fill stages make the tiles they need where they need them.
+bool KernelLowering::concernsRole(Operation* op) {
+  if (role_ != Role::kProducer) return true;
+  if (llvm::isa<ForOp, IfOp>(op)) return holdsPipeline(op, target_);
+  return op->getNumResults() == 1 && isScalar(op->getResult(0));
+}
+
 LogicalResult KernelLowering::lowerOperation(Operation* op) {
+  if (!concernsRole(op)) return mlir::success();
   const mlir::Location outer = std::exchange(e_.loc, op->getLoc());
   LogicalResult result = mlir::success();
   const int64_t top = shared_.top();
@@ -108,7 +122,7 @@ LogicalResult KernelLowering::lowerOperation(Operation* op) {
 
 LogicalResult KernelLowering::lowerFor(ForOp loop) {
   if (const auto matrix = matchMatrixLoop(loop, target_)) {
-    lowerMatrixLoop(*matrix);
+    matrix->fewRows() ? lowerMatrixRows(*matrix) : lowerPipeline(*matrix);
     return mlir::success();
   }
   mlir::Block& body = loop.getBody().front();
@@ -234,16 +248,24 @@ mlir::FailureOr<ThreadCode> emitThreadCode(mlir::OpBuilder& builder, ThreadMemor
                                            KernelOp kernel, mlir::Block* entry,
                                            const SimtTarget& target) {
   Emitter emitter(builder, kernel.getLoc(), target.arithmetic, entry);
-  KernelLowering lowering(emitter, memory, kernel, target);
-  if (mlir::failed(lowering.run())) return mlir::failure();
-  const int64_t bytes = 4 * lowering.sharedWords();
+  ThreadCode code;
+  if (const auto plan = pipelinePlan(kernel, target)) {
+    const auto roles = emitRoles(emitter, memory, kernel, target, *plan);
+    if (mlir::failed(roles)) return mlir::failure();
+    code = *roles;
+  } else {
+    KernelLowering lowering(emitter, memory, kernel, target);
+    if (mlir::failed(lowering.run(memory.threadId(emitter.loc)))) return mlir::failure();
+    code = {lowering.threads(), lowering.sharedWords()};
+  }
+  const int64_t bytes = 4 * code.sharedWords;
   if (bytes > target.sharedBytes)
     return kernel.emitError() << "needs " << bytes << " bytes of shared memory, the chip has "
                               << target.sharedBytes;
   auto module = kernel->getParentOfType<mlir::ModuleOp>();
   module->setAttr(kSharedBytesAttribute, builder.getI64IntegerAttr(bytes));
-  module->setAttr(kThreadsAttribute, builder.getI64IntegerAttr(lowering.threads()));
-  return ThreadCode{lowering.threads(), lowering.sharedWords()};
+  module->setAttr(kThreadsAttribute, builder.getI64IntegerAttr(code.threads));
+  return code;
 }
 
 }  // namespace tessera::compiler::simt

@@ -17,6 +17,21 @@
 namespace tessera::compiler::simt {
 
 struct MatrixLoop;
+struct PipelinePlan;
+struct RowsPlan;
+
+/// What a thread does in a kernel with a pipeline (pipeline.cc).
+enum class Role : uint8_t {
+  kAll,       // no pipeline
+  kConsumer,  // everything but filling the stages
+  kProducer,  // nothing else
+};
+/// The pipeline's place in workgroup memory: addresses in bytes, i32.
+struct PipelineMemory {
+  int64_t stages = 0, stageBytes = 0, words = 0;
+  mlir::Value full, empty;  // barriers, 8 bytes each
+  mlir::Value data;
+};
 
 /// A tile in a thread's registers, or a part of one.
 struct Registers {
@@ -27,11 +42,12 @@ struct Registers {
 class KernelLowering {
  public:
   KernelLowering(Emitter& emitter, ThreadMemory& memory, tile::KernelOp kernel,
-                 const SimtTarget& target);
+                 const SimtTarget& target, Role role = Role::kAll, int threadBits = 0,
+                 const PipelineMemory* pipeline = nullptr);
 
-  /// Emits the whole kernel at the emitter's insertion point: a loop over the programs of this
-  /// workgroup.
-  mlir::LogicalResult run();
+  /// Emits the whole kernel, or the role's part of it, at the emitter's insertion point: a loop
+  /// over the programs of this workgroup. `thread` is counted within the role.
+  mlir::LogicalResult run(mlir::Value thread);
   int64_t threads() const { return layouts_.threads(); }
   /// Words of workgroup memory the kernel needs; known after run().
   int64_t sharedWords() const { return shared_.peak(); }
@@ -41,6 +57,7 @@ class KernelLowering {
   mlir::LogicalResult lowerProgram();
   mlir::LogicalResult lowerBlock(mlir::Block& block);
   mlir::LogicalResult lowerOperation(mlir::Operation* op);
+  bool concernsRole(mlir::Operation* op);
   mlir::LogicalResult lowerFor(tile::ForOp loop);
   mlir::LogicalResult lowerIf(tile::IfOp branch);
   void lowerScalar(mlir::Operation* op);
@@ -93,19 +110,43 @@ class KernelLowering {
   llvm::SmallVector<mlir::Value> readChunk(const Window& window, const Chunk& chunk, int vector,
                                            int64_t fill);
   llvm::SmallVector<mlir::Value> packed(DType dtype, mlir::ValueRange values);
+  bool isWide(mlir::Operation* load, const Layout& layout);
   void writeChunk(const Window& window, const Chunk& chunk, mlir::ValueRange values,
                   mlir::Value wanted);
   Registers load(mlir::Operation* op, const Layout& layout);
+  llvm::SmallVector<mlir::Value> loadWords(mlir::Operation* op, const Layout& layout);
+  using ReadChunk = llvm::function_ref<void(const Window&, const Chunk&, int, int64_t)>;
+  void forEachChunk(mlir::Operation* op, const Layout& layout, ReadChunk read);
+  llvm::SmallVector<mlir::Value> readUnits(const Window& window, const Chunk& chunk, int vector,
+                                           int64_t fill);
   void lowerStore(tile::StoreOp store);
   void lowerRowUpdate(mlir::Operation* op);
   bool needsOrder(tile::StoreOp store);
   bool wantsOtherLayout(tile::StoreOp store, const Layout& layout);
   mlir::Value basesAligned();
 
-  // ---- matrix loops (pipeline.cc) ----
-  void lowerMatrixLoop(const MatrixLoop& loop);
-  void copyStage(tile::LoadOp load, const Array& memory, mlir::Value offset);
-  Registers turnScales(const MatrixLoop& loop, const Layout& rows);
+  // ---- matrix loops (pipeline.cc, matrix_rows.cc) ----
+  mlir::Value startPipeline();
+  void lowerPipeline(const MatrixLoop& loop);
+  struct Turns;
+  Turns turnsOf(const MatrixLoop& loop);
+  struct Place;
+  Place placeAfter(const Place& place);
+  void multiplyStages(const MatrixLoop& loop);
+  void fillStages(const MatrixLoop& loop);
+  struct Filling;
+  llvm::SmallVector<mlir::Value> fetch(const Filling& side);
+  void deposit(const Filling& side, mlir::ValueRange fetched, mlir::Value stage);
+  void copyDirectly(const Filling& side, mlir::Value stage);
+  mlir::Value stagePlace(const Filling& side, mlir::Value first, int64_t number);
+  mlir::Value stageBase(const Filling& side, mlir::Value stage);
+  void lowerMatrixRows(const MatrixLoop& loop);
+  llvm::SmallVector<mlir::Value> pairsOf(mlir::Operation* operand, mlir::Operation* scale,
+                                         const Layout& layout, mlir::ValueRange words,
+                                         mlir::ValueRange codes);
+  llvm::SmallVector<mlir::Value> scaleCodes(mlir::Operation* operand, mlir::Operation* scale,
+                                            const Layout& layout);
+  Registers sumOfWarps(const MatrixLoop& loop, const RowsPlan& plan, mlir::ValueRange sums);
 
   // ---- across elements (reduce.cc, across.cc, dot.cc) ----
   void lowerReduce(tile::ReduceOp op);
@@ -127,6 +168,9 @@ class KernelLowering {
   const SimtTarget& target_;
   const LayoutAssignment layouts_;
   WorkgroupMemory shared_;
+  const Role role_;
+  const PipelineMemory* pipeline_;  // null: none
+  mlir::Value place_;               // where the stage and the parity of the next turn are kept
   bool aligned_ = false;                              // all bases are multiples of 16
   mlir::Value thread_;                                // i32
   llvm::DenseMap<mlir::Value, mlir::Value> scalars_;  // of rank 0
@@ -142,8 +186,13 @@ llvm::SmallVector<mlir::Value> loop32(
 
 /// What emitThreadCode() found out about a kernel.
 struct ThreadCode {
-  int64_t threads, sharedWords;
+  int64_t threads = 0, sharedWords = 0;
 };
+
+/// Emits a kernel with a pipeline: threads that multiply, and after them threads that fill stages.
+mlir::FailureOr<ThreadCode> emitRoles(Emitter& emitter, ThreadMemory& memory,
+                                      tile::KernelOp kernel, const SimtTarget& target,
+                                      const PipelinePlan& plan);
 
 /// Emits the kernel at the builder's insertion point in `entry` and notes on the module what it
 /// needs (kSharedBytesAttribute, kThreadsAttribute). Fails, with a diagnostic, when that is more

@@ -61,9 +61,10 @@ bool slicesRegisters(SliceOp slice, const Layout& source) {
   return true;
 }
 
-LayoutAssignment::LayoutAssignment(KernelOp kernel, const SimtTarget& target)
+LayoutAssignment::LayoutAssignment(KernelOp kernel, const SimtTarget& target, int threadBits)
     : kernel_(kernel), target_(target) {
   chooseThreads();
+  if (threadBits > 0) threadBits_ = threadBits;
   chooseCarried();
   kernel_->walk([&](Operation* op) {
     for (Value result : op->getResults())
@@ -88,11 +89,11 @@ Layout LayoutAssignment::ownOrBlocked(Value tile) const {
 
 /// As many threads as the largest tile in memory fills with one access each.
 void LayoutAssignment::chooseThreads() {
-  int narrowest = 64, largest = 0, warpgroups = 0;
+  int narrowest = 64, largest = 0, forMatrices = 0;
   kernel_->walk([&](Operation* op) {
     if (auto loop = llvm::dyn_cast<ForOp>(op))
       if (const auto matrix = matchMatrixLoop(loop, target_))
-        warpgroups = std::max(warpgroups, static_cast<int>(warpgroupsOf(*matrix)));
+        forMatrices = std::max(forMatrices, threadBitsOf(*matrix));
     const auto access = memoryAccess(op);
     if (access && !isScalar(access->second)) {
       narrowest = std::min(narrowest, static_cast<int>(bits(tile::dtypeOf(access->second))));
@@ -105,7 +106,7 @@ void LayoutAssignment::chooseThreads() {
   vector_ = static_cast<int>(llvm::Log2_64(std::max<int64_t>(1, elements)));
   threadBits_ = std::clamp(largest - vector_, std::max(5, target_.laneBits),
                            static_cast<int>(llvm::Log2_64(target_.threads)));
-  if (warpgroups > 0) threadBits_ = 7 + static_cast<int>(llvm::Log2_64(warpgroups));
+  if (forMatrices > 0) threadBits_ = forMatrices;
 }
 
 /// Outer loops first: what their bodies compute follows the carried tiles.
@@ -171,7 +172,9 @@ std::optional<Layout> LayoutAssignment::compute(Value tile) {
       })
       .Case<DotOp, DotScaledOp>([&](Operation* dot) {
         const auto loop = matrixLoopOf(dot, target_);
-        return loop ? accumulatorLayout(*loop) : outerProductLayout(shapeOf(tile), threadBits_);
+        if (!loop) return outerProductLayout(shapeOf(tile), threadBits_);
+        return loop->fewRows() ? blockedLayout(shapeOf(tile), threadBits_, 0)
+                               : accumulatorLayout(*loop);
       })
       .Case<ReduceOp>([&](ReduceOp reduce) {
         return ownLayout(reduce.getX())

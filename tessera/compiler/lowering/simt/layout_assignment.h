@@ -19,7 +19,8 @@ namespace tessera::compiler::simt {
 
 class LayoutAssignment {
  public:
-  LayoutAssignment(tile::KernelOp kernel, const SimtTarget& target);
+  /// `threadBits`: log2 of the threads; 0: as many as suit the kernel.
+  LayoutAssignment(tile::KernelOp kernel, const SimtTarget& target, int threadBits = 0);
 
   int threadBits() const { return threadBits_; }
   int64_t threads() const { return int64_t{1} << threadBits_; }

@@ -1,7 +1,10 @@
 // SPDX-License-Identifier: Apache-2.0
 #include "tessera/compiler/lowering/simt/matrix_loop.h"
 
+#include <algorithm>
+
 #include "llvm/Support/MathExtras.h"
+#include "tessera/compiler/lowering/lanes/elementwise.h"
 
 namespace tessera::compiler::simt {
 
@@ -12,48 +15,109 @@ using namespace tile;  // the dialect's operations
 
 namespace {
 
-constexpr int64_t kRowBytes = 128;  // of K, one row of the swizzled tile
+constexpr int64_t kAccessBytes = 16;
+constexpr int kMostWarpBits = 3;    // of few rows
+constexpr int64_t kPanel = 64;        // elements of K in a swizzled row
 constexpr int64_t kMostColumns = 256;
+constexpr int64_t kMostStages = 8;
+/// Of workgroup memory left for what comes before and after the loops.
+constexpr int64_t kOtherBytes = 8192;
 
 TileShape shapeOf(Value tile) { return tile::tileType(tile.getType())->shape; }
+DType operandType(Operation* operand) { return tile::dtypeOf(operand->getResult(0)); }
+
+bool exactInBf16(Operation* operand) {
+  const DType dtype = operandType(operand);
+  return dtype == DType::bf16 || dtype == DType::f8e4m3 || dtype == DType::f4e2m1;
+}
+
+/// What brings the tile in this turn of the loop, if it is a load of what nobody writes.
+Operation* loadedHere(KernelOp kernel, Value tile, ForOp loop) {
+  Operation* op = tile ? tile.getDefiningOp() : nullptr;
+  if (!op || op->getBlock() != &loop.getBody().front()) return nullptr;
+  const auto readOnly = [&](auto load) {
+    return kernel.view(load.getView()).getAccess() == Access::read;
+  };
+  if (auto load = llvm::dyn_cast<LoadOp>(op)) return readOnly(load) ? op : nullptr;
+  if (auto gather = llvm::dyn_cast<GatherOp>(op)) return readOnly(gather) ? op : nullptr;
+  return nullptr;
+}
+
+/// Whether both elements of a pair have one scale.
+bool scalesPairs(Operation* operand, Operation* scale) {
+  return !scale || shapeOf(operand->getResult(0))[1] >= 2 * shapeOf(scale->getResult(0))[1];
+}
+
+bool fitsRows(const MatrixLoop& loop) {
+  const int64_t access = 8 * kAccessBytes / bits(operandType(loop.b));
+  return loop.n % 16 == 0 && loop.k >= 4 * access;
+}
+
+/// Whether a tile can be made from what nobody writes, by any thread in any layout.
+bool isMadeAnywhere(KernelOp kernel, Value tile) {
+  if (isScalar(tile)) return true;
+  Operation* op = tile.getDefiningOp();
+  if (!op) return false;
+  if (auto load = llvm::dyn_cast<LoadOp>(op))
+    return kernel.view(load.getView()).getAccess() == Access::read;
+  return (isElementwise(op) || llvm::isa<ConstantOp, IotaOp, BroadcastOp>(op)) &&
+         llvm::all_of(op->getOperands(), [&](Value x) { return isMadeAnywhere(kernel, x); });
+}
+
+bool fitsTiles(KernelOp kernel, const MatrixLoop& loop) {
+  if (loop.k % kPanel != 0 || (loop.rows() != 64 && loop.rows() != 128) || loop.columns() < 8 ||
+      loop.columns() > kMostColumns)
+    return false;
+  for (Operation* load : {loop.a, loop.b, loop.aScale, loop.bScale})
+    if (auto gather = llvm::dyn_cast_or_null<GatherOp>(load))
+      if (!isMadeAnywhere(kernel, gather.getRows())) return false;
+  // The threads that fill the stages go through the same branches and loops.
+  for (Operation* op = loop.loop->getParentOp(); !llvm::isa<KernelOp>(op); op = op->getParentOp())
+    if (op->getNumResults() != 0) return false;
+  return true;
+}
 
 }  // namespace
 
 std::optional<MatrixLoop> matchMatrixLoop(ForOp loop, const SimtTarget& target) {
-  if (target.matrix != MatrixUnit::kWgmma || loop.getInits().size() != 1) return std::nullopt;
+  if (target.matrix == MatrixUnit::kNone || loop.getInits().size() != 1) return std::nullopt;
   Operation* dot = loop.yielded()[0].getDefiningOp();
   if (!dot || !llvm::isa<DotOp, DotScaledOp>(dot) || dot->getBlock() != &loop.getBody().front() ||
-      dot->getOperand(2) != loop.getBody().getArgument(1))
+      dot->getOperand(2) != loop.getBody().getArgument(1) ||
+      tile::dtypeOf(dot->getResult(0)) != DType::f32)
     return std::nullopt;
+  auto kernel = loop->getParentOfType<KernelOp>();
   MatrixLoop found;
   found.loop = loop;
   found.dot = dot;
+  Value scales[2];
   if (auto plain = llvm::dyn_cast<DotOp>(dot)) {
     if (plain.getBIsKn()) return std::nullopt;
   } else {
-    found.aScale = llvm::cast<DotScaledOp>(dot).getAScale();
-    found.bScale = llvm::cast<DotScaledOp>(dot).getBScale();
+    scales[0] = llvm::cast<DotScaledOp>(dot).getAScale();
+    scales[1] = llvm::cast<DotScaledOp>(dot).getBScale();
   }
-  found.a = dot->getOperand(0).getDefiningOp<LoadOp>();
-  found.b = dot->getOperand(1).getDefiningOp<LoadOp>();
-  if (!found.a || !found.b) return std::nullopt;
+  found.a = loadedHere(kernel, dot->getOperand(0), loop);
+  found.b = loadedHere(kernel, dot->getOperand(1), loop);
+  found.aScale = loadedHere(kernel, scales[0], loop);
+  found.bScale = loadedHere(kernel, scales[1], loop);
+  if (!found.a || !found.b || !exactInBf16(found.a) || !exactInBf16(found.b) ||
+      (scales[0] && (!found.aScale || operandType(found.aScale) != DType::f8e8m0)) ||
+      (scales[1] && (!found.bScale || operandType(found.bScale) != DType::f8e8m0)))
+    return std::nullopt;
   for (Operation& op : loop.getBody().front().without_terminator()) {
     const bool scalar = op.getNumResults() == 1 && isScalar(op.getResult(0));
-    const bool scale = llvm::isa<LoadOp>(op) &&
-                       (op.getResult(0) == found.aScale || op.getResult(0) == found.bScale);
-    if (!scalar && !scale && &op != dot && &op != found.a && &op != found.b) return std::nullopt;
+    if (!scalar && &op != dot && &op != found.a && &op != found.b && &op != found.aScale &&
+        &op != found.bScale)
+      return std::nullopt;
   }
-  const TileShape a = shapeOf(found.a), b = shapeOf(found.b);
+  const TileShape a = shapeOf(dot->getOperand(0)), b = shapeOf(dot->getOperand(1));
   found.m = a[0], found.n = b[0], found.k = a[1];
-  found.dtype = tile::dtypeOf(found.a.getResult());
-  const bool narrow = found.dtype == DType::bf16 || found.dtype == DType::f8e4m3;
-  if (!narrow || tile::dtypeOf(found.b.getResult()) != found.dtype ||
-      found.k * bits(found.dtype) / 8 != kRowBytes || (found.m != 64 && found.m != 128) ||
-      found.n < 16 || found.n > kMostColumns)
+  const bool fits = found.fewRows()
+                        ? fitsRows(found)
+                        : target.matrix == MatrixUnit::kWgmma && fitsTiles(kernel, found);
+  if (!fits || !scalesPairs(found.a, found.aScale) || !scalesPairs(found.b, found.bScale))
     return std::nullopt;
-  // One scale of b a turn, one of a a row.
-  if (found.aScale && shapeOf(found.aScale)[1] != 1) return std::nullopt;
-  if (found.bScale && shapeOf(found.bScale).numel() != 1) return std::nullopt;
   return found;
 }
 
@@ -64,18 +128,78 @@ std::optional<MatrixLoop> matrixLoopOf(Operation* dot, const SimtTarget& target)
   return found && found->dot == dot ? found : std::nullopt;
 }
 
-/// Of a warp's 16 rows and each 8 columns, lane l holds row l / 4 and row l / 4 + 8, columns
-/// 2 (l mod 4) and one more.
+/// Lane 4 g + t: of rows g, g + 8, .. of b, and of row g of a, the elements of its accesses: number
+/// t of each four in a row.
+RowsPlan rowsPlan(const MatrixLoop& loop) {
+  const int kBits = static_cast<int>(llvm::Log2_64(loop.k));
+  const int access = static_cast<int>(llvm::Log2_64(8 * kAccessBytes / bits(operandType(loop.b))));
+  const int rest = kBits - access - 2;
+  RowsPlan plan;
+  plan.warpBits = std::min(rest, kMostWarpBits);
+  const auto layout = [&](int64_t rows) {
+    const int rowBits = static_cast<int>(llvm::Log2_64(rows));
+    const auto bit = [](int position) { return static_cast<int8_t>(position); };
+    Layout to;
+    to.threads = {bit(access), bit(access + 1)};
+    for (int i = 0; i < 3; ++i)
+      to.threads.push_back(i < rowBits ? bit(kBits + i) : int8_t{Layout::kCopies});
+    for (int i = 0; i < plan.warpBits; ++i) to.threads.push_back(bit(kBits - plan.warpBits + i));
+    for (int i = 0; i < access; ++i) to.registers.push_back(bit(i));
+    for (int i = access + 2; i < kBits - plan.warpBits; ++i) to.registers.push_back(bit(i));
+    for (int i = 3; i < rowBits; ++i) to.registers.push_back(bit(kBits + i));
+    return to;
+  };
+  plan.a = layout(loop.m);
+  plan.b = layout(loop.n);
+  return plan;
+}
+
+/// Of a warp's 16 rows and each 8 columns of the instruction, lane l holds row l / 4 and row l / 4 +
+/// 8, columns 2 (l mod 4) and one more.
 Layout accumulatorLayout(const MatrixLoop& loop) {
-  const int columns = static_cast<int>(llvm::Log2_64(loop.n));
-  const auto row = [&](int bit) { return static_cast<int8_t>(columns + bit); };
+  const int ownColumns = static_cast<int>(llvm::Log2_64(loop.n));
+  const auto row = [&](int bit) {
+    return static_cast<int8_t>(loop.turned() ? bit : ownColumns + bit);
+  };
+  const auto column = [&](int bit) {
+    return static_cast<int8_t>(loop.turned() ? ownColumns + bit : bit);
+  };
   Layout layout;
-  layout.threads = {1, 2, row(0), row(1), row(2), row(4), row(5)};
-  for (int bit = 6; int64_t{1} << bit < loop.m; ++bit) layout.threads.push_back(row(bit));
-  layout.registers = {0};
-  for (int bit = 3; bit < columns; ++bit) layout.registers.push_back(static_cast<int8_t>(bit));
-  layout.registers.push_back(row(3));
+  layout.threads = {column(1), column(2), row(0), row(1), row(2), row(4), row(5)};
+  for (int bit = 6; int64_t{1} << bit < loop.rows(); ++bit) layout.threads.push_back(row(bit));
+  layout.registers = {column(0), row(3)};
+  for (int bit = 3; int64_t{1} << bit < loop.columns(); ++bit)
+    layout.registers.push_back(column(bit));
+  llvm::sort(layout.registers);
   return layout;
+}
+
+int threadBitsOf(const MatrixLoop& loop) {
+  if (loop.fewRows()) return 5 + rowsPlan(loop).warpBits;
+  return 1 + static_cast<int>(llvm::Log2_64(loop.rows()));  // 64 rows a warpgroup
+}
+
+std::optional<PipelinePlan> pipelinePlan(KernelOp kernel, const SimtTarget& target) {
+  PipelinePlan plan;
+  kernel->walk([&](ForOp op) {
+    const auto loop = matchMatrixLoop(op, target);
+    if (!loop || loop->fewRows()) return;
+    plan.stageBytes = std::max(plan.stageBytes, 2 * (loop->m + loop->n) * loop->k);
+    plan.consumers = std::max(plan.consumers, int64_t{1} << threadBitsOf(*loop));
+  });
+  if (plan.consumers == 0) return std::nullopt;
+  plan.stages = std::min((target.sharedBytes - kOtherBytes) / plan.stageBytes, kMostStages);
+  return plan;
+}
+
+bool holdsPipeline(Operation* op, const SimtTarget& target) {
+  return op
+      ->walk([&](ForOp inner) {
+        const auto loop = matchMatrixLoop(inner, target);
+        return loop && !loop->fewRows() ? mlir::WalkResult::interrupt()
+                                        : mlir::WalkResult::advance();
+      })
+      .wasInterrupted();
 }
 
 }  // namespace tessera::compiler::simt

@@ -1,5 +1,5 @@
 // SPDX-License-Identifier: Apache-2.0
-// Loops that add up products of two loaded tiles: what matrix instructions and pipelines are for.
+// Loops that add up products of two tiles in memory: what matrix instructions are for.
 #pragma once
 
 #include <optional>
@@ -10,25 +10,54 @@
 
 namespace tessera::compiler::simt {
 
-/// for (..) acc = a b^T [scaled] + acc, where nothing else happens but scalars and the loads.
+/// for (..) acc = a b^T [scaled] + acc, where nothing else happens but scalars and the loads. Both
+/// operands are exact in bf16.
 struct MatrixLoop {
   tile::ForOp loop;
-  mlir::Operation* dot = nullptr;  // DotOp or DotScaledOp
-  tile::LoadOp a, b;               // [M, K] and [N, K], 128 bytes of K
-  mlir::Value aScale, bScale;      // null: none
+  mlir::Operation* dot = nullptr;               // DotOp or DotScaledOp
+  mlir::Operation *a = nullptr, *b = nullptr;   // LoadOp or GatherOp: [M, K] and [N, K]
+  mlir::Operation *aScale = nullptr, *bScale = nullptr;  // of e8m0; null: none
   int64_t m = 0, n = 0, k = 0;
-  DType dtype = DType::bf16;  // of a and b
 
-  bool scaled() const { return aScale || bScale; }
+  /// The product is a read of b: it stays in registers (matrix_rows.cc). Otherwise both operands
+  /// pass through workgroup memory (pipeline.cc).
+  bool fewRows() const { return m <= kFewRows; }
+  static constexpr int64_t kFewRows = 8;
+
+  /// The instruction has 64 rows and more: those of b, where a has fewer.
+  bool turned() const { return m < 64; }
+  int64_t rows() const { return turned() ? n : m; }
+  int64_t columns() const { return turned() ? m : n; }
 };
 
-/// The loop as one for wgmma: operands both bf16 or both e4m3, 64 or 128 rows of a.
+/// The loop as one for the target's matrix instructions.
 std::optional<MatrixLoop> matchMatrixLoop(tile::ForOp loop, const SimtTarget& target);
 std::optional<MatrixLoop> matrixLoopOf(mlir::Operation* dot, const SimtTarget& target);
 
-/// Warpgroups that share the rows of a matrix loop, 64 rows each.
-inline int64_t warpgroupsOf(const MatrixLoop& loop) { return loop.m / 64; }
-/// Where wgmma leaves the sums [M, N].
+/// How the threads of a program share a loop of few rows: a quad of lanes takes 16 bytes each of a
+/// row of b, eight quads a row each of 8, warps share K.
+struct RowsPlan {
+  int warpBits = 0;
+  Layout a, b;  // of the operands' tiles; an even number of elements in a row are consecutive
+};
+RowsPlan rowsPlan(const MatrixLoop& loop);
+
+/// Where wgmma leaves the sums [M, N] of any other loop.
 Layout accumulatorLayout(const MatrixLoop& loop);
+/// log2 of the threads that multiply.
+int threadBitsOf(const MatrixLoop& loop);
+
+/// How the other loops of a kernel share its workgroup memory: stages of both operands, filled by
+/// threads of their own.
+struct PipelinePlan {
+  static constexpr int kProducerBits = 7;
+  static constexpr int64_t kProducers = int64_t{1} << kProducerBits;  // threads
+  int64_t stages = 0, stageBytes = 0;
+  int64_t consumers = 0;  // threads
+};
+/// Null: there are none.
+std::optional<PipelinePlan> pipelinePlan(tile::KernelOp kernel, const SimtTarget& target);
+/// Whether a loop of the pipeline is in there, or the operation is one.
+bool holdsPipeline(mlir::Operation* op, const SimtTarget& target);
 
 }  // namespace tessera::compiler::simt

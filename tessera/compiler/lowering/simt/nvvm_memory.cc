@@ -37,10 +37,17 @@ Value NvvmMemory::workgroupCount(Location loc) {
 Value NvvmMemory::threadId(Location loc) { return special(loc, "tid.x"); }
 
 void NvvmMemory::barrier(Location loc) {
-  const Value zero = arith::ConstantOp::create(builder_, loc, builder_.getI32IntegerAttr(0));
-  LLVM::CallIntrinsicOp::create(builder_, loc,
-                                builder_.getStringAttr("llvm.nvvm.barrier.cta.sync.aligned.all"),
-                                mlir::ValueRange{zero});
+  const auto number = [&](int64_t value) -> Value {
+    return arith::ConstantOp::create(builder_, loc,
+                                     builder_.getI32IntegerAttr(static_cast<int32_t>(value)));
+  };
+  const auto call = [&](llvm::StringRef name, mlir::ValueRange operands) {
+    LLVM::CallIntrinsicOp::create(builder_, loc, builder_.getStringAttr(name), operands);
+  };
+  if (barrierThreads_ == 0)
+    call("llvm.nvvm.barrier.cta.sync.aligned.all", {number(0)});
+  else
+    call("llvm.nvvm.barrier.cta.sync.aligned.count", {number(1), number(barrierThreads_)});
 }
 
 Value NvvmMemory::globalPointer(Location loc, Value address) {

@@ -14,7 +14,8 @@ namespace tessera::compiler::simt {
 /// What multiplies tiles.
 enum class MatrixUnit : uint8_t {
   kNone,   // FMA
-  kWgmma,  // sm_90a
+  kMma,    // sm_80: mma.sync, for products of few rows
+  kWgmma,  // sm_90a: these, and wgmma
 };
 
 struct SimtTarget {

@@ -3,6 +3,7 @@
 
 #include "mlir/IR/IRMapping.h"
 #include "tessera/compiler/ir/tile_dialect.h"
+#include "tessera/compiler/lowering/simt/matrix_loop.h"
 
 namespace tessera::compiler::simt {
 
@@ -34,7 +35,9 @@ LoadOp loadedHere(Value tile, ForOp loop) {
   return load && load->getBlock() == &loop.getBody().front() ? load : LoadOp();
 }
 
-std::optional<RowProduct> match(KernelOp kernel, ForOp loop, size_t carried, int64_t widestBytes) {
+std::optional<RowProduct> match(KernelOp kernel, ForOp loop, size_t carried,
+                                const SimtTarget& target) {
+  if (matchMatrixLoop(loop, target)) return std::nullopt;
   const Value yielded = loop.yielded()[carried];
   Operation* dot = yielded.getDefiningOp();
   const Value argument = loop.getBody().getArgument(static_cast<unsigned>(carried) + 1);
@@ -70,7 +73,7 @@ std::optional<RowProduct> match(KernelOp kernel, ForOp loop, size_t carried, int
     narrowest = std::min(narrowest, static_cast<int>(bits(tile::dtypeOf(load.getResult()))));
   for (LoadOp scale : {found.aScale, found.bScale})
     if (scale) found.chunk = std::min(found.chunk, a[1] / shapeOf(scale)[1]);
-  found.chunk = std::min(found.chunk, std::max<int64_t>(1, 8 * widestBytes / narrowest));
+  found.chunk = std::min(found.chunk, std::max<int64_t>(1, 8 * target.widestBytes / narrowest));
   return found;
 }
 
@@ -238,7 +241,7 @@ class Rewriter {
 
 struct RowProductsPass : mlir::PassWrapper<RowProductsPass, mlir::OperationPass<mlir::ModuleOp>> {
   MLIR_DEFINE_EXPLICIT_INTERNAL_INLINE_TYPE_ID(RowProductsPass)
-  explicit RowProductsPass(int64_t widest) : widestBytes(widest) {}
+  explicit RowProductsPass(const SimtTarget& target) : target_(target) {}
 
   llvm::StringRef getArgument() const override { return "tile-row-products"; }
   llvm::StringRef getDescription() const override {
@@ -255,7 +258,7 @@ struct RowProductsPass : mlir::PassWrapper<RowProductsPass, mlir::OperationPass<
     std::optional<RowProduct> found;
     kernel->walk([&](ForOp loop) {
       for (size_t i = 0; i < loop.getInits().size() && !found; ++i)
-        found = match(kernel, loop, i, widestBytes);
+        found = match(kernel, loop, i, target_);
       return found ? mlir::WalkResult::interrupt() : mlir::WalkResult::advance();
     });
     if (!found) return false;
@@ -264,13 +267,13 @@ struct RowProductsPass : mlir::PassWrapper<RowProductsPass, mlir::OperationPass<
     return true;
   }
 
-  int64_t widestBytes;
+  SimtTarget target_;
 };
 
 }  // namespace
 
-std::unique_ptr<mlir::Pass> createRowProductsPass(int64_t widestBytes) {
-  return std::make_unique<RowProductsPass>(widestBytes);
+std::unique_ptr<mlir::Pass> createRowProductsPass(const SimtTarget& target) {
+  return std::make_unique<RowProductsPass>(target);
 }
 
 }  // namespace tessera::compiler::simt

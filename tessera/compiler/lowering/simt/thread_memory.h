@@ -52,6 +52,8 @@ class ThreadMemory {
 
   /// Waits for all threads of the workgroup; memory of all kinds is consistent afterwards.
   virtual void barrier(mlir::Location loc) = 0;
+  /// Barriers emitted from now on are of so many threads, the lowest of the workgroup.
+  void limitBarriers(int64_t threads) { barrierThreads_ = threads; }
 
   // Global memory in units of i8, i16, or 1, 2 or 4 times i32; the address is aligned to them all.
   using Units = llvm::SmallVector<mlir::Value, 4>;
@@ -82,6 +84,7 @@ class ThreadMemory {
                          mlir::Value word) = 0;
 
   mlir::OpBuilder& builder_;
+  int64_t barrierThreads_ = 0;  // 0: all
 
  private:
   mlir::Value constant(mlir::Location loc, mlir::Type type, int64_t value);

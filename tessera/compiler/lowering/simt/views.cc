@@ -150,21 +150,40 @@ int KernelLowering::vectorBits(int64_t view_index, mlir::ValueRange offsets, int
                   std::min(inRow, static_cast<int>(llvm::Log2_64(divisor))));
 }
 
-/// 2^vector elements as register values.
-SmallVector<Value> KernelLowering::readChunk(const Window& w, const Chunk& chunk, int vector,
+/// Whether each access to a loaded or gathered tile in this layout moves all a thread can at once.
+bool KernelLowering::isWide(Operation* op, const Layout& layout) {
+  const auto wide = [&](auto access, bool gathered) {
+    const int vector = vectorBits(access.getView(), access.getOffsets(), access.getOverridden(),
+                                  access.getOverrides(), shapeOf(access.getResult()), layout,
+                                  gathered);
+    return bitsInMemory(dtypeOf(access.getResult())) << vector == 8 * target_.widestBytes;
+  };
+  if (auto gather = llvm::dyn_cast<GatherOp>(op)) return wide(gather, true);
+  return wide(llvm::cast<LoadOp>(op), false);
+}
+
+/// 2^vector elements as they lie in memory: in units of 32 bits, or one of all they have.
+SmallVector<Value> KernelLowering::readUnits(const Window& w, const Chunk& chunk, int vector,
                                              int64_t fill) {
   const int elementBits = bitsInMemory(w.dtype);
   const auto total = std::max(8, elementBits << vector);
   const int unitBits = std::min(total, 32);
   const mlir::Type unit = e_.builder.getIntegerType(static_cast<unsigned>(unitBits));
-  const mlir::Type type = registerType(e_.builder.getContext(), w.dtype);
   const auto caching =
       kernel_.view(w.view).getAccess() == Access::read ? Caching::kReadOnly : Caching::kNormal;
   const uint64_t fill_bits = memoryPattern(w.dtype, fill);
   // The two halves of an i64 differ: those are filled afterwards.
   const Value pattern = fillUnit(e_, unit, std::min(elementBits, 32), fill_bits);
-  const auto units = memory_.loadGlobal(e_.loc, unit, total / unitBits, chunk.address, chunk.inside,
-                                        pattern, caching);
+  return memory_.loadGlobal(e_.loc, unit, total / unitBits, chunk.address, chunk.inside, pattern,
+                            caching);
+}
+
+/// 2^vector elements as register values.
+SmallVector<Value> KernelLowering::readChunk(const Window& w, const Chunk& chunk, int vector,
+                                             int64_t fill) {
+  const int elementBits = bitsInMemory(w.dtype);
+  const mlir::Type type = registerType(e_.builder.getContext(), w.dtype);
+  const SmallVector<Value> units = readUnits(w, chunk, vector, fill);
   SmallVector<Value> values;
   if (elementBits == 64) {
     for (size_t i = 0; i < units.size(); i += 2) {
@@ -175,6 +194,7 @@ SmallVector<Value> KernelLowering::readChunk(const Window& w, const Chunk& chunk
     }
     return values;
   }
+  const int unitBits = static_cast<int>(units[0].getType().getIntOrFloatBitWidth());
   const int perUnit = std::max(1, unitBits / elementBits);
   for (int i = 0; i < 1 << vector; ++i) {
     Value bits = units[static_cast<size_t>(i / perUnit)];
@@ -233,10 +253,11 @@ void KernelLowering::writeChunk(const Window& w, const Chunk& chunk, mlir::Value
   memory_.storeGlobal(e_.loc, units, chunk.address, inside, caching);
 }
 
-Registers KernelLowering::load(Operation* op, const Layout& layout) {
+/// The pieces of a loaded or gathered tile that one access each brings, in the order of the
+/// registers.
+void KernelLowering::forEachChunk(Operation* op, const Layout& layout, ReadChunk read) {
   const TileShape shape = shapeOf(op->getResult(0));
-  Registers result{layout, {}};
-  const auto read = [&](auto access, const Registers* rows, int rowDim) {
+  const auto visit = [&](auto access, const Registers* rows, int rowDim) {
     const Window w = window(access.getView(), access.getOffsets(), access.getOverridden(),
                             access.getOverrides(), shape, rowDim);
     const int vector = vectorBits(access.getView(), access.getOffsets(), access.getOverridden(),
@@ -247,19 +268,45 @@ Registers KernelLowering::load(Operation* op, const Layout& layout) {
         const int64_t index = registerIndex(layout, shape, 0, r);
         row = e_.signExtend(rows->values[rows->layout.registerOf(index)], e_.i64());
       }
-      llvm::append_range(result.values,
-                         readChunk(w, locate(w, layout, r, row), vector, access.getFill()));
+      read(w, locate(w, layout, r, row), vector, access.getFill());
     }
   };
   if (auto gather = llvm::dyn_cast<GatherOp>(op)) {
     const Layout rowLayout =
         shape.rank() == 1 ? layout : layout.renamed(Closed{0, bitCount(shape, 1)});
     const Registers rows = get(gather.getRows(), rowLayout);
-    read(gather, &rows, 0);
+    visit(gather, &rows, 0);
   } else {
-    read(llvm::cast<LoadOp>(op), nullptr, -1);
+    visit(llvm::cast<LoadOp>(op), nullptr, -1);
   }
+}
+
+Registers KernelLowering::load(Operation* op, const Layout& layout) {
+  Registers result{layout, {}};
+  forEachChunk(op, layout, [&](const Window& w, const Chunk& chunk, int vector, int64_t fill) {
+    llvm::append_range(result.values, readChunk(w, chunk, vector, fill));
+  });
   return result;
+}
+
+/// The same as they lie in memory, in words of 32 bits.
+SmallVector<Value> KernelLowering::loadWords(Operation* op, const Layout& layout) {
+  SmallVector<Value> words;
+  int filled = 32;  // bits of the last one
+  forEachChunk(op, layout, [&](const Window& w, const Chunk& chunk, int vector, int64_t fill) {
+    for (Value unit : readUnits(w, chunk, vector, fill)) {
+      const auto width = static_cast<int>(unit.getType().getIntOrFloatBitWidth());
+      const Value wide = width < 32 ? e_.zeroExtend(unit, e_.i32()) : unit;
+      if (filled == 32) {
+        words.push_back(wide);
+        filled = width;
+      } else {
+        words.back() = e_.ori(words.back(), e_.shl(wide, filled));
+        filled += width;
+      }
+    }
+  });
+  return words;
 }
 
 /// Whether other threads may have to see the store, or must have read before it: not where every

@@ -16,6 +16,8 @@ class WorkgroupMemory {
 
   /// Lives until release() of an earlier top(); `alignment` in words.
   Array allocate(mlir::Location loc, DType dtype, int64_t count, int64_t alignment = 4);
+  /// The first words are somebody else's.
+  void reserve(int64_t words) { top_ = peak_ = words; }
   int64_t top() const { return top_; }
   void release(int64_t top) { top_ = top; }
   /// Words that were ever in use at once.

@@ -24,6 +24,11 @@ inline constexpr WeightFormat kFp8 = {DType::f8e4m3, 128, 128, "N/128,K/128"};
 inline constexpr WeightFormat kFp4 = {DType::f4e2m1, 1, 32, "N,K/32"};
 inline constexpr WeightFormat kInt8 = {DType::i8, 0, 0, "N", true};
 
+/// Whether products of such operands are those of two bf16 numbers.
+constexpr bool exact_in_bf16(DType activations, const WeightFormat& f) {
+  return (activations == DType::bf16 || activations == DType::f8e4m3) && f.dtype != DType::i8;
+}
+
 /// Extent of a tile of scales, one per `group` elements; a tile smaller than a group has one.
 constexpr int64_t scales(int64_t elements, int64_t group) {
   return std::max<int64_t>(1, elements / group);

@@ -23,9 +23,10 @@ struct Blocking {
 };
 
 /// `k`: extent of the shared dimension. Steps of rows shorter than a tile are as long as the rows
-/// are, rounded up to a power of two.
-inline Blocking blocking(const runtime::Capabilities& caps, int64_t m_class, int64_t k) {
-  const runtime::DotTile& tile = caps.dot(m_class);
+/// are, rounded up to a power of two. `exact`: both operands are exact in bf16.
+inline Blocking blocking(const runtime::Capabilities& caps, int64_t m_class, int64_t k,
+                         bool exact = false) {
+  const runtime::DotTile& tile = caps.dot(m_class, exact);
   const int64_t rows = m_class <= 8 ? std::max(caps.gemv_rows, tile.n) : tile.n;
   const int64_t step = std::min(tile.k, std::max(kShortestStep, pow2_ceil(k)));
   return {tile.m, tile.n, step, rows};

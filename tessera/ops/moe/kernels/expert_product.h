@@ -19,9 +19,12 @@ struct ProductSizes {
   DType y_dtype;
 };
 
-inline ProductSizes product_sizes(const PlanBuilder& b) {
+inline ProductSizes product_sizes(const PlanBuilder& b, const gemm::WeightFormat& f) {
   const auto block = static_cast<int64_t>(b.attribute("block"));
-  gemm::Blocking tile = gemm::blocking(b.caps(), block, b.dim("K"));
+  // Tiles of many pairs come from more pairs than one holds.
+  const int64_t pairs = block >= 64 ? 2 * block : block;
+  gemm::Blocking tile =
+      gemm::blocking(b.caps(), pairs, b.dim("K"), gemm::exact_in_bf16(b.dtype("x"), f));
   tile.m = block;
   return {tile, static_cast<int64_t>(b.attribute("fan")), b.dtype("y")};
 }
@@ -53,7 +56,7 @@ inline Tile scaled_rows(const gemm::WeightFormat& f, const NamedViews& v, Tile p
 
 /// The kernel of every such product, weights in format `f`.
 inline void plan_expert_product(PlanBuilder& b, const gemm::WeightFormat& f) {
-  const ProductSizes z = product_sizes(b);
+  const ProductSizes z = product_sizes(b, f);
   b.kernel_named(
       "product", product_grid(z, b),
       b.tensors({"x", "x_scale", "w", "w_scale", "offsets", "scale_offsets", "slots", "tile_expert",

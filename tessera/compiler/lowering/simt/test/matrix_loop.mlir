@@ -1,23 +1,29 @@
 // RUN: tessera-opt --lower-to-nvvm %s | FileCheck %s
 
-// bf16 tiles of 128 bytes of K: four stages are copied ahead, the matrix unit reads them through
-// descriptors, one group of products stays under way from turn to turn. Where a base is not aligned
-// elements pass through registers on their way.
+// bf16 tiles: two warpgroups multiply through descriptors, one group of products stays under way
+// from turn to turn; a third warpgroup copies, and says that a stage is full when what it copied in
+// the turn before has arrived. Where a base is not aligned elements pass through registers.
 // CHECK-LABEL: llvm.func @product(
-// CHECK: cp.async.cg.shared.global
-// CHECK: cp.async.commit_group
+// CHECK-SAME: nvvm.maxntid = array<i32: 384>
+// CHECK: mbarrier.init
+// CHECK: llvm.nvvm.barrier.cta.sync.aligned.all
 // CHECK: scf.for
-// CHECK: cp.async.wait_group 1;
-// CHECK: llvm.nvvm.barrier
+// CHECK: mbarrier.try_wait.parity
 // CHECK: wgmma.mma_async.sync.aligned.m64n256k16.f32.bf16.bf16
 // CHECK-SAME: wgmma.wait_group.sync.aligned 1
-// CHECK: cp.async.cg.shared.global
+// CHECK: mbarrier.arrive
 // CHECK: wgmma.wait_group.sync.aligned 0
-// CHECK: st.global.v4.b32
+// CHECK: st.global
+// CHECK: mbarrier.try_wait.parity
+// CHECK: cp.async.cg.shared.global
+// CHECK: cp.async.wait_group 1
+// CHECK: fence.proxy.async
+// CHECK: mbarrier.arrive
 // CHECK: else
 // CHECK-NOT: cp.async.cg
 // CHECK: ld.global.nc.b16
-// CHECK: wgmma.mma_async.sync.aligned.m64n256k16.f32.bf16.bf16
+// CHECK: st.shared.v4.b32
+// CHECK-LABEL: llvm.func @experts(
 tile.kernel @product views [
     #tile.view<"x" : bf16, read, slot = 0 extents = [1, 128] strides = [128]>,
     #tile.view<"w" : bf16, read, slot = 4 extents = [128, 128] strides = [128]>,
@@ -36,5 +42,51 @@ tile.kernel @product views [
   }
   %y = tile.cast %sum : tensor<128x256xf32> -> tensor<128x256xbf16>
   tile.store 2 [%zero, %zero] within 0 [], %y : (tensor<i64>, tensor<i64>, tensor<128x256xbf16>) -> ()
+  tile.yield
+}
+
+// 16 gathered rows of e4m3 with FP4 weights: the instruction's rows are those of the weights. What
+// is read is decoded one turn later.
+// CHECK-SAME: nvvm.maxntid = array<i32: 256>
+// CHECK: wgmma.mma_async.sync.aligned.m64n16k16.f32.bf16.bf16
+// CHECK: st.global
+// CHECK: ld.global.nc.v4.b32
+// CHECK: scf.for
+// CHECK: ld.global.nc.v4.b32
+// CHECK: mbarrier.try_wait.parity
+// CHECK: llvm.nvvm.prmt
+// CHECK: fma.rn.bf16x2
+// CHECK: st.shared.v4.b32
+tile.kernel @experts views [
+    #tile.view<"a" : f8E4M3FN, read, slot = 0 extents = [1, 128] strides = [128]>,
+    #tile.view<"as" : f8E8M0FNU, read, slot = 4 extents = [1, 1] strides = [1]>,
+    #tile.view<"w" : f4E2M1FN, read, slot = 8 extents = [128, 128] strides = [128]>,
+    #tile.view<"ws" : f8E8M0FNU, read, slot = 12 extents = [1, 1] strides = [1]>,
+    #tile.view<"slots" : i32, read, slot = 16 extents = [1] strides = []>,
+    #tile.view<"y" : bf16, readwrite, slot = 18 extents = [1, 128] strides = [128]>]
+    scalars [] slots 22 {
+  %zero = tile.constant 0 : tensor<i64>
+  %columns = tile.constant 64 : tensor<i64>
+  %id = tile.program_id 0 : tensor<i64>
+  %n = tile.mul %id, %columns : (tensor<i64>, tensor<i64>) -> tensor<i64>
+  %pairs = tile.load 4 [%zero] within 0 [] fill -1 : (tensor<i64>) -> tensor<16xi32>
+  %k = tile.extent 0, 1 : tensor<i64>
+  %step = tile.constant 128 : tensor<i64>
+  %group = tile.constant 128 : tensor<i64>
+  %small = tile.constant 32 : tensor<i64>
+  %none = tile.constant 0 : tensor<16x64xf32>
+  %sum = tile.for %zero to %k step %step carry %none : (tensor<i64>, tensor<i64>, tensor<i64>, tensor<16x64xf32>) -> tensor<16x64xf32> {
+  ^bb0(%at: tensor<i64>, %acc: tensor<16x64xf32>):
+    %a = tile.gather 0 [%zero, %at] within 0 [] fill 0 rows %pairs : (tensor<i64>, tensor<i64>, tensor<16xi32>) -> tensor<16x128xf8E4M3FN>
+    %g = tile.div %at, %group : (tensor<i64>, tensor<i64>) -> tensor<i64>
+    %as = tile.gather 1 [%zero, %g] within 0 [] fill 1065353216 rows %pairs : (tensor<i64>, tensor<i64>, tensor<16xi32>) -> tensor<16x1xf8E8M0FNU>
+    %w = tile.load 2 [%n, %at] within 0 [] fill 0 : (tensor<i64>, tensor<i64>) -> tensor<64x128xf4E2M1FN>
+    %h = tile.div %at, %small : (tensor<i64>, tensor<i64>) -> tensor<i64>
+    %ws = tile.load 3 [%n, %h] within 0 [] fill 1065353216 : (tensor<i64>, tensor<i64>) -> tensor<64x4xf8E8M0FNU>
+    %d = tile.dot_scaled %a, %w, %acc scales 1 1 a %as b %ws : (tensor<16x128xf8E4M3FN>, tensor<64x128xf4E2M1FN>, tensor<16x64xf32>, tensor<16x1xf8E8M0FNU>, tensor<64x4xf8E8M0FNU>) -> tensor<16x64xf32>
+    tile.yield %d : tensor<16x64xf32>
+  }
+  %y = tile.cast %sum : tensor<16x64xf32> -> tensor<16x64xbf16>
+  tile.scatter 5 [%zero, %n] within 0 [] rows %pairs, %y : (tensor<i64>, tensor<i64>, tensor<16xi32>, tensor<16x64xbf16>) -> ()
   tile.yield
 }

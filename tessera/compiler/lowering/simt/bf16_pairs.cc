@@ -1,0 +1,88 @@
+// SPDX-License-Identifier: Apache-2.0
+#include "tessera/compiler/lowering/simt/bf16_pairs.h"
+
+#include "mlir/Dialect/LLVMIR/LLVMDialect.h"
+#include "tessera/base/check.h"
+
+namespace tessera::compiler::simt {
+
+namespace LLVM = mlir::LLVM;
+using llvm::SmallVector;
+using mlir::Value;
+
+namespace {
+
+/// Bytes of b (4 to 7) and a (0 to 3), picked by the four nibbles of `selector`.
+Value permute(Emitter& e, Value a, Value b, Value selector) {
+  return e.intrinsic("llvm.nvvm.prmt", e.i32(), {a, b, selector});
+}
+Value permute(Emitter& e, Value a, Value b, int64_t selector) {
+  return permute(e, a, b, e.i32(selector));
+}
+
+/// Bytes of the codes' bf16 numbers, by magnitude: 0, 0.5, 1, 1.5, 2, 3, 4, 6.
+constexpr int64_t kHighBytes[2] = {0x3f3f3f00, 0x40404040};
+constexpr int64_t kLowBytes[2] = {0xc0800000, 0xc0804000};
+
+/// Eight codes: the bytes of four numbers by a look-up each, the sign into the upper ones, and then
+/// bytes side by side.
+SmallVector<Value> fromE2m1(Emitter& e, Value word) {
+  SmallVector<Value> pairs;
+  const Value magnitudes = e.andi(word, 0x77777777), evenSigns = e.shl(word, 4);
+  for (int half = 0; half < 2; ++half) {
+    const Value codes = half == 0 ? magnitudes : e.shr(magnitudes, 16);
+    const Value low = permute(e, e.i32(kLowBytes[0]), e.i32(kLowBytes[1]), codes);
+    // The sign of an odd code is the top of its byte already.
+    const Value signs = permute(e, evenSigns, word, half == 0 ? 0x5140 : 0x7362);
+    const Value high = e.ori(permute(e, e.i32(kHighBytes[0]), e.i32(kHighBytes[1]), codes),
+                             e.andi(signs, 0x80808080));
+    pairs.push_back(permute(e, low, high, 0x5140));
+    pairs.push_back(permute(e, low, high, 0x7362));
+  }
+  return pairs;
+}
+
+/// Exponent and mantissa moved to where bf16 has them are 2^-120 of the number.
+SmallVector<Value> fromE4m3(Emitter& e, Value word) {
+  SmallVector<Value> pairs;
+  const Value zero = e.i32(0), factor = e.i32(0x7b807b80);  // 2^120
+  for (int64_t selector : {0x1404, 0x3424}) {
+    const Value upper = permute(e, word, zero, selector);
+    const Value bits = e.ori(e.andi(upper, 0x80008000), e.andi(e.shr(upper, 4), 0x07f007f0));
+    pairs.push_back(multiplyPairs(e, bits, factor));
+  }
+  return pairs;
+}
+
+}  // namespace
+
+SmallVector<Value> bf16Pairs(Emitter& e, DType dtype, Value word) {
+  switch (dtype) {
+    case DType::bf16: return {word};
+    case DType::f8e4m3: return fromE4m3(e, word);
+    case DType::f4e2m1: return fromE2m1(e, word);
+    default: TESSERA_UNREACHABLE("{} is not exact in bf16", name(dtype));
+  }
+}
+
+Value scalePair(Emitter& e, Value code) {
+  // 0 is 2^-127, a subnormal, and 255 is NaN: both have bit 6 set.
+  const Value wide = e.zeroExtend(code, e.i32());
+  const Value ends = e.compare(mlir::arith::CmpIPredicate::ult,
+                               e.andi(e.add(wide, e.i32(1)), 0xff), e.i32(2));
+  const Value one = e.ori(e.shl(wide, 7), e.select(ends, e.i32(0x40), e.i32(0)));
+  return e.ori(one, e.shl(one, 16));
+}
+
+Value multiplyPairs(Emitter& e, Value a, Value b) {
+  // Chips before sm_90 have no multiplication of pairs; adding -0 changes nothing.
+  const Value none = e.i32(0x80008000);
+  return LLVM::InlineAsmOp::create(e.builder, e.loc, e.i32(), mlir::ValueRange{a, b, none},
+                                   "fma.rn.bf16x2 $0, $1, $2, $3;", "=r,r,r,r",
+                                   /*has_side_effects=*/false, /*is_align_stack=*/false,
+                                   LLVM::tailcallkind::TailCallKind::None, LLVM::AsmDialectAttr(),
+                                   mlir::ArrayAttr())
+      .getResult(0);
+}
+
+}  // namespace tessera::compiler::simt

@@ -1,0 +1,20 @@
+// SPDX-License-Identifier: Apache-2.0
+// Narrow floats as pairs of bf16 in words of 32 bits, by byte permutations and multiplications by
+// powers of two of NVIDIA's chips. Exact, but for e4m3's NaN, which reads as 480.
+#pragma once
+
+#include "llvm/ADT/SmallVector.h"
+#include "tessera/base/dtype.h"
+#include "tessera/compiler/lowering/lanes/emitter.h"
+
+namespace tessera::compiler::simt {
+
+/// The elements of a word of packed bf16, e4m3 or e2m1, the first in the low half of the first
+/// pair.
+llvm::SmallVector<mlir::Value> bf16Pairs(Emitter& e, DType dtype, mlir::Value word);
+/// An e8m0 code (i8) as a factor for pairs.
+mlir::Value scalePair(Emitter& e, mlir::Value code);
+/// Element by element, each rounded once: exact while the product is a bf16 number.
+mlir::Value multiplyPairs(Emitter& e, mlir::Value a, mlir::Value b);
+
+}  // namespace tessera::compiler::simt

@@ -1,0 +1,146 @@
+// SPDX-License-Identifier: Apache-2.0
+// Matrix loops of up to 8 rows of activations. The product is a read of the other operand, so every
+// thread decodes what it read, 16 bytes at once, in its registers, and mma.sync adds up: its 16
+// rows are rows of b, its 8 columns rows of a. Which elements of K a lane holds is free as long as
+// both operands agree. Warps share K, and their sums meet in workgroup memory after the loop.
+#include "mlir/Dialect/LLVMIR/LLVMDialect.h"
+#include "mlir/Dialect/SCF/IR/SCF.h"
+#include "tessera/compiler/lowering/simt/bf16_pairs.h"
+#include "tessera/compiler/lowering/simt/kernel_lowering.h"
+#include "tessera/compiler/lowering/simt/matrix_loop.h"
+#include "tessera/compiler/lowering/simt/scope.h"
+
+namespace tessera::compiler::simt {
+
+namespace scf = mlir::scf;
+using llvm::SmallVector;
+using mlir::Operation;
+using mlir::Value;
+using namespace tile;  // the dialect's operations
+
+namespace {
+
+constexpr int64_t kColumns = 8;  // of an mma
+constexpr int64_t kSums = 4;     // of a thread: row g, columns 2t and 2t + 1, the same of row g + 8
+
+SmallVector<Value> multiplyAdd(Emitter& e, mlir::ValueRange a, mlir::ValueRange b,
+                               mlir::ValueRange sums) {
+  SmallVector<Value> operands(a);
+  llvm::append_range(operands, b);
+  llvm::append_range(operands, sums);
+  const mlir::Type type = mlir::LLVM::LLVMStructType::getLiteral(
+      e.builder.getContext(), SmallVector<mlir::Type>(kSums, e.f32()));
+  const Value all = e.intrinsic("llvm.nvvm.mma.m16n8k16.row.col.bf16", type, operands);
+  SmallVector<Value> next;
+  for (int64_t i = 0; i < kSums; ++i)
+    next.push_back(mlir::LLVM::ExtractValueOp::create(e.builder, e.loc, all, i));
+  return next;
+}
+
+}  // namespace
+
+/// The scales of an operand in `layout`, one for each register of what load() calls the layout of
+/// groups; `scale` may be null.
+SmallVector<Value> KernelLowering::scaleCodes(Operation* operand, Operation* scale,
+                                              const Layout& layout) {
+  if (!scale) return {};
+  const Grouped grouped{shapeOf(operand->getResult(0)), shapeOf(scale->getResult(0))};
+  return load(scale, layout.renamed(grouped)).values;
+}
+
+/// The operand in `layout` as pairs of bf16, times its scales, from what loadWords() and
+/// scaleCodes() brought.
+SmallVector<Value> KernelLowering::pairsOf(Operation* operand, Operation* scale,
+                                           const Layout& layout, mlir::ValueRange words,
+                                           mlir::ValueRange codes) {
+  const DType dtype = dtypeOf(operand->getResult(0));
+  SmallVector<Value> pairs;
+  for (Value word : words) llvm::append_range(pairs, bf16Pairs(e_, dtype, word));
+  if (!scale) return pairs;
+  const Grouped grouped{shapeOf(operand->getResult(0)), shapeOf(scale->getResult(0))};
+  const Layout groups = layout.renamed(grouped);
+  SmallVector<Value> factors;
+  for (Value code : codes) factors.push_back(scalePair(e_, code));
+  for (auto [number, pair] : llvm::enumerate(pairs)) {
+    int64_t position = 0;
+    for (auto [i, bit] : llvm::enumerate(layout.registers))
+      if (const int to = grouped(bit); ((2 * number >> i) & 1) && to >= 0)
+        position |= int64_t{1} << to;
+    pair = multiplyPairs(e_, pair, factors[groups.registerOf(position)]);
+  }
+  return pairs;
+}
+
+/// The sums of all warps: [N, 8] each in workgroup memory, then added in order.
+Registers KernelLowering::sumOfWarps(const MatrixLoop& loop, const RowsPlan& plan,
+                                     mlir::ValueRange sums) {
+  ForOp op = loop.loop;
+  const Value result = op.getResult(0);
+  const Layout& layout = *layouts_.of(result);
+  const int64_t each = loop.n * kColumns;
+  const Array parts = shared_.allocate(e_.loc, DType::f32, each << plan.warpBits);
+  shared_.beforeWrite(e_.loc, parts);
+  const Value lane = e_.andi(thread_, 31), warp = e_.shr(thread_, 5);
+  const Value first = e_.add(e_.mul(warp, e_.i32(each)),
+                             e_.add(e_.shl(e_.shr(lane, 2), 3), e_.shl(e_.andi(lane, 3), 1)));
+  for (auto [i, sum] : llvm::enumerate(sums)) {
+    const auto block = static_cast<int64_t>(i) / kSums, part = static_cast<int64_t>(i) % kSums;
+    const int64_t row = 16 * block + 8 * (part / 2);
+    memory_.store(e_.loc, sum, parts, e_.add(first, e_.i32(row * kColumns + part % 2)));
+  }
+  shared_.beforeRead(e_.loc, parts);
+  const lang::TileShape shape = shapeOf(result);
+  Registers total = get(op.getInits()[0], layout);
+  const Value element = e_.add(e_.shl(threadIndex(layout, shape, 1), 3),
+                               threadIndex(layout, shape, 0));
+  for (auto [r, value] : llvm::enumerate(total.values)) {
+    const auto number = static_cast<int64_t>(r);
+    const Value own = e_.add(element, e_.i32(kColumns * registerIndex(layout, shape, 1, number) +
+                                             registerIndex(layout, shape, 0, number)));
+    for (int64_t w = 0; w < int64_t{1} << plan.warpBits; ++w)
+      value = e_.add(value, memory_.load(e_.loc, parts, e_.add(own, e_.i32(w * each))));
+  }
+  return total;
+}
+
+void KernelLowering::lowerMatrixRows(const MatrixLoop& loop) {
+  ForOp op = loop.loop;
+  const RowsPlan plan = rowsPlan(loop);
+  // Row numbers are brought where the loop wants them before it begins.
+  if (auto gather = llvm::dyn_cast<GatherOp>(loop.a))
+    get(gather.getRows(), plan.a.renamed(Closed{0, bitCount(shapeOf(gather.getResult()), 1)}));
+  const int64_t blocks = loop.n / 16;
+  const SmallVector<Value> none(static_cast<size_t>(kSums * blocks), e_.f32(0));
+  auto lowered = scf::ForOp::create(e_.builder, e_.loc, scalar(op.getLo()), scalar(op.getHi()),
+                                    scalar(op.getStep()), none);
+  {
+    const Scope scope(*this);
+    mlir::OpBuilder::InsertionGuard guard(e_.builder);
+    e_.builder.setInsertionPointToEnd(lowered.getBody());
+    mlir::Block& body = op.getBody().front();
+    scalars_[body.getArgument(0)] = lowered.getInductionVar();
+    for (Operation& inner : body.without_terminator())
+      if (inner.getNumResults() == 1 && isScalar(inner.getResult(0))) lowerScalar(&inner);
+    const auto bring = [&](Operation* operand, Operation* scale, const Layout& layout) {
+      const SmallVector<Value> words = loadWords(operand, layout);
+      return pairsOf(operand, scale, layout, words, scaleCodes(operand, scale, layout));
+    };
+    const SmallVector<Value> b = bring(loop.b, loop.bScale, plan.b);
+    const SmallVector<Value> a = bring(loop.a, loop.aScale, plan.a);
+    SmallVector<Value> sums(lowered.getRegionIterArgs());
+    const size_t perRow = a.size();
+    for (int64_t block = 0; block < blocks; ++block) {
+      const auto rows = llvm::ArrayRef(b).slice(2 * block * perRow, 2 * perRow);
+      const auto mine = llvm::MutableArrayRef(sums).slice(kSums * block, kSums);
+      for (size_t i = 0; i < perRow; i += 2)
+        llvm::copy(multiplyAdd(e_, {rows[i], rows[perRow + i], rows[i + 1], rows[perRow + i + 1]},
+                               {a[i], a[i + 1]}, mine),
+                   mine.begin());
+    }
+    scf::YieldOp::create(e_.builder, e_.loc, sums);
+  }
+  shared_.forget();
+  set(op.getResult(0), sumOfWarps(loop, plan, lowered.getResults()));
+}
+
+}  // namespace tessera::compiler::simt
