@@ -147,12 +147,8 @@ Hopper::Sums Hopper::multiply(Location loc, int64_t n, mlir::ValueRange a, mlir:
     descriptors.append({a[pair], b[pair]});
     more += "l,l,";
   }
-  text += "wgmma.commit_group.sync.aligned;\n\twgmma.wait_group.sync.aligned 1;\n\t}";
+  text += "wgmma.commit_group.sync.aligned;\n\twgmma.wait_group.sync.aligned 0;\n\t}";
   return tied(loc, text, std::move(sums), descriptors, more + "~{memory}");
-}
-
-Hopper::Sums Hopper::waitForProducts(Location loc, Sums sums) {
-  return tied(loc, "wgmma.wait_group.sync.aligned 0;", std::move(sums), {}, "~{memory}");
 }
 
 }  // namespace tessera::compiler::simt

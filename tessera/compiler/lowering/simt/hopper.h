@@ -40,11 +40,9 @@ class Hopper {
   /// Descriptor of a K-major tile with rows of 128 bytes, swizzled, at a multiple of 1024.
   mlir::Value descriptor(mlir::Location loc, mlir::Value address);
   /// sums += a b^T in bf16: 64 rows, n columns, 64 of K for each of the pairs of descriptors. Sums
-  /// are in the order of the instruction. At most one such group is under way afterwards; sums are
-  /// valid when none is.
+  /// are in the order of the instruction.
   using Sums = llvm::SmallVector<mlir::Value>;
   Sums multiply(mlir::Location loc, int64_t n, mlir::ValueRange a, mlir::ValueRange b, Sums sums);
-  Sums waitForProducts(mlir::Location loc, Sums sums);
 
  private:
   void statement(mlir::Location loc, const std::string& text, const std::string& constraints,

@@ -244,6 +244,13 @@ llvm::SmallVector<Value> loop32(
   return {op.getResults().begin(), op.getResults().end()};
 }
 
+namespace {
+
+/// Threads of a multiprocessor that keep enough of its memory's bytes under way.
+constexpr int64_t kReaders = 512;
+
+}  // namespace
+
 mlir::FailureOr<ThreadCode> emitThreadCode(mlir::OpBuilder& builder, ThreadMemory& memory,
                                            KernelOp kernel, mlir::Block* entry,
                                            const SimtTarget& target) {
@@ -256,7 +263,8 @@ mlir::FailureOr<ThreadCode> emitThreadCode(mlir::OpBuilder& builder, ThreadMemor
   } else {
     KernelLowering lowering(emitter, memory, kernel, target);
     if (mlir::failed(lowering.run(memory.threadId(emitter.loc)))) return mlir::failure();
-    code = {lowering.threads(), lowering.sharedWords()};
+    code = {lowering.threads(), lowering.sharedWords(), 1};
+    if (holdsRows(kernel, target)) code.workgroups = kReaders / code.threads;
   }
   const int64_t bytes = 4 * code.sharedWords;
   if (bytes > target.sharedBytes)

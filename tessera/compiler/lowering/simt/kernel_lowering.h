@@ -111,6 +111,10 @@ class KernelLowering {
                                            int64_t fill);
   llvm::SmallVector<mlir::Value> packed(DType dtype, mlir::ValueRange values);
   bool isWide(mlir::Operation* load, const Layout& layout);
+  using Version = llvm::function_ref<llvm::SmallVector<mlir::Value>()>;
+  llvm::SmallVector<mlir::Value> alignedVersions(llvm::ArrayRef<mlir::Operation*> loads,
+                                                 mlir::TypeRange types, Version emit);
+  mlir::Value leadingBytes(mlir::Operation* load);
   void writeChunk(const Window& window, const Chunk& chunk, mlir::ValueRange values,
                   mlir::Value wanted);
   Registers load(mlir::Operation* op, const Layout& layout);
@@ -135,6 +139,7 @@ class KernelLowering {
   void multiplyStages(const MatrixLoop& loop);
   void fillStages(const MatrixLoop& loop);
   struct Filling;
+  void fillStages(const MatrixLoop& loop, llvm::ArrayRef<Filling> sides);
   llvm::SmallVector<mlir::Value> fetch(const Filling& side);
   void deposit(const Filling& side, mlir::ValueRange fetched, mlir::Value stage);
   void copyDirectly(const Filling& side, mlir::Value stage);
@@ -146,6 +151,7 @@ class KernelLowering {
                                          mlir::ValueRange codes);
   llvm::SmallVector<mlir::Value> scaleCodes(mlir::Operation* operand, mlir::Operation* scale,
                                             const Layout& layout);
+  llvm::SmallVector<mlir::Value> sumsOfThread(const MatrixLoop& loop, const RowsPlan& plan);
   Registers sumOfWarps(const MatrixLoop& loop, const RowsPlan& plan, mlir::ValueRange sums);
 
   // ---- across elements (reduce.cc, across.cc, dot.cc) ----
@@ -172,6 +178,7 @@ class KernelLowering {
   const PipelineMemory* pipeline_;  // null: none
   mlir::Value place_;               // where the stage and the parity of the next turn are kept
   bool aligned_ = false;                              // all bases are multiples of 16
+  int64_t leadingAligned_ = 0;  // bytes that divide what leading indices add to a base; 0: unknown
   mlir::Value thread_;                                // i32
   llvm::DenseMap<mlir::Value, mlir::Value> scalars_;  // of rank 0
   llvm::DenseMap<mlir::Value, std::vector<Registers>> tiles_;
@@ -187,6 +194,7 @@ llvm::SmallVector<mlir::Value> loop32(
 /// What emitThreadCode() found out about a kernel.
 struct ThreadCode {
   int64_t threads = 0, sharedWords = 0;
+  int64_t workgroups = 1;  // that a multiprocessor should have registers for
 };
 
 /// Emits a kernel with a pipeline: threads that multiply, and after them threads that fill stages.

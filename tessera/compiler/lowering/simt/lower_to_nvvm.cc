@@ -51,6 +51,9 @@ class LowerToNvvm final
     if (mlir::failed(code)) return mlir::failure();
     function->setAttr(mlir::NVVM::NVVMDialect::getMaxntidAttrName(),
                       builder.getDenseI32ArrayAttr({static_cast<int32_t>(code->threads)}));
+    if (code->workgroups > 1)
+      function->setAttr(mlir::NVVM::NVVMDialect::getMinctasmAttrName(),
+                        builder.getI32IntegerAttr(static_cast<int32_t>(code->workgroups)));
     kernel.erase();
     return mlir::success();
   }

@@ -77,6 +77,16 @@ bool fitsTiles(KernelOp kernel, const MatrixLoop& loop) {
   return true;
 }
 
+bool holds(Operation* op, const SimtTarget& target, bool fewRows) {
+  return op
+      ->walk([&](ForOp inner) {
+        const auto loop = matchMatrixLoop(inner, target);
+        return loop && loop->fewRows() == fewRows ? mlir::WalkResult::interrupt()
+                                                  : mlir::WalkResult::advance();
+      })
+      .wasInterrupted();
+}
+
 }  // namespace
 
 std::optional<MatrixLoop> matchMatrixLoop(ForOp loop, const SimtTarget& target) {
@@ -192,14 +202,7 @@ std::optional<PipelinePlan> pipelinePlan(KernelOp kernel, const SimtTarget& targ
   return plan;
 }
 
-bool holdsPipeline(Operation* op, const SimtTarget& target) {
-  return op
-      ->walk([&](ForOp inner) {
-        const auto loop = matchMatrixLoop(inner, target);
-        return loop && !loop->fewRows() ? mlir::WalkResult::interrupt()
-                                        : mlir::WalkResult::advance();
-      })
-      .wasInterrupted();
-}
+bool holdsPipeline(Operation* op, const SimtTarget& target) { return holds(op, target, false); }
+bool holdsRows(Operation* op, const SimtTarget& target) { return holds(op, target, true); }
 
 }  // namespace tessera::compiler::simt

@@ -59,5 +59,7 @@ struct PipelinePlan {
 std::optional<PipelinePlan> pipelinePlan(tile::KernelOp kernel, const SimtTarget& target);
 /// Whether a loop of the pipeline is in there, or the operation is one.
 bool holdsPipeline(mlir::Operation* op, const SimtTarget& target);
+/// The same of a loop of few rows.
+bool holdsRows(mlir::Operation* op, const SimtTarget& target);
 
 }  // namespace tessera::compiler::simt

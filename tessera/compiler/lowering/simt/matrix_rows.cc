@@ -45,7 +45,10 @@ SmallVector<Value> KernelLowering::scaleCodes(Operation* operand, Operation* sca
                                               const Layout& layout) {
   if (!scale) return {};
   const Grouped grouped{shapeOf(operand->getResult(0)), shapeOf(scale->getResult(0))};
-  return load(scale, layout.renamed(grouped)).values;
+  const int64_t known = std::exchange(leadingAligned_, 0);  // of the operands alone
+  SmallVector<Value> codes = load(scale, layout.renamed(grouped)).values;
+  leadingAligned_ = known;
+  return codes;
 }
 
 /// The operand in `layout` as pairs of bf16, times its scales, from what loadWords() and
@@ -109,6 +112,16 @@ void KernelLowering::lowerMatrixRows(const MatrixLoop& loop) {
   // Row numbers are brought where the loop wants them before it begins.
   if (auto gather = llvm::dyn_cast<GatherOp>(loop.a))
     get(gather.getRows(), plan.a.renamed(Closed{0, bitCount(shapeOf(gather.getResult()), 1)}));
+  const SmallVector<mlir::Type> types(static_cast<size_t>(kSums * loop.n / 16), e_.f32());
+  const SmallVector<Value> sums =
+      alignedVersions({loop.a, loop.b}, types, [&] { return sumsOfThread(loop, plan); });
+  shared_.forget();
+  set(op.getResult(0), sumOfWarps(loop, plan, sums));
+}
+
+/// The sums of this thread, in the order of the instruction, 16 rows of b after 16 rows.
+SmallVector<Value> KernelLowering::sumsOfThread(const MatrixLoop& loop, const RowsPlan& plan) {
+  ForOp op = loop.loop;
   const int64_t blocks = loop.n / 16;
   const SmallVector<Value> none(static_cast<size_t>(kSums * blocks), e_.f32(0));
   auto lowered = scf::ForOp::create(e_.builder, e_.loc, scalar(op.getLo()), scalar(op.getHi()),
@@ -139,8 +152,7 @@ void KernelLowering::lowerMatrixRows(const MatrixLoop& loop) {
     }
     scf::YieldOp::create(e_.builder, e_.loc, sums);
   }
-  shared_.forget();
-  set(op.getResult(0), sumOfWarps(loop, plan, lowered.getResults()));
+  return lowered.getResults();
 }
 
 }  // namespace tessera::compiler::simt

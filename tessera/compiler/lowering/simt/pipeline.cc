@@ -85,7 +85,11 @@ Value KernelLowering::startPipeline() {
 }
 
 void KernelLowering::lowerPipeline(const MatrixLoop& loop) {
-  role_ == Role::kProducer ? fillStages(loop) : multiplyStages(loop);
+  if (role_ != Role::kProducer) return multiplyStages(loop);
+  alignedVersions({loop.a, loop.b}, {}, [&] {
+    fillStages(loop);
+    return SmallVector<Value>();
+  });
 }
 
 void KernelLowering::multiplyStages(const MatrixLoop& loop) {
@@ -104,9 +108,9 @@ void KernelLowering::multiplyStages(const MatrixLoop& loop) {
   const Registers initial = get(op.getInits()[0], layout);
   for (int64_t r = 0; r < sums; ++r) first[sumOf(loop, layout, r)] = initial.values[r];
   SmallVector<Value> carried(first);
-  carried.append({e_.load(e_.i32(), place_, 4), e_.load(e_.i32(), e_.offset(place_, 4), 4), zero});
+  carried.append({e_.load(e_.i32(), place_, 4), e_.load(e_.i32(), e_.offset(place_, 4), 4)});
   const auto results =
-      loop32(e_, zero, turns.count, e_.i32(1), carried, [&](Value turn, mlir::ValueRange now) {
+      loop32(e_, zero, turns.count, e_.i32(1), carried, [&](Value, mlir::ValueRange now) {
         const Place at{now[sums], now[sums + 1]};
         hopper.wait(e_.loc, barrier(pipeline_->full, at.stage), at.parity);
         const Value stage = e_.add(pipeline_->data, e_.mul(at.stage, e_.i32(pipeline_->stageBytes)));
@@ -122,21 +126,15 @@ void KernelLowering::multiplyStages(const MatrixLoop& loop) {
         SmallVector<Value> next = hopper.multiply(
             e_.loc, loop.columns(), rows, columns,
             Hopper::Sums(now.begin(), now.begin() + sums));
-        // The products of the turn before are done with their stage.
-        hopper.arrive(e_.loc, barrier(pipeline_->empty, now[sums + 2]),
-                      e_.andi(leads, e_.compare(CmpIPredicate::ne, turn, zero)));
+        hopper.arrive(e_.loc, barrier(pipeline_->empty, at.stage), leads);
         const Place after = placeAfter(at);
-        next.append({after.stage, after.parity, at.stage});
+        next.append({after.stage, after.parity});
         return next;
       });
-  const Hopper::Sums total =
-      hopper.waitForProducts(e_.loc, Hopper::Sums(results.begin(), results.begin() + sums));
-  hopper.arrive(e_.loc, barrier(pipeline_->empty, results[sums + 2]),
-                e_.andi(leads, e_.compare(CmpIPredicate::ne, turns.count, zero)));
   e_.store(results[sums], place_, 4);
   e_.store(results[sums + 1], e_.offset(place_, 4), 4);
   Registers own{layout, {}};
-  for (int64_t r = 0; r < sums; ++r) own.values.push_back(total[sumOf(loop, layout, r)]);
+  for (int64_t r = 0; r < sums; ++r) own.values.push_back(results[sumOf(loop, layout, r)]);
   set(result, own);
 }
 
@@ -199,7 +197,6 @@ void KernelLowering::copyDirectly(const Filling& side, Value stage) {
 }
 
 void KernelLowering::fillStages(const MatrixLoop& loop) {
-  Hopper hopper(e_.builder);
   const auto filling = [&](Operation* operand, Operation* scale, int64_t rows, int64_t offset) {
     Filling side{operand, scale, rows, offset, shapeOf(operand->getResult(0)), {}, false, 0, 0};
     const int64_t width = bits(dtypeOf(operand->getResult(0)));
@@ -216,6 +213,11 @@ void KernelLowering::fillStages(const MatrixLoop& loop) {
   const int64_t second = loop.rows() * loop.k * 2;
   const Filling sides[2] = {filling(loop.a, loop.aScale, loop.m, loop.turned() ? second : 0),
                             filling(loop.b, loop.bScale, loop.n, loop.turned() ? 0 : second)};
+  fillStages(loop, sides);
+}
+
+void KernelLowering::fillStages(const MatrixLoop& loop, llvm::ArrayRef<Filling> sides) {
+  Hopper hopper(e_.builder);
   const bool copies = sides[0].direct || sides[1].direct;
   const Turns turns = turnsOf(loop);
   const Value zero = e_.i32(0);

@@ -1,7 +1,10 @@
 // SPDX-License-Identifier: Apache-2.0
 // Reading and writing elements of views: up to 16 bytes at a time where the elements of a thread
 // are consecutive and everything is a multiple of their number.
+#include <functional>
+
 #include "llvm/Support/MathExtras.h"
+#include "mlir/Dialect/SCF/IR/SCF.h"
 #include "tessera/compiler/lowering/lanes/memory_format.h"
 #include "tessera/compiler/lowering/simt/divisibility.h"
 #include "tessera/compiler/lowering/simt/kernel_lowering.h"
@@ -10,6 +13,7 @@
 namespace tessera::compiler::simt {
 
 namespace arith = mlir::arith;
+namespace scf = mlir::scf;
 using lang::TileShape;
 using llvm::SmallVector;
 using mlir::Operation;
@@ -140,7 +144,10 @@ int KernelLowering::vectorBits(int64_t view_index, mlir::ValueRange offsets, int
     if (d >= static_cast<int>(divisors.size())) return 1;
     return std::max<int64_t>(1, divisors[d]);
   };
-  for (int d = 0; d + 1 < rank; ++d) keep(promised(view.getStrides(), d));
+  // Leading indices move the whole tile.
+  const int lead = leadingAligned_ > 0 ? rank - static_cast<int>(shape.rank()) : 0;
+  if (lead > 0) keep(std::max<int64_t>(1, 8 * leadingAligned_ / bitsInMemory(dtype)));
+  for (int d = lead; d + 1 < rank; ++d) keep(promised(view.getStrides(), d));
   keep(divisorOf(kernel_, offsets[rank - 1]));
   if ((overridden >> (rank - 1)) & 1)
     keep(divisorOf(kernel_, overrides[overrides.size() - 1]));
@@ -407,12 +414,68 @@ void KernelLowering::lowerRowUpdate(Operation* op) {
     emit(llvm::cast<AtomicAddOp>(op));
 }
 
+/// What the leading indices of a load add to its view's base, in bytes (i64); null: nothing.
+Value KernelLowering::leadingBytes(Operation* op) {
+  const auto sum = [&](auto access) -> Value {
+    const ViewAttr view = kernel_.view(access.getView());
+    const int rank = static_cast<int>(access.getOffsets().size());
+    Value elements;
+    for (int d = 0; d < rank - static_cast<int>(shapeOf(access.getResult()).rank()); ++d) {
+      if (!scalars_.contains(access.getOffsets()[d])) return e_.i64(1);  // it changes in the loop
+      const Value stride =
+          memory_.slot(e_.loc, view.getSlot() + 1 + static_cast<uint32_t>(rank + d));
+      const Value part = e_.mul(scalar(access.getOffsets()[d]), stride);
+      elements = elements ? e_.add(elements, part) : part;
+    }
+    if (!elements) return {};
+    const int width = bitsInMemory(dtypeOf(access.getResult()));
+    return width == 4 ? e_.sar(elements, 1) : e_.shl(elements, llvm::Log2_64(width / 8));
+  };
+  if (auto gather = llvm::dyn_cast<GatherOp>(op)) return sum(gather);
+  return sum(llvm::cast<LoadOp>(op));
+}
+
+/// `emit` once, or where leading indices of the loads decide how wide accesses may be, for each
+/// width: matrices of a stack may lie anywhere, but most are aligned.
+SmallVector<Value> KernelLowering::alignedVersions(llvm::ArrayRef<Operation*> loads,
+                                                   mlir::TypeRange types, Version emit) {
+  Value bytes;
+  for (Operation* load : loads)
+    if (const Value own = leadingBytes(load)) bytes = bytes ? e_.ori(bytes, own) : own;
+  if (!bytes || !aligned_) return emit();
+  const std::function<SmallVector<Value>(int64_t)> version = [&](int64_t width) {
+    leadingAligned_ = width >= 8 ? width : 0;
+    if (width < 8) return emit();
+    auto either = scf::IfOp::create(
+        e_.builder, e_.loc, types,
+        e_.compare(arith::CmpIPredicate::eq, e_.andi(bytes, width - 1), e_.i64(0)),
+        /*withElseRegion=*/true);
+    const auto fill = [&](mlir::Block* block, const std::function<SmallVector<Value>()>& values) {
+      mlir::OpBuilder::InsertionGuard guard(e_.builder);
+      if (types.empty()) {
+        e_.builder.setInsertionPoint(block->getTerminator());
+        values();
+      } else {
+        e_.builder.setInsertionPointToEnd(block);
+        scf::YieldOp::create(e_.builder, e_.loc, values());
+      }
+    };
+    fill(either.thenBlock(), emit);
+    fill(either.elseBlock(), [&] { return version(width / 2); });
+    return SmallVector<Value>(either.getResults());
+  };
+  SmallVector<Value> results = version(target_.widestBytes);
+  leadingAligned_ = 0;
+  return results;
+}
+
 /// Whether the views that could be accessed in wide chunks are aligned for them; null: there are
 /// none.
 Value KernelLowering::basesAligned() {
   if (target_.widestBytes == 1) return {};
   llvm::SmallDenseSet<int64_t> views;
   aligned_ = true;
+  leadingAligned_ = target_.widestBytes;
   const auto visit = [&](auto access, Value tile, bool gathered) {
     if (isScalar(tile)) return;
     const auto wide = [&](const Layout& layout) {
@@ -433,6 +496,7 @@ Value KernelLowering::basesAligned() {
     if (auto scatter = llvm::dyn_cast<ScatterOp>(op)) visit(scatter, scatter.getTile(), true);
   });
   aligned_ = false;
+  leadingAligned_ = 0;
   if (views.empty()) return {};
   SmallVector<int64_t> ordered(views.begin(), views.end());
   llvm::sort(ordered);

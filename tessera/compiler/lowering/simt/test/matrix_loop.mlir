@@ -62,7 +62,7 @@ tile.kernel @experts views [
     #tile.view<"as" : f8E8M0FNU, read, slot = 4 extents = [1, 1] strides = [1]>,
     #tile.view<"w" : f4E2M1FN, read, slot = 8 extents = [128, 128] strides = [128]>,
     #tile.view<"ws" : f8E8M0FNU, read, slot = 12 extents = [1, 1] strides = [1]>,
-    #tile.view<"slots" : i32, read, slot = 16 extents = [1] strides = []>,
+    #tile.view<"slots" : i32, read, slot = 16 extents = [1]>,
     #tile.view<"y" : bf16, readwrite, slot = 18 extents = [1, 128] strides = [128]>]
     scalars [] slots 22 {
   %zero = tile.constant 0 : tensor<i64>
