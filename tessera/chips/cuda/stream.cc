@@ -117,10 +117,11 @@ Result<void> CudaStream::do_launch(Executable& executable, Grid grid,
   for (size_t i = 0; i < kHiddenSlots; ++i) parameters[slots.size() + i] = &hidden[i];
   TESSERA_TRY(cuda_.enter());
   if (capturing()) captured_kernels_.push_back(executable.shared_from_this());
-  return check(cuda_.driver().launch(
-                   kernel.function(), static_cast<unsigned>(std::min(programs, kernel.most_blocks())), 1, 1,
-                   kernel.threads(), 1, 1, kernel.shared_bytes(), stream_, parameters, nullptr),
-               "kernel launch");
+  return check(
+      cuda_.driver().launch(
+          kernel.function(), static_cast<unsigned>(std::min(programs, kernel.most_blocks())), 1, 1,
+          kernel.threads(), 1, 1, kernel.shared_bytes(), stream_, parameters, nullptr),
+      "kernel launch");
 }
 
 Result<void> CudaStream::do_record(Event& event) {

@@ -57,8 +57,8 @@ struct GemmBf16 {
     for (int64_t T : {256, 1024})
       list.push_back(bench_case({{"T", T}, {"N", 1024}, {"K", 1024}}, {{"x", bf16}, {"y", bf16}},
                                 {}, "square"));
-    list.push_back(bench_case({{"T", 4096}, {"N", 4096}, {"K", 4096}},
-                              {{"x", bf16}, {"y", bf16}}, {}, "square"));
+    list.push_back(bench_case({{"T", 4096}, {"N", 4096}, {"K", 4096}}, {{"x", bf16}, {"y", bf16}},
+                              {}, "square"));
     for (auto [N, K] : gemm::kFlashLinears)
       if (N * K >= 8192 * 1024)
         list.push_back(bench_case({{"T", 4096}, {"N", N}, {"K", K}}, {{"x", bf16}, {"y", bf16}}, {},

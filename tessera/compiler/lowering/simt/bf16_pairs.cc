@@ -68,8 +68,8 @@ SmallVector<Value> bf16Pairs(Emitter& e, DType dtype, Value word) {
 Value scalePair(Emitter& e, Value code) {
   // 0 is 2^-127, a subnormal, and 255 is NaN: both have bit 6 set.
   const Value wide = e.zeroExtend(code, e.i32());
-  const Value ends = e.compare(mlir::arith::CmpIPredicate::ult,
-                               e.andi(e.add(wide, e.i32(1)), 0xff), e.i32(2));
+  const Value ends =
+      e.compare(mlir::arith::CmpIPredicate::ult, e.andi(e.add(wide, e.i32(1)), 0xff), e.i32(2));
   const Value one = e.ori(e.shl(wide, 7), e.select(ends, e.i32(0x40), e.i32(0)));
   return e.ori(one, e.shl(one, 16));
 }

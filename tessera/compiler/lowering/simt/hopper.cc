@@ -67,8 +67,7 @@ void Hopper::initialise(Location loc, Value barrier, int64_t arrivals) {
 }
 
 void Hopper::arrive(Location loc, Value barrier, Value condition) {
-  if (!condition)
-    return statement(loc, "mbarrier.arrive.shared::cta.b64 _, [$0];", "r", {barrier});
+  if (!condition) return statement(loc, "mbarrier.arrive.shared::cta.b64 _, [$0];", "r", {barrier});
   const Value wanted = arith::ExtUIOp::create(builder_, loc, builder_.getI32Type(), condition);
   statement(loc,
             "{\n\t.reg .pred wanted;\n\tsetp.ne.b32 wanted, $1, 0;\n\t"
@@ -141,7 +140,8 @@ Hopper::Sums Hopper::multiply(Location loc, int64_t n, mlir::ValueRange a, mlir:
     for (int64_t i = 0; i < kSteps; ++i)
       text += fmt::format(
           "add.s64 a{0}, ${1}, {3};\n\tadd.s64 b{0}, ${2}, {3};\n\t"
-          "wgmma.mma_async.sync.aligned.m64n{4}k16.f32.bf16.bf16 {{{5}}}, a{0}, b{0}, add, 1, 1, 0, "
+          "wgmma.mma_async.sync.aligned.m64n{4}k16.f32.bf16.bf16 {{{5}}}, a{0}, b{0}, add, 1, 1, "
+          "0, "
           "0;\n\t",
           kSteps * pair + i, first, first + 1, 2 * i, n, registers);
     descriptors.append({a[pair], b[pair]});

@@ -59,6 +59,7 @@ LogicalResult KernelLowering::run(Value thread) {
     e_.builder.setInsertionPoint(
         (wide ? versions.thenBlock() : versions.elseBlock())->getTerminator());
     shared_.forget();
+    thread_ = memory_.opaque(e_.loc, thread);
     if (mlir::failed(lowerProgram())) return mlir::failure();
   }
   return mlir::success();

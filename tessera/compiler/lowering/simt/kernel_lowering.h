@@ -177,9 +177,9 @@ class KernelLowering {
   const Role role_;
   const PipelineMemory* pipeline_;  // null: none
   mlir::Value place_;               // where the stage and the parity of the next turn are kept
-  bool aligned_ = false;                              // all bases are multiples of 16
+  bool aligned_ = false;            // all bases are multiples of 16
   int64_t leadingAligned_ = 0;  // bytes that divide what leading indices add to a base; 0: unknown
-  mlir::Value thread_;                                // i32
+  mlir::Value thread_;          // i32
   llvm::DenseMap<mlir::Value, mlir::Value> scalars_;  // of rank 0
   llvm::DenseMap<mlir::Value, std::vector<Registers>> tiles_;
   std::vector<mlir::Value> noted_;                          // tiles in the order of set()
@@ -198,9 +198,8 @@ struct ThreadCode {
 };
 
 /// Emits a kernel with a pipeline: threads that multiply, and after them threads that fill stages.
-mlir::FailureOr<ThreadCode> emitRoles(Emitter& emitter, ThreadMemory& memory,
-                                      tile::KernelOp kernel, const SimtTarget& target,
-                                      const PipelinePlan& plan);
+mlir::FailureOr<ThreadCode> emitRoles(Emitter& emitter, ThreadMemory& memory, tile::KernelOp kernel,
+                                      const SimtTarget& target, const PipelinePlan& plan);
 
 /// Emits the kernel at the builder's insertion point in `entry` and notes on the module what it
 /// needs (kSharedBytesAttribute, kThreadsAttribute). Fails, with a diagnostic, when that is more

@@ -16,8 +16,8 @@ using namespace tile;  // the dialect's operations
 namespace {
 
 constexpr int64_t kAccessBytes = 16;
-constexpr int kMostWarpBits = 3;    // of few rows
-constexpr int64_t kPanel = 64;        // elements of K in a swizzled row
+constexpr int kMostWarpBits = 3;  // of few rows
+constexpr int64_t kPanel = 64;    // elements of K in a swizzled row
 constexpr int64_t kMostColumns = 256;
 constexpr int64_t kMostStages = 8;
 /// Of workgroup memory left for what comes before and after the loops.
@@ -164,8 +164,8 @@ RowsPlan rowsPlan(const MatrixLoop& loop) {
   return plan;
 }
 
-/// Of a warp's 16 rows and each 8 columns of the instruction, lane l holds row l / 4 and row l / 4 +
-/// 8, columns 2 (l mod 4) and one more.
+/// Of a warp's 16 rows and each 8 columns of the instruction, lane l holds row l / 4 and row l / 4
+/// + 8, columns 2 (l mod 4) and one more.
 Layout accumulatorLayout(const MatrixLoop& loop) {
   const int ownColumns = static_cast<int>(llvm::Log2_64(loop.n));
   const auto row = [&](int bit) {

@@ -14,8 +14,8 @@ namespace tessera::compiler::simt {
 /// operands are exact in bf16.
 struct MatrixLoop {
   tile::ForOp loop;
-  mlir::Operation* dot = nullptr;               // DotOp or DotScaledOp
-  mlir::Operation *a = nullptr, *b = nullptr;   // LoadOp or GatherOp: [M, K] and [N, K]
+  mlir::Operation* dot = nullptr;                        // DotOp or DotScaledOp
+  mlir::Operation *a = nullptr, *b = nullptr;            // LoadOp or GatherOp: [M, K] and [N, K]
   mlir::Operation *aScale = nullptr, *bScale = nullptr;  // of e8m0; null: none
   int64_t m = 0, n = 0, k = 0;
 

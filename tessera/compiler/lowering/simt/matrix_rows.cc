@@ -94,8 +94,8 @@ Registers KernelLowering::sumOfWarps(const MatrixLoop& loop, const RowsPlan& pla
   shared_.beforeRead(e_.loc, parts);
   const lang::TileShape shape = shapeOf(result);
   Registers total = get(op.getInits()[0], layout);
-  const Value element = e_.add(e_.shl(threadIndex(layout, shape, 1), 3),
-                               threadIndex(layout, shape, 0));
+  const Value element =
+      e_.add(e_.shl(threadIndex(layout, shape, 1), 3), threadIndex(layout, shape, 0));
   for (auto [r, value] : llvm::enumerate(total.values)) {
     const auto number = static_cast<int64_t>(r);
     const Value own = e_.add(element, e_.i32(kColumns * registerIndex(layout, shape, 1, number) +

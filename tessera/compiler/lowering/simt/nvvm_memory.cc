@@ -50,6 +50,14 @@ void NvvmMemory::barrier(Location loc) {
     call("llvm.nvvm.barrier.cta.sync.aligned.count", {number(1), number(barrierThreads_)});
 }
 
+Value NvvmMemory::opaque(Location loc, Value value) {
+  return LLVM::InlineAsmOp::create(builder_, loc, value.getType(), value, "mov.b32 $0, $1;", "=r,r",
+                                   /*has_side_effects=*/true, /*is_align_stack=*/false,
+                                   LLVM::tailcallkind::TailCallKind::None, LLVM::AsmDialectAttr(),
+                                   mlir::ArrayAttr())
+      .getResult(0);
+}
+
 Value NvvmMemory::globalPointer(Location loc, Value address) {
   return LLVM::IntToPtrOp::create(
       builder_, loc, LLVM::LLVMPointerType::get(builder_.getContext(), kGlobal), address);

@@ -26,6 +26,7 @@ class NvvmMemory final : public ThreadMemory {
   mlir::Value workgroupCount(mlir::Location loc) override;
   mlir::Value threadId(mlir::Location loc) override;
   void barrier(mlir::Location loc) override;
+  mlir::Value opaque(mlir::Location loc, mlir::Value value) override;
   Units loadGlobal(mlir::Location loc, mlir::Type unit, int64_t count, mlir::Value address,
                    mlir::Value inside, mlir::Value fill, Caching caching) override;
   void storeGlobal(mlir::Location loc, mlir::ValueRange units, mlir::Value address,

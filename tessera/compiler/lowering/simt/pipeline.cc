@@ -113,19 +113,19 @@ void KernelLowering::multiplyStages(const MatrixLoop& loop) {
       loop32(e_, zero, turns.count, e_.i32(1), carried, [&](Value, mlir::ValueRange now) {
         const Place at{now[sums], now[sums + 1]};
         hopper.wait(e_.loc, barrier(pipeline_->full, at.stage), at.parity);
-        const Value stage = e_.add(pipeline_->data, e_.mul(at.stage, e_.i32(pipeline_->stageBytes)));
+        const Value stage =
+            e_.add(pipeline_->data, e_.mul(at.stage, e_.i32(pipeline_->stageBytes)));
         SmallVector<Value> rows, columns;
         for (int64_t panel = 0; panel < panels; ++panel) {
           const Value own = e_.mul(group, e_.i32(64 * kRowBytes));
           rows.push_back(hopper.descriptor(
               e_.loc, e_.add(stage, e_.add(own, e_.i32(panel * loop.rows() * kRowBytes)))));
           columns.push_back(hopper.descriptor(
-              e_.loc, e_.add(stage, e_.i32((panels * loop.rows() + panel * loop.columns()) *
-                                           kRowBytes))));
+              e_.loc,
+              e_.add(stage, e_.i32((panels * loop.rows() + panel * loop.columns()) * kRowBytes))));
         }
-        SmallVector<Value> next = hopper.multiply(
-            e_.loc, loop.columns(), rows, columns,
-            Hopper::Sums(now.begin(), now.begin() + sums));
+        SmallVector<Value> next = hopper.multiply(e_.loc, loop.columns(), rows, columns,
+                                                  Hopper::Sums(now.begin(), now.begin() + sums));
         hopper.arrive(e_.loc, barrier(pipeline_->empty, at.stage), leads);
         const Place after = placeAfter(at);
         next.append({after.stage, after.parity});
@@ -144,7 +144,7 @@ struct KernelLowering::Filling {
   int64_t rows, offset;  // bytes from the start of the stage
   lang::TileShape shape;
   Layout layout;
-  bool direct;    // copied past the registers
+  bool direct;          // copied past the registers
   size_t words, codes;  // of a thread, from loadWords() and scaleCodes()
 };
 
@@ -164,8 +164,7 @@ Value KernelLowering::stagePlace(const Filling& side, Value first, int64_t numbe
   const int64_t row = registerIndex(side.layout, side.shape, 0, number);
   const int64_t column = registerIndex(side.layout, side.shape, 1, number);
   const int64_t bytes = (column / kPanel * side.rows + row) * kRowBytes;
-  return e_.xori(e_.add(first, e_.i32(bytes)),
-                 (((column >> kPieceBits) & 7) ^ (row & 7)) << 4);
+  return e_.xori(e_.add(first, e_.i32(bytes)), (((column >> kPieceBits) & 7) ^ (row & 7)) << 4);
 }
 
 /// What the entered turn's stage is made of: words, then codes of scales.
@@ -201,8 +200,8 @@ void KernelLowering::fillStages(const MatrixLoop& loop) {
     Filling side{operand, scale, rows, offset, shapeOf(operand->getResult(0)), {}, false, 0, 0};
     const int64_t width = bits(dtypeOf(operand->getResult(0)));
     const int64_t access = 8 * target_.widestBytes / width;
-    side.layout = blockedLayout(side.shape, layouts_.threadBits(),
-                                static_cast<int>(llvm::Log2_64(access)));
+    side.layout =
+        blockedLayout(side.shape, layouts_.threadBits(), static_cast<int>(llvm::Log2_64(access)));
     side.direct = !scale && access == int64_t{1} << kPieceBits && isWide(operand, side.layout);
     side.words = static_cast<size_t>(side.layout.registerCount() * width / 32);
     if (scale)
@@ -242,7 +241,8 @@ void KernelLowering::fillStages(const MatrixLoop& loop, llvm::ArrayRef<Filling> 
         const Place at{now[words], now[words + 1]};
         SmallVector<Value> next = fetchAll(e_.add(turn, e_.i32(1)));
         hopper.wait(e_.loc, barrier(pipeline_->empty, at.stage), e_.xori(at.parity, 1));
-        const Value stage = e_.add(pipeline_->data, e_.mul(at.stage, e_.i32(pipeline_->stageBytes)));
+        const Value stage =
+            e_.add(pipeline_->data, e_.mul(at.stage, e_.i32(pipeline_->stageBytes)));
         turns.enter(turn);
         for (const Filling& side : sides)
           if (side.direct) copyDirectly(side, stage);
@@ -284,11 +284,11 @@ mlir::FailureOr<ThreadCode> emitRoles(Emitter& e, ThreadMemory& memory, KernelOp
   // The barriers, then the stages.
   WorkgroupMemory stack(memory);
   const Array barriers = stack.allocate(e.loc, DType::i32, 4 * plan.stages);
-  const Array data = stack.allocate(e.loc, DType::i32, plan.stages * plan.stageBytes / 4,
-                                    kPanelAlignment / 4);
-  PipelineMemory pipeline{plan.stages, plan.stageBytes, stack.top(),
-                          memory.sharedAddress(e.loc, barriers), {},
-                          memory.sharedAddress(e.loc, data)};
+  const Array data =
+      stack.allocate(e.loc, DType::i32, plan.stages * plan.stageBytes / 4, kPanelAlignment / 4);
+  PipelineMemory pipeline{plan.stages, plan.stageBytes,
+                          stack.top(), memory.sharedAddress(e.loc, barriers),
+                          {},          memory.sharedAddress(e.loc, data)};
   pipeline.empty = e.add(pipeline.full, e.i32(8 * plan.stages));
   e.ifThen(e.compare(CmpIPredicate::eq, thread, e.i32(0)), [&] {
     for (int64_t i = 0; i < plan.stages; ++i) {
@@ -302,8 +302,8 @@ mlir::FailureOr<ThreadCode> emitRoles(Emitter& e, ThreadMemory& memory, KernelOp
   KernelLowering consumer(e, memory, kernel, target, Role::kConsumer, 0, &pipeline);
   KernelLowering producer(e, memory, kernel, target, Role::kProducer, PipelinePlan::kProducerBits,
                           &pipeline);
-  const Value consumes = e.compare(CmpIPredicate::ult, hopper.warpgroup(e.loc, thread),
-                                   e.i32(plan.consumers / 128));
+  const Value consumes =
+      e.compare(CmpIPredicate::ult, hopper.warpgroup(e.loc, thread), e.i32(plan.consumers / 128));
   auto roles = scf::IfOp::create(e.builder, e.loc, consumes, /*withElseRegion=*/true);
   mlir::OpBuilder::InsertionGuard guard(e.builder);
   e.builder.setInsertionPoint(roles.thenBlock()->getTerminator());

@@ -52,6 +52,9 @@ class ThreadMemory {
 
   /// Waits for all threads of the workgroup; memory of all kinds is consistent afterwards.
   virtual void barrier(mlir::Location loc) = 0;
+  /// The same value, of which the compiler knows nothing else: what is computed from it stays where
+  /// it is, instead of moving ahead of a branch and taking up registers.
+  virtual mlir::Value opaque(mlir::Location, mlir::Value value) { return value; }
   /// Barriers emitted from now on are of so many threads, the lowest of the workgroup.
   void limitBarriers(int64_t threads) { barrierThreads_ = threads; }
 

@@ -160,9 +160,9 @@ int KernelLowering::vectorBits(int64_t view_index, mlir::ValueRange offsets, int
 /// Whether each access to a loaded or gathered tile in this layout moves all a thread can at once.
 bool KernelLowering::isWide(Operation* op, const Layout& layout) {
   const auto wide = [&](auto access, bool gathered) {
-    const int vector = vectorBits(access.getView(), access.getOffsets(), access.getOverridden(),
-                                  access.getOverrides(), shapeOf(access.getResult()), layout,
-                                  gathered);
+    const int vector =
+        vectorBits(access.getView(), access.getOffsets(), access.getOverridden(),
+                   access.getOverrides(), shapeOf(access.getResult()), layout, gathered);
     return bitsInMemory(dtypeOf(access.getResult())) << vector == 8 * target_.widestBytes;
   };
   if (auto gather = llvm::dyn_cast<GatherOp>(op)) return wide(gather, true);
@@ -460,8 +460,14 @@ SmallVector<Value> KernelLowering::alignedVersions(llvm::ArrayRef<Operation*> lo
         scf::YieldOp::create(e_.builder, e_.loc, values());
       }
     };
-    fill(either.thenBlock(), emit);
-    fill(either.elseBlock(), [&] { return version(width / 2); });
+    const Value thread = thread_;
+    const auto apart = [&](const std::function<SmallVector<Value>()>& values) {
+      thread_ = memory_.opaque(e_.loc, thread);
+      return values();
+    };
+    fill(either.thenBlock(), [&] { return apart(emit); });
+    fill(either.elseBlock(), [&] { return apart([&] { return version(width / 2); }); });
+    thread_ = thread;
     return SmallVector<Value>(either.getResults());
   };
   SmallVector<Value> results = version(target_.widestBytes);

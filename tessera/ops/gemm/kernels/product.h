@@ -18,8 +18,8 @@ namespace tessera::ops::gemm {
 /// m, n, sum) gives what is rounded to y. `args` hold w and y besides what these two read. `exact`:
 /// as for blocking().
 template <class Step, class Finish>
-void plan_product(PlanBuilder& b, std::vector<Arg> args, DType sum_dtype, Step step,
-                  Finish finish, bool exact = false) {
+void plan_product(PlanBuilder& b, std::vector<Arg> args, DType sum_dtype, Step step, Finish finish,
+                  bool exact = false) {
   const Blocking t = blocking(b.caps(), b.m_class("T"), b.dim("K"), exact);
   const DType y_dtype = b.dtype("y");
   b.kernel_named(

@@ -1,7 +1,6 @@
 // RUN: tessera-opt --lower-to-nvvm %s | FileCheck %s
 
-// bf16 tiles: two warpgroups multiply through descriptors, one group of products stays under way
-// from turn to turn; a third warpgroup copies, and says that a stage is full when what it copied in
+// bf16 tiles: two warpgroups multiply through descriptors; a third warpgroup copies, and says that a stage is full when what it copied in
 // the turn before has arrived. Where a base is not aligned elements pass through registers.
 // CHECK-LABEL: llvm.func @product(
 // CHECK-SAME: nvvm.maxntid = array<i32: 384>
@@ -10,9 +9,8 @@
 // CHECK: scf.for
 // CHECK: mbarrier.try_wait.parity
 // CHECK: wgmma.mma_async.sync.aligned.m64n256k16.f32.bf16.bf16
-// CHECK-SAME: wgmma.wait_group.sync.aligned 1
+// CHECK-SAME: wgmma.wait_group.sync.aligned 0
 // CHECK: mbarrier.arrive
-// CHECK: wgmma.wait_group.sync.aligned 0
 // CHECK: st.global
 // CHECK: mbarrier.try_wait.parity
 // CHECK: cp.async.cg.shared.global
