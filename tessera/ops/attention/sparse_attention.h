@@ -26,7 +26,8 @@ struct SparseAttention {
             "= exp(s - m) "
             "in f32; out[t,h] = sum_j rnd(p[h,j]) kv[i_j] / (sum_j p[h,j] + exp(sink[h] - m_h)), "
             "one rounding; "
-            "0 where all indices are -1; rnd rounds to bf16, with f32 not at all. q [T,H,D], kv "
+            "0 where all indices are -1; rnd rounds to bf16, with f32 not at all, relative to the "
+            "largest score of the entry's block of 64 and the blocks before it. q [T,H,D], kv "
             "[R,D] (K = V, "
             "shared by the heads) and out [T,H,D] are bf16 or f32, all the same; indices i32 "
             "[T,N], sink f32 "
@@ -44,6 +45,8 @@ struct SparseAttention {
     };
   }
 
+  /// Keys whose scores are all known before the first of them is weighted.
+  static constexpr int64_t kBlock = 64;
   static constexpr double kNever = -std::numeric_limits<double>::infinity();
 
   /// Static sizes of a program: some heads of one token, `keys` rows a step.
@@ -95,26 +98,63 @@ struct SparseAttention {
     return min(cast(last[0], DType::i64), hi);
   }
 
-  /// Online softmax over indices [lo, end) for the heads from h on.
-  static Partial attend(KernelBuilder& k, const Sizes& z, const View& q, const Rows& kv,
-                        const View& indices, Tile t, Tile h, Tile lo, Tile end) {
-    const Tile query = load(q, {t, h, 0}, {z.heads, z.width});
-    const Tile max0 = k.constant(DType::f32, {z.heads, 1}, kNever);
+  /// The row indices of keys [j, j + keys) of a list that ends at `end`; -1 behind it.
+  static Tile indices_at(const Sizes& z, const View& indices, Tile t, Tile j, Tile end) {
+    return load(indices.bounded(1, end), {t, j}, {z.keys}, -1);
+  }
+  /// Scores [heads, keys] of these rows.
+  static Tile scores_of(KernelBuilder& k, const Sizes& z, Tile query, Tile key, Tile index) {
+    const Tile score = dot(query, key, k.zeros(DType::f32, {z.heads, z.keys})) * z.scale;
+    return select(reshape(index, {1, z.keys}) >= 0, score, kNever);
+  }
+
+  /// Online softmax over indices [lo, end). p is rounded relative to the largest score of its own
+  /// block and all before it, on every chip: `before` is that of the blocks before lo's,
+  /// score(j, key, index) the scores of one step, largest(block, end) the maximum of a block's, for
+  /// chips whose step is a part of one.
+  template <class Score, class Largest>
+  static Partial attend(KernelBuilder& k, const Sizes& z, const Rows& kv, const View& indices,
+                        Tile t, Tile lo, Tile end, Tile before, const Score& score,
+                        const Largest& largest) {
     const Tile sum0 = k.zeros(DType::f32, {z.heads, 1}),
                rows0 = k.zeros(DType::f32, {z.heads, z.width});
-    const View seen = indices.bounded(1, end);
-    auto out = k.for_range(
-        lo, end, z.keys, lang::carry(max0, sum0, rows0),
-        [&](Tile j, Tile max_before, Tile sum, Tile rows) {
-          const Tile index = load(seen, {t, j}, {z.keys}, -1);
-          const Tile key = keys_at(k, z, kv, index);
-          Tile score = dot(query, key, k.zeros(DType::f32, {z.heads, z.keys})) * z.scale;
-          score = select(reshape(index, {1, z.keys}) >= 0, score, kNever);
-          const Tile max_now = max(max_before, reduce_max(score, 1));
-          const Tile p = above(score, max_now), shrink = above(max_before, max_now);
-          return lang::carry(max_now, sum * shrink + reduce_sum(p, 1),
-                             dot_kn(cast(p, z.dtype), key, rows * shrink));
-        });
+    // One step; max_of gives the maximum its scores are taken relative to.
+    const auto step = [&](Tile j, Tile sum, Tile rows, const auto& max_of) {
+      const Tile index = indices_at(z, indices, t, j, end), key = keys_at(k, z, kv, index);
+      const Tile scores = score(j, key, index);
+      const auto [max_now, shrink] = max_of(scores);
+      const Tile p = above(scores, max_now);
+      return Partial{max_now, sum * shrink + reduce_sum(p, 1),
+                     dot_kn(cast(p, z.dtype), key, rows * shrink)};
+    };
+    if (z.keys == kBlock) {
+      auto out = k.for_range(lo, end, kBlock, lang::carry(before, sum0, rows0),
+                             [&](Tile j, Tile max_before, Tile sum, Tile rows) {
+                               const Partial next = step(j, sum, rows, [&](Tile scores) {
+                                 const Tile most = max(max_before, reduce_max(scores, 1));
+                                 return std::pair(most, above(max_before, most));
+                               });
+                               return lang::carry(next.max, next.sum, next.rows);
+                             });
+      return {out[0], out[1], out[2]};
+    }
+    const Tile first = lo / kBlock * kBlock;
+    auto out =
+        k.for_range(first, end, kBlock, lang::carry(before, sum0, rows0),
+                    [&](Tile block, Tile max_before, Tile sum, Tile rows) {
+                      const Tile stop = min(block + kBlock, end);
+                      const Tile most = max(max_before, largest(block, stop));
+                      const Tile shrink = above(max_before, most);
+                      auto all = k.for_range(
+                          max(block, lo), stop, z.keys, lang::carry(sum * shrink, rows * shrink),
+                          [&](Tile j, Tile sum, Tile rows) {
+                            const Partial next = step(j, sum, rows, [&](Tile) {
+                              return std::pair(most, k.constant(DType::f32, {z.heads, 1}, 1.0));
+                            });
+                            return lang::carry(next.sum, next.rows);
+                          });
+                      return lang::carry(most, all[0], all[1]);
+                    });
     return {out[0], out[1], out[2]};
   }
 
@@ -134,7 +174,7 @@ struct SparseAttention {
     const int64_t few = b.has("kv") ? 16 : 32;
     const int64_t most_heads = b.m_class("T") == 1 ? few : b.caps().dot(H).m;
     const Sizes z{std::min(pow2_ceil(H), most_heads), pow2_ceil(b.dim("D")),
-                  b.caps().attention_keys, b.attribute("scale"), b.dtype("out")};
+                  std::min(b.caps().attention_keys, kBlock), b.attribute("scale"), b.dtype("out")};
     const int64_t head_blocks = (H + z.heads - 1) / z.heads,
                   splits = (N + span(b.caps()) - 1) / span(b.caps());
     if (b.m_class("T") <= 8 && splits > 1) return plan_split(b, z, head_blocks, splits);
@@ -142,7 +182,19 @@ struct SparseAttention {
                           View out) {
       const Tile h = k.program_id(0) * z.heads, t = k.program_id(1);
       const Tile zero = k.index(0), end = last_used(k, indices, t, zero, indices.extent(1));
-      const Partial p = attend(k, z, q, kv, indices, t, h, zero, end);
+      const Tile query = load(q, {t, h, 0}, {z.heads, z.width});
+      const Tile never = k.constant(DType::f32, {z.heads, 1}, kNever);
+      const auto score = [&](Tile, Tile key, Tile index) {
+        return scores_of(k, z, query, key, index);
+      };
+      const auto largest = [&](Tile block, Tile stop) {
+        return k.for_range(block, stop, z.keys, lang::carry(never), [&](Tile j, Tile most) {
+          const Tile index = indices_at(z, indices, t, j, end);
+          const Tile scores = scores_of(k, z, query, keys_at(k, z, kv, index), index);
+          return lang::carry(max(most, reduce_max(scores, 1)));
+        })[0];
+      };
+      const Partial p = attend(k, z, kv, indices, t, zero, end, never, score, largest);
       store(out, {t, h, 0},
             finished(p, reshape(load(sink, {h}, {z.heads}), {z.heads, 1}), z.dtype));
     };
@@ -169,44 +221,99 @@ struct SparseAttention {
     return {row.all_bytes_as_codes(kv), row.rope(kv), row.scales(kv)};
   }
 
-  /// Programs share a token's keys; a second kernel joins their partial results in order.
+  /// Programs share a token's keys: a first kernel has all scores, a second weighs rows, a third
+  /// joins the partial results in order.
   static void plan_split(PlanBuilder& b, const Sizes& z, int64_t head_blocks, int64_t splits) {
     const int64_t T = b.dim("T"), H = b.dim("H"), D = b.dim("D"), keys = span(b.caps());
     const std::vector<bool> dynamic = {true, true, false, false};
+    const Arg scores = b.workspace("scores", DType::f32, {T, H, b.dim("N")}, {true, false, true});
     const Arg part_max = b.workspace("part_max", DType::f32, {T, splits, H, 1}, dynamic);
     const Arg part_sum = b.workspace("part_sum", DType::f32, {T, splits, H, 1}, dynamic);
     const Arg part_rows = b.workspace("part_rows", DType::f32, {T, splits, H, D}, dynamic);
-    const auto body = [=](KernelBuilder& k, View q, const Rows& kv, View indices, View part_max,
-                          View part_sum, View part_rows) {
+    const std::vector<int64_t> grid = {head_blocks, splits, T};
+    const auto with_rows = [&](std::vector<Arg> more) {
+      std::vector<Arg> args = row_args(b);
+      args.insert(args.end(), more.begin(), more.end());
+      return args;
+    };
+
+    const auto score = [=](KernelBuilder& k, const Rows& kv, View q, View indices, View scores) {
+      const Tile h = k.program_id(0) * z.heads, t = k.program_id(2);
+      const Tile lo = k.program_id(1) * keys, hi = min(lo + keys, indices.extent(1));
+      const Tile end = last_used(k, indices, t, lo, hi);
+      const Tile query = load(q, {t, h, 0}, {z.heads, z.width});
+      k.for_range(lo, hi, z.keys, [&](Tile j) {
+        k.if_(
+            j < end,
+            [&] {
+              const Tile index = indices_at(z, indices, t, j, end);
+              store(scores, {t, h, j},
+                    reshape(scores_of(k, z, query, keys_at(k, z, kv, index), index),
+                            {1, z.heads, z.keys}));
+            },
+            [&] {
+              store(scores, {t, h, j}, k.constant(DType::f32, {1, z.heads, z.keys}, kNever));
+            });
+      });
+    };
+    const auto score_args =
+        with_rows({b.tensor("q"), b.tensor("indices"), scores.with_access(Access::kWrite)});
+    if (b.has("kv"))
+      b.kernel("score", grid, score_args,
+               [score](KernelBuilder& k, View kv, View q, View indices, View scores) {
+                 score(k, Rows{.kv = kv}, q, indices, scores);
+               });
+    else
+      b.kernel("score_quantised", grid, score_args,
+               [score](KernelBuilder& k, View codes, View rope, View scales, View q, View indices,
+                       View scores) {
+                 score(k, Rows{{}, codes, rope, scales, true}, q, indices, scores);
+               });
+
+    const auto part = [=](KernelBuilder& k, const Rows& kv, View indices, View scores,
+                          View part_max, View part_sum, View part_rows) {
       const Tile h = k.program_id(0) * z.heads, split = k.program_id(1), t = k.program_id(2);
       const Tile lo = split * keys, hi = min(lo + keys, indices.extent(1));
       const Tile end = last_used(k, indices, t, lo, hi);
+      const Tile never = k.constant(DType::f32, {z.heads, 1}, kNever);
+      const auto largest = [&](Tile block, Tile) {
+        return reduce_max(
+            reshape(load(scores, {t, h, block}, {1, z.heads, kBlock}, kNever), {z.heads, kBlock}),
+            1);
+      };
+      const auto score = [&](Tile j, Tile, Tile) {
+        return reshape(load(scores.bounded(2, end), {t, h, j}, {1, z.heads, z.keys}, kNever),
+                       {z.heads, z.keys});
+      };
       k.if_(
           end > lo,
           [&] {
-            const Partial p = attend(k, z, q, kv, indices, t, h, lo, end);
+            const auto before = k.for_range(0, lo / kBlock * kBlock, kBlock, lang::carry(never),
+                                            [&](Tile block, Tile most) {
+                                              return lang::carry(max(most, largest(block, block)));
+                                            });
+            const Partial p = attend(k, z, kv, indices, t, lo, end, before[0], score, largest);
             store(part_max, {t, split, h, 0}, p.max);
             store(part_sum, {t, split, h, 0}, p.sum);
             store(part_rows, {t, split, h, 0}, p.rows);
           },
           [&] {  // nothing to add: sum and rows stay unwritten
-            store(part_max, {t, split, h, 0}, k.constant(DType::f32, {z.heads, 1}, kNever));
+            store(part_max, {t, split, h, 0}, never);
           });
     };
-    std::vector<Arg> args = row_args(b);
-    for (const Arg& arg :
-         {b.tensor("q"), b.tensor("indices"), part_max.with_access(Access::kWrite),
-          part_sum.with_access(Access::kWrite), part_rows.with_access(Access::kWrite)})
-      args.push_back(arg);
+    const auto part_args =
+        with_rows({b.tensor("indices"), scores.with_access(Access::kRead),
+                   part_max.with_access(Access::kWrite), part_sum.with_access(Access::kWrite),
+                   part_rows.with_access(Access::kWrite)});
     if (b.has("kv"))
-      b.kernel("part", {head_blocks, splits, T}, args,
-               [body](KernelBuilder& k, View kv, View q, View indices, View most, View sum,
-                      View rows) { body(k, q, Rows{.kv = kv}, indices, most, sum, rows); });
+      b.kernel("part", grid, part_args,
+               [part](KernelBuilder& k, View kv, View indices, View scores, View most, View sum,
+                      View rows) { part(k, Rows{.kv = kv}, indices, scores, most, sum, rows); });
     else
-      b.kernel("part_quantised", {head_blocks, splits, T}, args,
-               [body](KernelBuilder& k, View codes, View rope, View scales, View q, View indices,
-                      View most, View sum, View rows) {
-                 body(k, q, Rows{{}, codes, rope, scales, true}, indices, most, sum, rows);
+      b.kernel("part_quantised", grid, part_args,
+               [part](KernelBuilder& k, View codes, View rope, View scales, View indices,
+                      View scores, View most, View sum, View rows) {
+                 part(k, Rows{{}, codes, rope, scales, true}, indices, scores, most, sum, rows);
                });
     const int64_t heads =
         std::min<int64_t>(z.heads, std::max<int64_t>(1, b.caps().program_grain / z.width));
@@ -248,15 +355,22 @@ struct SparseAttention {
 
   static double bf16(double value) { return decode_bf16(encode_bf16(value)); }
 
-  /// p is rounded relative to the largest score so far, which depends on how a chip cuts the list;
-  /// not so where every aligned group of 16 entries holds the largest score of all.
-  static bool rounding_is_known(const std::vector<double>& score, double most) {
-    for (size_t first = 0; first < score.size(); first += 16) {
-      const size_t end = std::min(score.size(), first + 16);
-      const double group = *std::max_element(score.begin() + first, score.begin() + end);
-      if (group != kNever && group != most) return false;
+  /// The largest score of each entry's block and all blocks before it.
+  static std::vector<double> largest_so_far(const std::vector<double>& score) {
+    std::vector<double> largest(score.size());
+    double most = kNever;
+    for (size_t first = 0; first < score.size(); first += kBlock) {
+      const size_t end = std::min(score.size(), first + kBlock);
+      most = std::max(most, *std::max_element(score.begin() + first, score.begin() + end));
+      std::fill(largest.begin() + first, largest.begin() + end, most);
     }
-    return true;
+    return largest;
+  }
+
+  /// Whether f32 may round `p` otherwise: its distance from a tie, in half steps of bf16.
+  static bool is_near_tie(double p) {
+    const double rounded = bf16(p), half_step = std::ldexp(1.0, std::ilogb(p) - 8);
+    return p > 0 && std::abs(p - rounded) / half_step > 0.99;
   }
 
   /// [R, D]
@@ -298,18 +412,22 @@ struct SparseAttention {
         }
         double denominator = std::exp(r.in("sink").at({h}) - most);
         for (double s : score) denominator += std::exp(s - most);
-        const bool rounds = narrow && rounding_is_known(score, most);
+        const std::vector<double> largest = largest_so_far(score);
+        const auto weight = [&](size_t j) { return std::exp(score[j] - largest[j]); };
+        bool sharp = narrow;
+        for (size_t j = 0; j < row.size() && sharp; ++j)
+          sharp = row[j] < 0 || !is_near_tie(weight(j));
         for (int64_t d = 0; d < D; ++d) {
           double sum = 0, magnitude = 0;
           for (size_t j = 0; j < row.size(); ++j) {
             if (row[j] < 0) continue;
-            const double p = std::exp(score[j] - most);
-            const double term = (rounds ? bf16(p) : p) * kv(row[j], d);
+            const double p = narrow ? bf16(weight(j)) : weight(j);
+            const double term = p * std::exp(largest[j] - most) * kv(row[j], d);
             sum += term;
             magnitude += std::abs(term);
           }
           r.out("out").set({t, h, d}, sum / denominator,
-                           magnitude / denominator / (rounds ? 32 : 1));
+                           magnitude / denominator / (sharp ? 32 : 1));
         }
       }
     }
