@@ -58,6 +58,42 @@ std::string verification_text(const Verification& verification) {
   return text;
 }
 
+std::string difference_text(const AgainstReference& against) {
+  const std::string part = against.first_part();
+  std::vector<OutputDifference> shown;
+  for (const OutputDifference& d : against.outputs()) {
+    const auto same = std::ranges::find_if(shown, [&](const OutputDifference& s) {
+      return part.empty() && s.op == d.op && s.tensor == d.tensor;
+    });
+    if (same != shown.end())
+      *same = same->share() < d.share() ? d : *same;
+    else if (part.empty() || d.part == part)
+      shown.push_back(d);
+  }
+  std::string text = fmt::format("{:<18} {:<24} {:<10} {:<7} {:>10} {:>9} {:>9}\n", "part",
+                                 "operator", "output", "type", "elements", "differ", "error");
+  for (const OutputDifference& d : shown)
+    text += fmt::format("{:<18} {:<24} {:<10} {:<7} {:>10} {:>8.3f}% {:>9.1e}{}\n", d.part, d.op,
+                        d.tensor, name(d.dtype), d.elements, 100 * d.share(), d.error(),
+                        d.departs() ? "  departs" : "");
+  return text + (part.empty() ? "no operator departs\n"
+                              : fmt::format("{} is the first part that departs\n", part));
+}
+
+json difference_json(const AgainstReference& against) {
+  json outputs = json::array();
+  for (const OutputDifference& d : against.outputs())
+    outputs.push_back({{"part", d.part},
+                       {"operator", d.op},
+                       {"output", d.tensor},
+                       {"type", name(d.dtype)},
+                       {"elements", d.elements},
+                       {"different", d.different},
+                       {"error", number(d.error())},
+                       {"departs", d.departs()}});
+  return outputs;
+}
+
 json verification_json(const Verification& verification) {
   json vectors = json::array(), layers = json::array(), checks = json::array();
   for (const LogitsComparison& v : verification.vectors) {

@@ -31,6 +31,19 @@ constexpr int64_t kMadeLengths[] = {1, 3, 33, 130};
 constexpr int64_t kMadeSteps = 16;
 constexpr int64_t kLargestStep = 512;
 
+/// A prompt and two steps after it. Any token will do for the steps.
+Result<> compare_steps(AgainstReference& against, const Prompt& prompt, int64_t largest) {
+  const int64_t length = prompt.length();
+  const std::span<const int32_t> ids = prompt.ids;
+  for (int64_t first = 0; first < length; first += largest) {
+    const auto count = static_cast<size_t>(std::min(largest, length - first));
+    TESSERA_TRY(against.step({0, first, ids.subspan(static_cast<size_t>(first), count)}));
+  }
+  for (int64_t step = 0; step < 2; ++step)
+    TESSERA_TRY(against.step({0, length + step, ids.first(1)}));
+  return {};
+}
+
 class Verifier {
  public:
   Verifier(const Arguments& arguments, const Program& program, RankJob& job)
@@ -45,6 +58,8 @@ class Verifier {
   /// Of rank 0 and of the others, after open().
   Result<std::vector<Verification>> run();
   Result<int> follow();
+  /// Every precision operator by operator, with --against: 1 when one departs.
+  Result<int> run_against();
   /// Of every rank: whether all could open what they need; `opened` is of this one.
   Result<> meet(const Result<>& opened) {
     return job_.meet(arguments_, checkpoint_.get(), session_,
@@ -95,6 +110,8 @@ Result<std::vector<Precision>> Verifier::precisions() const {
 Result<> Verifier::open() {
   if (arguments_.has("layers") && !arguments_.has("golden"))
     return invalid_argument("--layers needs --golden, whose prompts it is about");
+  if (arguments_.has("against") && job_.ranks() > 1)
+    return invalid_argument("--against compares two chips of one rank; leave --tp out");
   TESSERA_ASSIGN(const auto folder, model_folder(arguments_.text("MODEL")));
   TESSERA_ASSIGN(config_, load_config(folder));
   TESSERA_TRY(check_ranks(config_, job_.ranks()));
@@ -188,6 +205,40 @@ Result<std::vector<Verification>> Verifier::run() {
   return all;
 }
 
+Result<int> Verifier::run_against() {
+  Arguments arguments = arguments_;
+  arguments.add("chip", {arguments_.text("against")});
+  TESSERA_ASSIGN(Session other, open_session(arguments, program_));
+  json runs = json::array();
+  bool departs = false;
+  for (size_t i = 0; i < precisions_.size(); ++i) {
+    const std::string_view precision = name(precisions_[i]);
+    TESSERA_ASSIGN(const auto model, load(session_, precisions_[i], prompts_[i], {}));
+    TESSERA_ASSIGN(const auto reference, load(other, precisions_[i], prompts_[i], {}));
+    AgainstReference against(*model, *reference);
+    for (size_t j = 0; j < prompts_[i].size(); ++j) {
+      const Prompt& prompt = prompts_[i][j];
+      bar_.update(fmt::format("{}: {}", precision, prompt.name), j, prompts_[i].size());
+      TESSERA_TRY(
+          compare_steps(against, prompt, model->options().largest_step).context(prompt.name));
+    }
+    bar_.clear();
+    departs |= !against.first_part().empty();
+    runs.push_back({{"precision", precision}, {"outputs", difference_json(against)}});
+    if (!arguments_.json())
+      fmt::print("{} on {} against {}, each operator given the same inputs\n{}\n", precision, chip_,
+                 arguments_.text("against"), difference_text(against));
+  }
+  if (arguments_.json())
+    fmt::print("{}\n", json({{"model", arguments_.text("MODEL")},
+                             {"chip", chip_},
+                             {"against", arguments_.text("against")},
+                             {"runs", runs},
+                             {"passed", !departs}})
+                           .dump());
+  return departs ? 1 : 0;
+}
+
 Result<int> Verifier::follow() {
   return job_.follow([&](const ModelOptions& options) {
     return Model::load(checkpoint_, config_, *session_.library, options, job_.model_job());
@@ -196,6 +247,7 @@ Result<int> Verifier::follow() {
 
 Result<int> report(const Arguments& arguments, Verifier& verifier,
                    std::chrono::steady_clock::time_point start) {
+  if (arguments.has("against")) return verifier.run_against();
   TESSERA_ASSIGN(const auto all, verifier.run());
   const std::chrono::duration<double> elapsed = std::chrono::steady_clock::now() - start;
   const bool passed = std::ranges::all_of(all, &Verification::passed);
@@ -240,11 +292,16 @@ CommandSpec verify_command() {
           "compared with the file's fp32 numbers, native and fp8 with its native ones. Without "
           "--golden the\n"
           "model's own fp32 on the CPU is what made-up prompts should give.\n"
+          "--against runs every operator on both chips with the second one's inputs, and shows the "
+          "first layer\n"
+          "that departs.\n"
           "Exit code 1 when a limit is missed.\n"
           "Example: tessera verify DIR --golden golden.safetensors --layers layers.safetensors",
       .positionals = {kModelPositional},
       .options = {{"--golden", Kind::kText, "FILE", "Prompts and their logits"},
                   {"--layers", Kind::kText, "FILE", "Residual streams of these prompts"},
+                  {"--against", Kind::kText, "CHIP",
+                   "Compare operator by operator with this chip, each on the same inputs"},
                   {"--precision", Kind::kText, "P",
                    "native, fp8, bf16 or fp32 (default: fp32 and native, as the file has them)"},
                   kTpOption,

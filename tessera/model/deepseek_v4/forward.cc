@@ -1,6 +1,8 @@
 // SPDX-License-Identifier: Apache-2.0
 #include "tessera/model/deepseek_v4/forward.h"
 
+#include <fmt/format.h>
+
 #include "tessera/base/check.h"
 #include "tessera/model/deepseek_v4/attention.h"
 #include "tessera/model/deepseek_v4/hyper_connection.h"
@@ -37,7 +39,12 @@ Value last_layer(Pass& p, const LayerWeights& w, const LayerCache& cache, Value 
 
 /// Layers [first, last) of the trunk.
 Value layers(Pass& p, const Weights& weights, size_t first, size_t last, Value h, Value out) {
-  for (size_t i = first; i + 1 < last; ++i) h = layer(p, weights.layers[i], p.caches.layers[i], h);
+  const auto begin = [&](size_t i) { p.b.part(fmt::format("layer {}", i)); };
+  for (size_t i = first; i + 1 < last; ++i) {
+    begin(i);
+    h = layer(p, weights.layers[i], p.caches.layers[i], h);
+  }
+  begin(last - 1);
   return last_layer(p, weights.layers[last - 1], p.caches.layers[last - 1], h, out);
 }
 
@@ -51,6 +58,7 @@ Value embed(Pass& p, const DeviceTensor& table) {
 }
 
 void head(Pass& p, const HeadWeights& w, Value h, uint64_t logits) {
+  p.b.part("head");
   p.b.section("head");
   const Value x = collapse(p, w.mix, h);
   const Value y = p.value(p.b.shape(x));
@@ -131,6 +139,7 @@ Pass begin(ProgramBuilder& b, const Config& config, const StepPlan& plan, const 
            const std::vector<int64_t>& ratios) {
   Pass p{b, config, plan.numerics, *plan.caches, memory.caches, plan.ranks, {}};
   const StepTables tables = plan_step_tables(plan.shape, ratios);
+  b.part("before the layers");
   b.section("step tables");
   const int64_t rows = plan.shape.rows;
   const Rank rank = plan.ranks.rank;
@@ -180,6 +189,7 @@ void write_draft(ProgramBuilder& b, const Config& config, const Weights& weights
                  const StepPlan& plan, const StepMemory& memory, int64_t hidden_rows) {
   Pass p = begin(b, config, plan, memory, {0});
   const Value h = own_rows(p, draft_input(p, weights, stream(p, memory.hidden, hidden_rows)));
+  p.b.part("draft block");
   const Value out = last_layer(p, weights.draft->layer, plan.caches->layers.back(), h,
                                stream(p, memory.drafted, plan.shape.rows));
   head(p, weights.draft->head, out, memory.logits);

@@ -332,6 +332,11 @@ Result<std::span<const float>> Model::step(std::span<const Span> spans) {
   TESSERA_TRY(send_tables(*program, spans));
   TESSERA_TRY(run(*program));
   TESSERA_ASSIGN(const std::span<const float> logits, read_logits(key.shape.logits));
+  count(spans);
+  return logits;
+}
+
+void Model::count(std::span<const Span> spans) {
   last_rows_.clear();
   int64_t row = 0;
   for (const Span& span : spans) {
@@ -344,7 +349,6 @@ Result<std::span<const float>> Model::step(std::span<const Span> spans) {
     last_rows_.push_back({span.sequence, span.position, end, row});
     row += std::ssize(span.tokens);
   }
-  return logits;
 }
 
 Result<void> Model::save(int32_t sequence) {
@@ -448,6 +452,42 @@ Result<std::vector<std::byte>> Model::run_layers(size_t first, size_t last,
   TESSERA_TRY(stream_->copy_to_device(*hidden_, 0, stream));
   TESSERA_TRY(run(*program));
   return this->stream(rows);
+}
+
+std::pair<runtime::Buffer*, size_t> Model::buffer_of(uint64_t address) const {
+  for (const auto* buffer : {&arena_, &cache_memory_, &hidden_, &drafted_, &logits_})
+    if (*buffer && address >= (*buffer)->address() &&
+        address < (*buffer)->address() + (*buffer)->size())
+      return {buffer->get(), address - (*buffer)->address()};
+  TESSERA_UNREACHABLE("address {:#x} lies outside the model's memory", address);
+}
+
+Result<void> Model::watched_step(const Span& span, const OutputWatch& watch) {
+  if (options().rank.count > 1)
+    return invalid_argument("operators are watched on one rank, without --tp");
+  const std::span<const Span> spans(&span, 1);
+  TESSERA_TRY(check(spans, true));
+  TESSERA_ASSIGN(Entry* const program, entry(writer_.key(StepKey::Kind::kStep, spans)));
+  if (span.position == 0) TESSERA_TRY(stream_->fill(*cache_memory_, 0, cache_memory_->size(), 0));
+  TESSERA_TRY(send_tables(*program, spans));
+  std::vector<std::byte> bytes, before;
+  const auto clear = [&](const WrittenTensor& tensor) -> Result<void> {
+    const auto [buffer, offset] = buffer_of(tensor.address);
+    return stream_->fill(*buffer, offset, tensor.desc.bytes(), 0);
+  };
+  const auto watch_one = [&](const WrittenTensor& tensor) -> Result<void> {
+    const auto [buffer, offset] = buffer_of(tensor.address);
+    bytes.resize(tensor.desc.bytes());
+    TESSERA_TRY(stream_->copy_to_host(bytes, *buffer, offset));
+    TESSERA_TRY(stream_->synchronize());
+    before = bytes;
+    TESSERA_TRY(watch(tensor, bytes));
+    return bytes == before ? Result<void>() : stream_->copy_to_device(*buffer, offset, bytes);
+  };
+  TESSERA_TRY(program->program.run_watched(*stream_, {clear, watch_one}));
+  TESSERA_TRY(stream_->synchronize());
+  count(spans);
+  return {};
 }
 
 // ---- measuring ----

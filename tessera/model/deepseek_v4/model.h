@@ -96,6 +96,13 @@ class Model {
   Result<std::vector<std::byte>> stream(int64_t rows) const;
   DType activation() const { return writer_.numerics().activation; }
 
+  /// Bytes that an operator of a step has just written; what `watch` changes takes their place.
+  using OutputWatch = std::function<Result<void>(const WrittenTensor&, std::span<std::byte>)>;
+  /// As step(), without logits and operator by operator. What nobody writes is the same on every
+  /// chip: a step that begins at position 0 finds its caches zero, an operator finds its outputs
+  /// zero. One rank only.
+  Result<void> watched_step(const Span& span, const OutputWatch& watch);
+
   /// As step(), without logits: the time of each part, in the order of first use, summed over
   /// layers and averaged over `repeats` runs of the same step.
   Result<std::vector<SectionTime>> profile(std::span<const Span> spans, int repeats);
@@ -129,6 +136,10 @@ class Model {
   /// By a rank that leads_: what it is about to do.
   Result<void> tell(const Order& order) const;
   Result<void> check(std::span<const Span> spans, bool continues) const;
+  /// Counts the positions of a step that has run.
+  void count(std::span<const Span> spans);
+  /// The buffer of this model that holds an address, and the offset in it.
+  std::pair<runtime::Buffer*, size_t> buffer_of(uint64_t address) const;
   Result<Entry*> entry(const StepKey& key);
   Result<void> run(Entry& entry);
   Result<void> send_tables(const Entry& entry, std::span<const Span> spans,

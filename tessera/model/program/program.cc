@@ -3,6 +3,8 @@
 
 #include <fmt/format.h>
 
+#include <algorithm>
+
 #include "tessera/base/check.h"
 
 namespace tessera::model {
@@ -32,6 +34,35 @@ Result<void> Program::run(runtime::Stream& stream, size_t first, size_t last) co
   TESSERA_CHECK(bound_ && first <= last && last <= calls_.size(), "calls [{}, {}) of {}, bound {}",
                 first, last, calls_.size(), bound_);
   for (size_t i = first; i < last; ++i) TESSERA_TRY(run_call(calls_[i], stream));
+  return {};
+}
+
+Result<void> Program::run_watched(runtime::Stream& stream, const WriteWatch& watch) const {
+  TESSERA_CHECK(bound_, "a program without memory runs");
+  for (const Call& call : calls_) {
+    if (call.collective) {
+      TESSERA_TRY(run_call(call, stream));
+      continue;
+    }
+    const OperatorUse& use = uses_[call.use];
+    const auto& specs = use.op->signature->tensors;
+    const auto each = [&](const auto& watched, bool read_too) -> Result<void> {
+      for (size_t i = 0; i < specs.size(); ++i) {
+        const auto& desc = use.problem.tensors()[i];
+        const ops::Access access = specs[i].access;
+        if (!desc || access == ops::Access::kRead) continue;
+        if (!read_too && (access == ops::Access::kReadWrite ||
+                          std::ranges::count(call.addresses, call.addresses[i]) > 1))
+          continue;
+        TESSERA_TRY(watched({sections_.empty() ? std::string_view() : sections_[call.section].part,
+                             use.op->signature->name, specs[i].name, *desc, call.addresses[i]}));
+      }
+      return {};
+    };
+    TESSERA_TRY(each(watch.before, false));
+    TESSERA_TRY(run_call(call, stream));
+    TESSERA_TRY(each(watch.after, true));
+  }
   return {};
 }
 

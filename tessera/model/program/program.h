@@ -4,6 +4,7 @@
 #pragma once
 
 #include <cstdint>
+#include <functional>
 #include <memory>
 #include <optional>
 #include <span>
@@ -12,6 +13,7 @@
 
 #include "tessera/model/program/captured_program.h"
 #include "tessera/model/program/collective.h"
+#include "tessera/model/program/operator_use.h"
 #include "tessera/ops/frame/prepared.h"
 #include "tessera/runtime/buffer.h"
 #include "tessera/runtime/stream.h"
@@ -21,9 +23,21 @@ namespace tessera::model {
 /// Consecutive calls under one name, with what they read, write and compute at least.
 struct ProgramSection {
   std::string name;
+  std::string part;            // of the model: "layer 3"
   size_t first = 0, last = 0;  // calls [first, last)
   ops::Cost cost;
   comm::Traffic traffic;  // of all runs: collectives and bytes this rank sent
+};
+
+/// A tensor that a call has just written.
+struct WrittenTensor {
+  std::string_view part, op, name;  // "layer 3", "q_norm_rope", "q"
+  const ops::TensorDesc& desc;
+  uint64_t address;
+};
+/// Told of each tensor that a call writes: before it runs, of those it does not read too, and after.
+struct WriteWatch {
+  std::function<Result<void>(const WrittenTensor&)> before, after;
 };
 
 class Program {
@@ -43,6 +57,8 @@ class Program {
   Result<void> run(runtime::Stream& stream) const { return run(stream, 0, calls_.size()); }
   /// Queues calls [first, last), which a program bound before may do part by part.
   Result<void> run(runtime::Stream& stream, size_t first, size_t last) const;
+  /// Queues the calls in turn.
+  Result<void> run_watched(runtime::Stream& stream, const WriteWatch& watch) const;
   /// The whole program; the arena must outlive it.
   Result<CapturedProgram> capture(runtime::Stream& stream) const;
 
@@ -52,6 +68,7 @@ class Program {
   struct Call {
     std::shared_ptr<const ops::PreparedOp> op;  // or
     std::optional<Collective> collective;       // over tensors from, to and wanted
+    size_t use = 0;                             // of uses_, for an operator
     size_t section = 0;
     std::vector<uint64_t> addresses;    // of tensors; of those in the arena once bound
     std::vector<int64_t> arena_offset;  // of tensors; -1: elsewhere or absent
@@ -61,6 +78,7 @@ class Program {
   Result<void> run_call(const Call& call, runtime::Stream& stream) const;
 
   std::vector<Call> calls_;
+  std::vector<OperatorUse> uses_;
   mutable std::vector<ProgramSection> sections_;  // traffic is counted while running
   runtime::Buffer* arena_ = nullptr;
   int64_t arena_bytes_ = 0;

@@ -63,8 +63,10 @@ const ops::TensorDesc& ProgramBuilder::desc(Value value) const {
 
 void ProgramBuilder::section(std::string name) {
   if (!sections_.empty()) sections_.back().last = calls_.size();
-  sections_.push_back({std::move(name), calls_.size(), calls_.size(), {}, {}});
+  sections_.push_back({std::move(name), part_, calls_.size(), calls_.size(), {}, {}});
 }
+
+void ProgramBuilder::part(std::string name) { part_ = std::move(name); }
 
 void ProgramBuilder::call(std::string_view op, std::span<const Operand> operands,
                           std::initializer_list<Attribute> attributes) {
@@ -231,7 +233,10 @@ Result<Program> ProgramBuilder::build(OperatorStore& operators) && {
     Program::Call call;
     call.section = section;
     call.collective = calls_[i].collective;
-    if (!call.collective) call.op = std::move(prepared[use++]);
+    if (!call.collective) {
+      call.use = use;
+      call.op = std::move(prepared[use++]);
+    }
     for (Value value : calls_[i].operands) {
       uint64_t address = 0;
       int64_t offset = -1;
@@ -249,6 +254,7 @@ Result<Program> ProgramBuilder::build(OperatorStore& operators) && {
     call.workspace_offset = plan.offsets[storages_.size() + i];
     program.calls_.push_back(std::move(call));
   }
+  program.uses_ = std::move(uses_);
   return program;
 }
 

@@ -58,6 +58,8 @@ class ProgramBuilder {
 
   /// Calls that follow count under this name.
   void section(std::string name);
+  /// Sections that follow belong to this part of the model.
+  void part(std::string name);
   /// Appends an operator. Operands not named are absent optional tensors.
   void call(std::string_view op, std::span<const Operand> operands,
             std::initializer_list<Attribute> attributes = {});
@@ -120,6 +122,7 @@ class ProgramBuilder {
   std::vector<Call> calls_;
   std::vector<OperatorUse> uses_;  // of calls that are operators
   std::vector<ProgramSection> sections_;
+  std::string part_;
   std::optional<Error> error_;
 };
 
