@@ -145,9 +145,9 @@ TEST_F(ProgramTest, TunesWithAndWithoutCompiler) {
   const std::string use = "--op rms_norm --case 'T=1 '";
   const Output made = tessera("tune --emit " + pack + " " + use);
   ASSERT_EQ(made.exit_code, 0) << made.text;
-  EXPECT_TRUE(contains(made, "; measure with `tune --pack " + pack + "`")) << made.text;
+  EXPECT_TRUE(contains(made, "; measure with `tune --measure " + pack + "`")) << made.text;
   const Output tuned =
-      tessera_rt("tune --min-time 0.001 --pack " + pack + " -o " + winners + " --json " + use);
+      tessera_rt("tune --min-time 0.001 --measure " + pack + " -o " + winners + " --json " + use);
   ASSERT_EQ(tuned.exit_code, 0) << tuned.text;
   const auto report = nlohmann::json::parse(tuned.text.substr(0, tuned.text.find('\n')));
   EXPECT_EQ(report.at("use").get<std::string>().substr(0, 9), "rms_norm ");
@@ -182,6 +182,8 @@ TEST_F(ProgramTest, WrongTuningFilesAreRefused) {
   expect_error("tune --op rms_norm -o " + file, 1,
                "tessera: " + file +
                    " is no tuning file of format \"tessera tuning 1\"; `tessera tune` makes one");
+  expect_usage("tune --emit a.pack --measure a.pack",
+               "tessera: --emit makes candidates and --measure times them: give one of them");
   const Output none = tessera_rt("tune --op rms_norm --emit " + path("a.pack"));
   EXPECT_EQ(none.exit_code, 2);
   EXPECT_TRUE(

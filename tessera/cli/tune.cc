@@ -73,7 +73,7 @@ Result<int> emit(const Arguments& arguments, const Program& program, const std::
                                        {"bytes", bytes}})
                            .dump());
   else
-    fmt::print("{}: {} kernels for {} uses on {}, {}; measure with `tune --pack {}`\n", file,
+    fmt::print("{}: {} kernels for {} uses on {}, {}; measure with `tune --measure {}`\n", file,
                pack.size(), uses.size(), target.arch, size_text(static_cast<double>(bytes)), file);
   return 0;
 }
@@ -110,11 +110,19 @@ Result<ops::TuningFile> existing(const std::string& file) {
 }
 
 Result<int> run(const Arguments& arguments, const Program& program) {
+  if (arguments.has("emit") && arguments.has("measure"))
+    return invalid_argument("--emit makes candidates and --measure times them: give one of them");
   TESSERA_ASSIGN(const auto uses, chosen_uses(arguments));
   if (arguments.has("emit")) return emit(arguments, program, uses);
   const std::string file = arguments.text("output", "tessera.tuning");
   TESSERA_ASSIGN(ops::TuningFile winners, existing(file));
-  TESSERA_ASSIGN(const Session session, open_session(arguments, program));
+  Arguments with_pack = arguments;
+  Program measuring = program;
+  if (arguments.has("measure")) {
+    with_pack.add("pack", {arguments.text("measure")});
+    measuring.compiler = nullptr;
+  }
+  TESSERA_ASSIGN(const Session session, open_session(with_pack, measuring));
   ops::print_notes_on_crash();
   ProgressBar bar;
   size_t failed = 0, wrong = 0;
@@ -156,7 +164,7 @@ CommandSpec tune_command() {
               "turn.\n"
               "A machine without a compiler measures what another one compiled:\n"
               "         tessera tune --chip cpu:x86-64-v4+avx512bf16 --emit candidates.pack\n"
-              "         tessera-rt tune --pack candidates.pack -o winners.tuning\n"
+              "         tessera-rt tune --measure candidates.pack -o winners.tuning\n"
               "         tessera pack --model tiny --tuning winners.tuning -o tiny.pack",
           .positionals = {},
           .options = {kChipOption,
@@ -165,8 +173,9 @@ CommandSpec tune_command() {
                       {"-o,--output", Kind::kText, "FILE",
                        "File of winners, added to what it holds (default tessera.tuning)"},
                       {"--emit", Kind::kText, "PACK", "Compile the candidates into a pack instead"},
+                      {"--measure", Kind::kText, "PACK",
+                       "Time the candidates of such a pack, and no others"},
                       kThreadsOption,
-                      kPackOption,
                       {"--deterministic", Kind::kFlag, "", "Plan with one class for up to 64 rows"},
                       {"--min-time", Kind::kNumber, "S",
                        "Seconds of timed runs a candidate (default 0.1)"}},
