@@ -147,17 +147,113 @@ Result<double> measure(kernels::KernelLibrary& library, const Probe& probe) {
   return best;
 }
 
+/// Reads a large array and writes next to nothing: a program of a grid that fills the chip adds up
+/// rows, far apart, in as many sums as a row has elements.
+Result<lang::Trace> read_trace(const runtime::Capabilities& capabilities) {
+  const int64_t width = capabilities.vector_tile;
+  return lang::trace_kernel(fmt::format("ceiling.read_{}", width), [&](KernelBuilder& k) {
+    const lang::ViewTraits traits{.extent_divisors = {1, divisor(width)},
+                                  .stride_divisors = {divisor(width)}};
+    View out = k.view("out", DType::f32, 2, lang::Access::kWrite, traits);
+    View in = k.view("in", DType::f32, 2, lang::Access::kRead, traits);
+    Tile programs = k.scalar("programs", DType::i64);
+    const auto last = k.for_range(
+        k.program_id(0), in.extent(0), programs, carry(k.zeros(DType::f32, {1, width})),
+        [&](Tile row, Tile sum) { return carry(sum + load(in, {row, 0}, {1, width})); });
+    store(out, {k.program_id(0), 0}, last[0]);
+  });
+}
+
+/// For chips whose own probe has no reads: a kernel's.
+class KernelReads final : public runtime::BandwidthProbe {
+ public:
+  static Result<std::shared_ptr<runtime::BandwidthProbe>> create(
+      kernels::KernelLibrary& library, std::shared_ptr<runtime::BandwidthProbe> copies) {
+    runtime::Device& device = library.device();
+    const int64_t width = device.info().capabilities.vector_tile;
+    TESSERA_ASSIGN(const lang::Trace trace, read_trace(device.info().capabilities));
+    TESSERA_ASSIGN(Timer timer, Timer::create(device));
+    auto probe = std::make_shared<KernelReads>(std::move(copies), std::move(timer));
+    TESSERA_ASSIGN(probe->kernel_, library.get(trace));
+    const int64_t rows = static_cast<int64_t>(probe->copies_->bytes()) / 4 / width;
+    probe->programs_ = kReadersPerUnit * std::max(1, device.info().compute_units);
+    TESSERA_ASSIGN(probe->in_, device.allocate(static_cast<size_t>(4 * rows * width)));
+    TESSERA_ASSIGN(probe->out_, device.allocate(static_cast<size_t>(4 * probe->programs_ * width)));
+    TESSERA_TRY(probe->timer_.stream().fill(*probe->in_, 0, probe->in_->size(), 1));
+    probe->slots_.resize(trace.slot_count);
+    const auto bind = [&](size_t view, const runtime::Buffer& buffer, int64_t extent) {
+      const lang::ViewDecl& decl = trace.views[view];
+      probe->slots_[decl.address_slot()] = buffer.address();
+      probe->slots_[decl.extent_slot(0)] = static_cast<uint64_t>(extent);
+      probe->slots_[decl.extent_slot(1)] = probe->slots_[decl.stride_slot(0)] =
+          static_cast<uint64_t>(width);
+    };
+    bind(0, *probe->out_, probe->programs_);
+    probe->slots_[trace.scalars[0].slot] = static_cast<uint64_t>(probe->programs_);
+    // A few rows first: the first launch is slow, and an interpreter always is.
+    const int64_t few = std::min(rows, kFewRows);
+    bind(1, *probe->in_, few);
+    double seconds = 0;
+    for (int repeat = 0; repeat < 2; ++repeat) {
+      TESSERA_ASSIGN(seconds, probe->seconds());
+    }
+    if (seconds * static_cast<double>(rows) > kMostSeconds * static_cast<double>(few))
+      return unsupported("an array takes too long");
+    bind(1, *probe->in_, rows);
+    return std::shared_ptr<runtime::BandwidthProbe>(std::move(probe));
+  }
+  KernelReads(std::shared_ptr<runtime::BandwidthProbe> copies, Timer timer)
+      : copies_(std::move(copies)), timer_(std::move(timer)) {}
+
+  size_t bytes() const override { return copies_->bytes(); }
+  Result<double> copy_rate() override { return copies_->copy_rate(); }
+  Result<double> read_rate() override {
+    TESSERA_ASSIGN(const double taken, seconds());
+    return taken > 0 ? static_cast<double>(in_->size()) / taken : 0.0;
+  }
+
+ private:
+  Result<double> seconds() {
+    return timer_.time([&](runtime::Stream& stream) {
+      return stream.launch(*kernel_, {static_cast<uint32_t>(programs_)}, slots_);
+    });
+  }
+
+  static constexpr int64_t kFewRows = 4096;
+  static constexpr double kMostSeconds = 1;
+  static constexpr int64_t kReadersPerUnit = 16;
+  const std::shared_ptr<runtime::BandwidthProbe> copies_;
+  Timer timer_;
+  std::shared_ptr<runtime::Executable> kernel_;
+  std::unique_ptr<runtime::Buffer> in_, out_;
+  int64_t programs_ = 0;
+  std::vector<uint64_t> slots_;
+};
+
+/// The chip's own probe, its reads by a kernel where it has none.
+Result<std::shared_ptr<runtime::BandwidthProbe>> memory_probe(kernels::KernelLibrary& library) {
+  TESSERA_ASSIGN(std::shared_ptr<runtime::BandwidthProbe> own,
+                 library.device().bandwidth_probe({}));
+  TESSERA_ASSIGN(const double read, own->read_rate());
+  if (read > 0) return own;
+  auto with_reads = KernelReads::create(library, own);
+  if (with_reads.ok()) return with_reads;
+  TESSERA_LOG(debug, "reads not measured: {}", with_reads.error().to_string());
+  return own;
+}
+
 }  // namespace
 
 std::vector<lang::Trace> ceiling_traces(const runtime::Capabilities& capabilities) {
   std::vector<lang::Trace> traces;
   for (Probe& probe : make_probes(capabilities)) traces.push_back(std::move(probe.trace));
+  if (auto read = read_trace(capabilities); read.ok()) traces.push_back(std::move(*read));
   return traces;
 }
 
 Result<Ceilings> measure_ceilings(kernels::KernelLibrary& library) {
   Ceilings ceilings;
-  TESSERA_ASSIGN(ceilings.memory, library.device().bandwidth_probe({}));
+  TESSERA_ASSIGN(ceilings.memory, memory_probe(library));
   for (int repeat = 0; repeat < 3; ++repeat) {
     TESSERA_ASSIGN(const double read, ceilings.memory->read_rate());
     TESSERA_ASSIGN(const double copy, ceilings.memory->copy_rate());
