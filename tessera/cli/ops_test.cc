@@ -146,9 +146,10 @@ Result<int> run(const Arguments& arguments, const Program& program) {
     const kernels::LibraryStats& stats = session->library->stats();
     fmt::print(
         "{}: {} operators, {} cases, {} bad; {} kernels compiled, {} from packs, {} from the "
-        "cache; {:.1f} s\n",
+        "cache, {} compiled by the driver; {:.1f} s\n",
         session->device->info().arch, reports.size(), cases, bad, stats.compiled.load(),
-        stats.from_pack.load(), stats.from_cache.load(), elapsed.count());
+        stats.from_pack.load(), stats.from_cache.load(), session->device->driver_compilations(),
+        elapsed.count());
   }
   return bad == 0 ? 0 : 1;
 }

@@ -2,13 +2,18 @@
 #include <fmt/format.h>
 #include <fmt/ranges.h>
 
+#include <algorithm>
+#include <chrono>
+#include <filesystem>
 #include <nlohmann/json.hpp>
 
 #include "tessera/cli/chat_folder.h"
 #include "tessera/cli/commands.h"
 #include "tessera/cli/number_text.h"
 #include "tessera/cli/pack_builder.h"
+#include "tessera/cli/progress_bar.h"
 #include "tessera/cli/session.h"
+#include "tessera/kernels/finished_pack.h"
 #include "tessera/kernels/pack.h"
 #include "tessera/model/deepseek_v4/model_kernels.h"
 #include "tessera/ops/frame/ceilings.h"
@@ -61,7 +66,43 @@ Result<int> list(const std::string& file, bool json) {
   return 0;
 }
 
+/// Beside the pack, its kernels as machine code of the GPU that is here.
+Result<int> finish(const Arguments& arguments) {
+  const auto chips = arguments.list("chip");
+  if (chips.size() != 1) return invalid_argument("--finish needs the one --chip that is here");
+  TESSERA_ASSIGN(const auto device, as_usage(runtime::open_device(chips[0])));
+  const std::string file = arguments.text("finish");
+  TESSERA_ASSIGN(const auto pack, kernels::Pack::open(file));
+  const std::string& arch = device->info().arch;
+  const auto architectures = pack->architectures();
+  if (std::ranges::find(architectures, arch) == architectures.end())
+    return not_found(fmt::format("pack {} holds kernels for {}, none for {}", file,
+                                 fmt::join(architectures, ", "), arch));
+  ProgressBar bar;
+  const auto start = std::chrono::steady_clock::now();
+  TESSERA_ASSIGN(const auto finished,
+                 kernels::finish(*pack, *device, arguments.integer("threads", 0),
+                                 [&](size_t done, size_t total) {
+                                   bar.update("compiling by the driver", done, total);
+                                 }));
+  bar.clear();
+  const std::chrono::duration<double> elapsed = std::chrono::steady_clock::now() - start;
+  const auto bytes = std::filesystem::file_size(finished->path());
+  if (arguments.json())
+    fmt::print("{}\n", nlohmann::json({{"file", finished->path().string()},
+                                       {"kernels", finished->entries().size()},
+                                       {"bytes", bytes},
+                                       {"seconds", elapsed.count()}})
+                           .dump());
+  else
+    fmt::print("{}: {} kernels for {}, {}, in {:.1f} s\n", finished->path().string(),
+               finished->entries().size(), device->info().name,
+               size_text(static_cast<double>(bytes)), elapsed.count());
+  return 0;
+}
+
 Result<int> run(const Arguments& arguments, const Program& program) {
+  if (arguments.has("finish")) return finish(arguments);
   if (arguments.has("list")) return list(arguments.text("list"), arguments.json());
   if (program.compiler == nullptr)
     return invalid_argument(
@@ -84,13 +125,13 @@ Result<int> run(const Arguments& arguments, const Program& program) {
   for (const std::string& chip : chips) {
     TESSERA_ASSIGN(const PackTarget target, PackTarget::find(chip, program, tuning));
     PackBuilder builder(*program.compiler, target, pack);
+    for (lang::Trace& trace : ops::ceiling_traces(target.capabilities))  // for benchmarks
+      builder.add(std::move(trace));
     if (model) {
       TESSERA_ASSIGN(auto traces, deepseek::model_kernels_of_any_context(
                                       model->config, model->options, target.capabilities));
       for (lang::Trace& trace : traces) builder.add(std::move(trace));
     } else {
-      for (lang::Trace& trace : ops::ceiling_traces(target.capabilities))
-        builder.add(std::move(trace));
       for (const ops::Operator* op : operators) builder.add(*op);
     }
     builder.compile(arguments.integer("threads", 0));
@@ -127,6 +168,9 @@ CommandSpec pack_command() {
           "with and without --mtp. Of a model only config.json is read.\n"
           "Kernels use the optional features of this machine; for another one, name its own "
           "features.\n"
+          "--finish: kernels for GPUs are in the driver's own assembly, which it compiles at each "
+          "load; done once,\n"
+          "the machine code is kept beside the pack and found there. It needs no compiler.\n"
           "Example: tessera pack --chip cpu:x86-64-v4+avx512bf16+avx512vnni+avx512vbmi "
           "--chip null -o kernels.pack\n"
           "         tessera pack --model tiny -o tiny.pack; tessera-rt run tiny -p Hello --pack "
@@ -143,6 +187,8 @@ CommandSpec pack_command() {
                   kTuningOption,
                   {"-o,--output", Kind::kText, "FILE", "File to write (default tessera.pack)"},
                   {"--list", Kind::kText, "FILE", "Say what a pack holds instead"},
+                  {"--finish", Kind::kText, "FILE",
+                   "Compile a pack's kernels to machine code of the --chip that is here"},
                   kThreadsOption},
       .run = run};
 }

@@ -82,6 +82,8 @@ class Runner {
   void print_stats() const {
     fmt::print(stderr, "loaded in {:.3f} s; {}; {}\n", loaded_.seconds, stats_text(answer_.stats),
                memory_text(loaded_));
+    if (const auto& device = *loaded_.session.device; !device.finish_identity().empty())
+      fmt::print(stderr, "{} kernels compiled by the driver\n", device.driver_compilations());
     if (const std::string traffic = traffic_text(loaded_, answer_.stats); !traffic.empty())
       fmt::print(stderr, "{}\n", traffic);
   }

@@ -7,13 +7,15 @@
 #include <algorithm>
 
 #include "tessera/cli/rank_job.h"
+#include "tessera/kernels/finished_pack.h"
 #include "tessera/model/deepseek_v4/model_options.h"
 #include "tessera/ops/frame/case_data.h"
 
 namespace tessera::cli {
 namespace {
 
-Result<Packs> open_packs(const Arguments& arguments, const std::string& arch) {
+Result<Packs> open_packs(const Arguments& arguments, runtime::Device& device) {
+  const std::string& arch = device.info().arch;
   Packs packs;
   for (const std::string& file : arguments.list("pack")) {
     TESSERA_ASSIGN(auto pack, kernels::Pack::open(file));
@@ -22,6 +24,9 @@ Result<Packs> open_packs(const Arguments& arguments, const std::string& arch) {
       return not_found(fmt::format(
           "pack {} holds kernels for {}, none for {}; make one with `tessera pack --chip {}`", file,
           fmt::join(architectures, ", "), arch, arch));
+    TESSERA_ASSIGN(auto finished,
+                   kernels::open_or_renew_finished(*pack, device, arguments.integer("threads", 0)));
+    if (finished) packs.push_back(std::move(finished));
     packs.push_back(std::move(pack));
   }
   return packs;
@@ -52,7 +57,7 @@ Result<Session> open_session(const Arguments& arguments, const Program& program,
                                                                std::move(options))));
   const std::string& arch = session.device->info().arch;
   kernels::LibraryOptions library;
-  TESSERA_ASSIGN(library.packs, open_packs(arguments, arch));
+  TESSERA_ASSIGN(library.packs, open_packs(arguments, *session.device));
   TESSERA_ASSIGN(session.tuning, chosen_tuning(arguments, library.packs));
   session.device->use_tuning(session.tuning.tuning_for(arch));
   library.provider = program.compiler;

@@ -64,7 +64,10 @@ Result<Image> KernelLibrary::State::from_packs(const Hash128& hash) {
 
 Result<std::string> KernelLibrary::State::identity() const {
   if (!options.cache || !options.provider) return std::string();
-  return options.provider->identity(arch());
+  TESSERA_ASSIGN(std::string own, options.provider->identity(arch()));
+  // The cache keeps what the device need not compile any more.
+  const std::string finished = device.finish_identity();
+  return own.empty() || finished.empty() ? own : own + " " + finished;
 }
 
 /// Empty where nothing is kept.
@@ -98,7 +101,10 @@ Loaded KernelLibrary::State::from_cache(const Hash128& key) {
 
 Loaded KernelLibrary::State::compile(const lang::Trace& trace, const std::optional<Hash128>& key) {
   const auto start = std::chrono::steady_clock::now();
-  TESSERA_ASSIGN(const runtime::KernelImage image, options.provider->compile(trace, arch()));
+  TESSERA_ASSIGN(runtime::KernelImage image, options.provider->compile(trace, arch()));
+  if (key) {
+    TESSERA_ASSIGN(image, device.finish(image));
+  }
   const auto elapsed = std::chrono::steady_clock::now() - start;
   stats.compile_microseconds +=
       std::chrono::duration_cast<std::chrono::microseconds>(elapsed).count();

@@ -110,6 +110,7 @@ Result<void> Pack::read_index() {
   if (hash128(index) != header.index_checksum)
     return damaged(path_, "the checksum of the index does not match");
 
+  checksum_ = header.index_checksum;
   IndexReader reader(index);
   compiler_version_ = reader.text();
   tuning_ = reader.text();
@@ -150,14 +151,26 @@ Result<std::optional<runtime::KernelImage>> Pack::find(std::string_view arch,
                                                        const Hash128& trace) const {
   const Entry* const found = entry(arch, trace);
   if (found == nullptr) return std::optional<runtime::KernelImage>();
-  const auto payload = file_.bytes().subspan(found->offset, found->bytes);
-  if (hash128(payload) != found->checksum)
+  TESSERA_ASSIGN(auto taken, image(*found));
+  return std::optional<runtime::KernelImage>(std::move(taken));
+}
+
+Result<runtime::KernelImage> Pack::image(const Entry& entry) const {
+  const auto payload = file_.bytes().subspan(entry.offset, entry.bytes);
+  if (hash128(payload) != entry.checksum)
     return damaged(path_, fmt::format("the checksum of the image of {} ({}) does not match",
-                                      found->kernel, arch));
+                                      entry.kernel, entry.arch));
   auto image = runtime::parse_kernel_image(payload);
   if (!image.ok())
-    return damaged(path_, fmt::format("{}: {}", found->kernel, image.error().message));
-  return std::optional<runtime::KernelImage>(std::move(*image));
+    return damaged(path_, fmt::format("{}: {}", entry.kernel, image.error().message));
+  return std::move(*image);
+}
+
+Result<void> Pack::check_images() const {
+  for (const Entry& entry : entries_) {
+    TESSERA_TRY(image(entry));
+  }
+  return {};
 }
 
 std::vector<std::string> Pack::architectures() const {

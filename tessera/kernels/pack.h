@@ -44,6 +44,11 @@ class Pack {
                                                    const Hash128& trace) const;
 
   const std::vector<Entry>& entries() const { return entries_; }  // sorted by arch and trace
+  /// Reads every image; `corrupt` names the first damaged one.
+  Result<void> check_images() const;
+
+  /// Of everything the pack holds.
+  const Hash128& checksum() const { return checksum_; }
   const std::filesystem::path& path() const { return path_; }
   const std::string& compiler_version() const { return compiler_version_; }
   const std::string& tuning() const { return tuning_; }  // empty: none
@@ -53,9 +58,11 @@ class Pack {
   Pack() = default;
   Result<void> read_index();
   const Entry* entry(std::string_view arch, const Hash128& trace) const;
+  Result<runtime::KernelImage> image(const Entry& entry) const;
 
   std::filesystem::path path_;
   MappedFile file_;
+  Hash128 checksum_;
   std::string compiler_version_, tuning_;
   std::vector<Entry> entries_;
 };

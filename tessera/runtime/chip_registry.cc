@@ -56,6 +56,7 @@ Result<std::unique_ptr<Device>> open_device(std::string_view text, ChipOptions o
   TESSERA_ASSIGN(const Spec spec, parse_spec(text));
   TESSERA_ASSIGN(const ChipEntry* chip, find_chip(spec.chip, table));
   if (!spec.option.empty()) options.option = spec.option;
+  options.required = true;
   auto devices = chip->devices(options);
   if (!devices.ok()) return std::move(devices).context(fmt::format("opening {}", text)).error();
   if (spec.index >= devices->size())

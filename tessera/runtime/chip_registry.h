@@ -25,6 +25,7 @@ struct ChipOptions {
   std::string option = {};    // chip-defined, from the spec
   int threads = 0;            // host threads a launch may use; 0 = all cores
   uint64_t memory_limit = 0;  // bytes allocate() may hand out; 0 = what the machine has
+  bool required = false;      // having no device is an error that says why
   bool guard_end =
       false;  // tests: put the end of each buffer next to unmapped memory, where possible
   bool allow_host_functions = false;  // tests: load images of format "host-function"

@@ -65,6 +65,15 @@ class Device {
   /// Loads a kernel after checking that this device has the features it asks for.
   Result<std::shared_ptr<Executable>> load(const KernelImage& image);
 
+  /// Turns an image that load() would have the driver compile into one that it need not. The
+  /// result depends on the image and finish_identity(). The default returns the image.
+  virtual Result<KernelImage> finish(const KernelImage& image) { return image; }
+  /// GPU and driver that finish() works for, fit for file names ("sm_90-driver13000"); empty where
+  /// images are final as they are.
+  virtual std::string finish_identity() const { return {}; }
+  /// Images that the driver compiled while loading them.
+  virtual int64_t driver_compilations() const { return 0; }
+
   /// Bytes held by live buffers of this device; imported memory does not count.
   virtual uint64_t memory_in_use() const = 0;
   /// Bytes allocate() may still hand out, as far as the chip can tell.

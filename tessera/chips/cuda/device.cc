@@ -4,8 +4,10 @@
 #include <fmt/format.h>
 
 #include <charconv>
+#include <optional>
 
 #include "tessera/chips/cuda/architecture.h"
+#include "tessera/chips/cuda/cubin.h"
 #include "tessera/chips/cuda/executable.h"
 #include "tessera/chips/cuda/stream.h"
 
@@ -62,8 +64,11 @@ Result<std::unique_ptr<runtime::Device>> make_device(const Driver& driver, int o
   info.native_types = architecture.native_types;
   info.features = {std::string(architecture.name)};
   info.capabilities = architecture.capabilities;
-  return std::unique_ptr<runtime::Device>(
-      std::make_unique<CudaDevice>(driver, device, context, std::move(info), memory_limit));
+  int version = 0;
+  TESSERA_TRY(driver.check(driver.driver_version(&version), "cuDriverGetVersion"));
+  return std::unique_ptr<runtime::Device>(std::make_unique<CudaDevice>(
+      driver, device, context, std::move(info),
+      fmt::format("sm_{}{}-driver{}", major, minor, version), memory_limit));
 }
 
 }  // namespace
@@ -72,11 +77,13 @@ Result<std::vector<std::unique_ptr<runtime::Device>>> devices(const runtime::Chi
   std::vector<std::unique_ptr<runtime::Device>> found;
   auto driver = Driver::open();
   if (!driver.ok()) {
-    if (options.option.empty()) return found;
+    if (!options.required) return found;
     return driver.error();
   }
   int count = 0;
   TESSERA_TRY(driver.value()->check(driver.value()->device_count(&count), "cuDeviceGetCount"));
+  if (count == 0 && options.required)
+    return make_error(ErrorCode::unavailable, "the CUDA driver has no GPU");
   int first = 0, last = count;
   if (!options.option.empty()) {
     const char* end = options.option.data() + options.option.size();
@@ -86,10 +93,17 @@ Result<std::vector<std::unique_ptr<runtime::Device>>> devices(const runtime::Chi
                                    options.option, count));
     last = first + 1;
   }
+  std::optional<Error> too_old;  // beside newer ones it does not matter
   for (int ordinal = first; ordinal < last; ++ordinal) {
-    TESSERA_ASSIGN(auto device, make_device(*driver.value(), ordinal, options.memory_limit));
-    found.push_back(std::move(device));
+    auto device = make_device(*driver.value(), ordinal, options.memory_limit);
+    if (device.ok())
+      found.push_back(std::move(*device));
+    else if (device.error().code == ErrorCode::unsupported)
+      too_old = std::move(device).error();
+    else
+      return std::move(device).error();
   }
+  if (found.empty() && too_old && options.required) return std::move(*too_old);
   return found;
 }
 
@@ -99,11 +113,12 @@ uint64_t CudaDevice::next_number() {
 }
 
 CudaDevice::CudaDevice(const Driver& driver, CUdevice device, CUcontext context,
-                       runtime::DeviceInfo info, uint64_t memory_limit)
+                       runtime::DeviceInfo info, std::string identity, uint64_t memory_limit)
     : Device(std::move(info)),
       driver_(driver),
       device_(device),
       context_(context),
+      identity_(std::move(identity)),
       memory_limit_(memory_limit),
       number_(next_number()) {}
 
@@ -148,11 +163,15 @@ Result<std::unique_ptr<runtime::Event>> CudaDevice::create_event() {
   return CudaEvent::create(*this);
 }
 
+Result<runtime::KernelImage> CudaDevice::finish(const runtime::KernelImage& image) {
+  if (image.format != kPtx) return image;
+  return make_cubin(*this, image);
+}
+
 Result<std::shared_ptr<runtime::Executable>> CudaDevice::do_load(
     const runtime::KernelImage& image) {
-  if (image.format != "ptx" && image.format != "cubin")
-    return unknown_format(image, "ptx and cubin");
-  if (image.format == "ptx") driver_compilations_.fetch_add(1, std::memory_order_relaxed);
+  if (image.format != kPtx && image.format != kCubin) return unknown_format(image, "ptx and cubin");
+  if (image.format == kPtx) driver_compilations_.fetch_add(1, std::memory_order_relaxed);
   return CudaExecutable::load(*this, image);
 }
 

@@ -19,7 +19,7 @@ Result<std::vector<std::unique_ptr<runtime::Device>>> devices(const runtime::Chi
 class CudaDevice final : public runtime::Device {
  public:
   CudaDevice(const Driver& driver, CUdevice device, CUcontext context, runtime::DeviceInfo info,
-             uint64_t memory_limit);
+             std::string identity, uint64_t memory_limit);
   ~CudaDevice() override;
 
   Result<std::unique_ptr<runtime::Buffer>> allocate(size_t bytes) override;
@@ -32,8 +32,10 @@ class CudaDevice final : public runtime::Device {
   /// Makes the device's context current on the calling thread. Other code that changes a thread's
   /// context must restore it.
   Result<void> enter() const;
-  /// PTX modules the driver had to compile; 0 when everything came as cubins.
-  int64_t driver_compilations() const {
+  /// PTX becomes the GPU's machine code, a cubin, by the driver's linker.
+  Result<runtime::KernelImage> finish(const runtime::KernelImage& image) override;
+  std::string finish_identity() const override { return identity_; }
+  int64_t driver_compilations() const override {
     return driver_compilations_.load(std::memory_order_relaxed);
   }
 
@@ -45,6 +47,7 @@ class CudaDevice final : public runtime::Device {
   const Driver& driver_;
   const CUdevice device_;
   const CUcontext context_;
+  const std::string identity_;
   const uint64_t memory_limit_;
   const uint64_t number_;  // no other device of this process ever had it
   std::atomic<uint64_t> in_use_{0};

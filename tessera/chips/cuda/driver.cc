@@ -28,6 +28,18 @@ Result<Driver> load() {
   return driver;
 }
 
+// CUresult values.
+constexpr CUresult kInsufficientDriver = 35, kUnsupportedPtx = 222;
+/// After these the context, and with it the process's use of the device, is beyond repair.
+bool loses_device(CUresult status) {
+  constexpr CUresult kDeviceUnavailable = 46, kEccUncorrectable = 214, kNvlink = 220,
+                     kContained = 221;
+  constexpr CUresult kIllegalAddress = 700, kTimeout = 702, kFirstTrap = 714, kLaunchFailed = 719;
+  return status == kDeviceUnavailable || status == kEccUncorrectable || status == kNvlink ||
+         status == kContained || status == kIllegalAddress || status == kTimeout ||
+         (status >= kFirstTrap && status <= kLaunchFailed);
+}
+
 }  // namespace
 
 Result<const Driver*> Driver::open() {
@@ -42,8 +54,15 @@ Result<void> Driver::check(CUresult status, std::string_view what) const {
   const char *name = nullptr, *text = nullptr;
   error_name(status, &name);
   error_string(status, &text);
-  return make_error(ErrorCode::device_lost, fmt::format("{}: CUDA error {} ({}): {}", what, status,
-                                                        name ? name : "?", text ? text : "?"));
+  const std::string message =
+      fmt::format("{}: CUDA error {} ({}): {}", what, status, name ? name : "?", text ? text : "?");
+  if (status == kOutOfMemory) return out_of_memory(message);
+  if (status == kInsufficientDriver || status == kUnsupportedPtx)
+    return make_error(ErrorCode::unavailable, message + "; install a newer NVIDIA driver");
+  if (loses_device(status))
+    return make_error(ErrorCode::device_lost,
+                      message + "; this program cannot use the GPU any more, start it again");
+  return internal_error(message);
 }
 
 }  // namespace tessera::chips::cuda

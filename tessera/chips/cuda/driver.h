@@ -19,10 +19,11 @@ using CUstream = struct CUstream_st*;
 using CUevent = struct CUevent_st*;
 using CUmodule = struct CUmod_st*;
 using CUfunction = struct CUfunc_st*;
+using CUlinkState = struct CUlinkState_st*;
 using CUgraph = struct CUgraph_st*;
 using CUgraphExec = struct CUgraphExec_st*;
 
-inline constexpr CUresult kSuccess = 0, kOutOfMemory = 2, kNoDevice = 100, kNotReady = 600;
+inline constexpr CUresult kSuccess = 0, kOutOfMemory = 2, kNotReady = 600;
 
 struct Driver {
 #define CUDA_SYMBOL(member, name, parameters) CUresult(*member) parameters = nullptr;
@@ -30,7 +31,8 @@ struct Driver {
 
   /// Opens libcuda.so.1 once a process. `unavailable` when it is absent, too old, or has no device.
   static Result<const Driver*> open();
-  /// Turns a status into an error naming the call and the driver's own words.
+  /// Turns a status into an error naming the call and the driver's own words: out_of_memory,
+  /// device_lost where no later call can succeed, unavailable for an old driver, else internal.
   Result<void> check(CUresult status, std::string_view what) const;
 };
 

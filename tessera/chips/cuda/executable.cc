@@ -5,6 +5,8 @@
 
 #include <string>
 
+#include "tessera/chips/cuda/cubin.h"
+
 namespace tessera::chips::cuda {
 namespace {
 
@@ -29,10 +31,8 @@ Result<std::shared_ptr<runtime::Executable>> CudaExecutable::load(
   void* values[] = {log, reinterpret_cast<void*>(sizeof log)};
   CUmodule module = nullptr;
   const CUresult status = driver.module_load(&module, text.c_str(), 2, options, values);
-  if (status != kSuccess) {
-    const auto error = driver.check(status, fmt::format("loading kernel {}", image.entry)).error();
-    return make_error(ErrorCode::corrupt, fmt::format("{}\n{}", error.message, log));
-  }
+  if (status != kSuccess)
+    return refused(driver, status, fmt::format("loading kernel {}", image.entry), log);
   CUfunction function = nullptr;
   if (auto found = driver.check(driver.module_function(&function, module, image.entry.c_str()),
                                 fmt::format("finding kernel {}", image.entry));

@@ -52,7 +52,9 @@ int run() {
   if (!device.ok()) {
     fmt::print(stderr, "{}\n", device.error().to_string());
     const ErrorCode code = device.error().code;
-    return code == ErrorCode::unsupported || code == ErrorCode::not_found ? kNoDevice : 1;
+    const bool absent = code == ErrorCode::unsupported || code == ErrorCode::not_found ||
+                        code == ErrorCode::unavailable;
+    return absent ? kNoDevice : 1;
   }
   fmt::print("device {}: {}\n", (*device)->info().arch, (*device)->info().name);
   const bool passed = RUN_ALL_TESTS() == 0;
