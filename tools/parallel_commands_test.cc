@@ -191,6 +191,10 @@ TEST_F(ParallelCommandsTest, RanksReproduceTheOfficialNumbers) {
 }
 
 TEST_F(ParallelCommandsTest, TheNumberOfProcessesMustFit) {
+  const Output against = tessera("launch -n 2 -- verify tiny --against cpu --tp 2");
+  EXPECT_NE(against.exit_code, 0);
+  EXPECT_TRUE(contains(against, "--against compares two chips of one rank; leave --tp out"))
+      << against.text;
   expect_usage("run tiny --ids 5 --tp 4",
                "tessera: --tp 4 needs 4 processes and this is one; start them with mpirun -n 4 "
                "tessera .., or tessera launch -n 4 -- ..");

@@ -3,6 +3,7 @@
 // are named.
 #include <fmt/format.h>
 
+#include <algorithm>
 #include <nlohmann/json.hpp>
 
 #include "tessera/base/testing/reference_data.h"
@@ -53,6 +54,26 @@ class VerifyCommandTest : public ProgramTest {
     return path(name);
   }
 };
+
+TEST_F(VerifyCommandTest, AgainstAnotherChipOperatorByOperator) {
+  const std::string use = "verify tiny --precision native --chip cpu:sse2 --against cpu";
+  const Output text = tessera(use);
+  EXPECT_EQ(text.exit_code, 0) << text.text;
+  EXPECT_TRUE(contains(text, "native on cpu:sse2 against cpu, each operator given the same inputs"))
+      << text.text;
+  EXPECT_TRUE(contains(text, "no operator departs")) << text.text;
+  const Output output = tessera(use + " --json");
+  const Json json = Json::parse(output.text, nullptr, false);
+  ASSERT_TRUE(json.is_object()) << output.text;
+  EXPECT_TRUE(json["passed"]);
+  const Json& outputs = json["runs"][0]["outputs"];
+  EXPECT_GT(outputs.size(), 100U);
+  const auto head =
+      std::ranges::find_if(outputs, [](const Json& o) { return o["operator"] == "logits"; });
+  ASSERT_NE(head, outputs.end());
+  EXPECT_EQ((*head)["part"], "head");
+  EXPECT_GT((*head)["elements"], 0);
+}
 
 TEST_F(VerifyCommandTest, WithoutVectorsFp32OnTheCpuIsTheReference) {
   const Output output = tessera("verify tiny --json");
