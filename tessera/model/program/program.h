@@ -35,7 +35,8 @@ struct WrittenTensor {
   const ops::TensorDesc& desc;
   uint64_t address;
 };
-/// Told of each tensor that a call writes: before it runs, of those it does not read too, and after.
+/// Told of each tensor that a call writes: before it runs, of those it does not read too, and
+/// after.
 struct WriteWatch {
   std::function<Result<void>(const WrittenTensor&)> before, after;
 };
