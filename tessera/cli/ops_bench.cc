@@ -27,7 +27,7 @@ void compile(const std::vector<Use>& uses, kernels::KernelLibrary& library,
     const auto problem = ops::problem_of(*use.op, use.test_case);
     if (!problem.ok()) continue;
     auto traced = ops::trace_plan(
-        ops::make_plan(*use.op, *problem, library.device().info().capabilities, plan), plan);
+        ops::make_plan(*use.op, *problem, library.device().info().capabilities, plan));
     if (traced.ok()) std::move(traced->begin(), traced->end(), std::back_inserter(traces));
   }
   (void)library.get_all(traces);

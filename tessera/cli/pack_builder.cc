@@ -59,8 +59,7 @@ void PackBuilder::add(const ops::Operator& op, const ops::Case& c,
                       const ops::PlanOptions& options) {
   const auto problem = ops::problem_of(op, c);
   if (!problem.ok()) return failures_.push_back({op.signature->name, problem.error().to_string()});
-  auto traces =
-      ops::trace_plan(ops::make_plan(op, *problem, target_.capabilities, options), options);
+  auto traces = ops::trace_plan(ops::make_plan(op, *problem, target_.capabilities, options));
   if (!traces.ok()) return failures_.push_back({op.signature->name, traces.error().to_string()});
   for (lang::Trace& trace : *traces) add(std::move(trace));
 }

@@ -133,7 +133,6 @@ class KernelBuilder {
   // ---- hints, never semantics ----
   void warps(int count) { trace_.warps = count; }
   void stages(int count) { trace_.stages = count; }
-  void deterministic(bool on) { trace_.deterministic = on; }
 
   /// The trace, or one error naming every mistake with file and line.
   Result<Trace> finish() &&;

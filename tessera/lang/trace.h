@@ -101,8 +101,7 @@ struct Trace {
   std::vector<SourceLine> lines;
   Block body;
   uint32_t slot_count = 0;
-  bool deterministic = false;  // one M class, fixed summation order
-  int32_t warps = 0;           // hints for simt chips; 0 = the target chooses
+  int32_t warps = 0;  // hints for simt chips; 0 = the target chooses
   int32_t stages = 0;
 
   const TileType& type(ValueId v) const { return values[v]; }

@@ -15,7 +15,7 @@ class Printer {
   explicit Printer(const Trace& trace) : trace_(trace) {}
 
   std::string print() {
-    put("kernel {}{}\n", trace_.name, trace_.deterministic ? " deterministic" : "");
+    put("kernel {}\n", trace_.name);
     if (trace_.warps != 0) put("  warps {}\n", trace_.warps);
     if (trace_.stages != 0) put("  stages {}\n", trace_.stages);
     for (const ViewDecl& view : trace_.views) print_view(view);

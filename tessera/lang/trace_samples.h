@@ -33,7 +33,6 @@ inline Trace sample_trace() {
                           store_masked(y, {row, 0}, share, positive);
                         });
                         k.warps(4);
-                        k.deterministic(true);
                       })
       .value();
 }

@@ -14,7 +14,7 @@ namespace tessera::lang {
 namespace {
 
 constexpr uint32_t kMagic = 0x43525454;  // "TTRC"
-constexpr uint32_t kVersion = 1;
+constexpr uint32_t kVersion = 2;
 static_assert(std::endian::native == std::endian::little);
 
 class Writer {
@@ -212,7 +212,6 @@ std::vector<std::byte> Trace::serialize(Lines keep) const {
   if (with_lines) out.put(lines);
   out.put(body);
   out.put(slot_count);
-  out.put(deterministic);
   out.put(warps);
   out.put(stages);
   return out.take();
@@ -238,7 +237,6 @@ Result<Trace> Trace::parse(std::span<const std::byte> bytes) {
   if (with_lines) in.get(trace.lines);
   in.get(trace.body);
   in.get(trace.slot_count);
-  in.get(trace.deterministic);
   in.get(trace.warps);
   in.get(trace.stages);
   if (in.ok() && in.left() != 0) in.fail(fmt::format("{} bytes too many", in.left()));

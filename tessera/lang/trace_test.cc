@@ -11,7 +11,7 @@ namespace {
 TEST(Trace, PrintsReadably) {
   Trace trace = sample_trace();
   trace.lines.clear();
-  EXPECT_EQ(trace.to_string(), R"(kernel sample.rows deterministic
+  EXPECT_EQ(trace.to_string(), R"(kernel sample.rows
   warps 4
   view x: bf16[?, ? %16] strides [? %128] read, slot 0
   view y: f32[?, ?] strides [?] read-write streamed, slot 4

@@ -44,8 +44,7 @@ Result<std::vector<lang::Trace>> kernels_of(std::span<const OperatorUse> uses,
   for_each_parallel(uses.size(), 0, [&](size_t i) {
     const OperatorUse& use = uses[i];
     traced[i] =
-        ops::trace_plan(make_plan(*use.op, use.problem, planning.capabilities, planning.options),
-                        planning.options)
+        ops::trace_plan(make_plan(*use.op, use.problem, planning.capabilities, planning.options))
             .context(fmt::format("{} {}", use.op->signature->name, use.problem.to_string()));
   });
   std::vector<lang::Trace> kernels;

@@ -91,8 +91,7 @@ class Run {
       const auto problem = problem_of(*job.report->op, job.test_case);
       if (!problem.ok()) continue;
       auto traced = trace_plan(
-          make_plan(*job.report->op, *problem, library_.device().info().capabilities, plan_),
-          plan_);
+          make_plan(*job.report->op, *problem, library_.device().info().capabilities, plan_));
       if (traced.ok()) std::move(traced->begin(), traced->end(), std::back_inserter(traces));
     }
     progress("compiling", 0, traces.size());

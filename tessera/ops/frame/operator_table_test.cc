@@ -51,7 +51,7 @@ TEST(AllOperators, EveryCaseIsValidAndTraces) {
       ASSERT_TRUE(problem.ok()) << problem.error().to_string();
       for (const bool deterministic : {false, true}) {
         const PlanOptions options{.deterministic = deterministic};
-        const auto traces = trace_plan(make_plan(op, *problem, {}, options), options);
+        const auto traces = trace_plan(make_plan(op, *problem, {}, options));
         EXPECT_TRUE(traces.ok()) << case_text(op, c) << ": " << traces.error().to_string();
       }
       const Cost cost = op.cost(*problem);

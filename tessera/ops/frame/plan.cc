@@ -192,9 +192,8 @@ ScalarBinding scalar_i64(std::string name, int64_t value) {
   return {std::move(name), DType::i64, std::bit_cast<uint64_t>(value)};
 }
 
-Result<lang::Trace> trace_call(const KernelCall& call, const PlanOptions& options) {
+Result<lang::Trace> trace_call(const KernelCall& call) {
   return lang::trace_kernel(call.name, [&](KernelBuilder& k) {
-    k.deterministic(options.deterministic);
     std::set<std::string> taken;
     std::vector<View> views;
     for (const Arg& arg : call.args) {

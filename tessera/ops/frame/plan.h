@@ -109,7 +109,6 @@ class PlanBuilder {
 
   const Problem& problem() const { return problem_; }
   const runtime::Capabilities& caps() const { return capabilities_; }
-  bool deterministic() const { return options_.deterministic; }
   int64_t dim(std::string_view name) const { return problem_.dim(name); }
   DType dtype(std::string_view tensor) const { return problem_.dtype(tensor); }
   double attribute(std::string_view name) const { return problem_.attribute(name); }
@@ -176,7 +175,7 @@ ScalarBinding scalar_f32(std::string name, float value);
 ScalarBinding scalar_i64(std::string name, int64_t value);
 
 /// Traces one call of a plan.
-Result<lang::Trace> trace_call(const KernelCall& call, const PlanOptions& options = {});
+Result<lang::Trace> trace_call(const KernelCall& call);
 
 }  // namespace tessera::ops
 

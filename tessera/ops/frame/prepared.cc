@@ -39,10 +39,10 @@ Plan make_plan(const Operator& op, const Problem& problem,
   return plan;
 }
 
-Result<std::vector<lang::Trace>> trace_plan(const Plan& plan, const PlanOptions& options) {
+Result<std::vector<lang::Trace>> trace_plan(const Plan& plan) {
   std::vector<lang::Trace> traces;
   for (const KernelCall& call : plan.calls) {
-    TESSERA_ASSIGN(lang::Trace trace, trace_call(call, options));
+    TESSERA_ASSIGN(lang::Trace trace, trace_call(call));
     traces.push_back(std::move(trace));
   }
   return traces;
@@ -96,7 +96,7 @@ Result<std::vector<PreparedOp>> PreparedOp::prepare_all(
   std::vector<lang::Trace> traces;
   for (const auto& [op, problem] : uses) {
     plans.push_back(make_plan(*op, problem, capabilities, options));
-    auto traced = trace_plan(plans.back(), options);
+    auto traced = trace_plan(plans.back());
     if (!traced.ok())
       return std::move(traced)
           .context(fmt::format("planning {} {}", op->signature->name, problem.to_string()))

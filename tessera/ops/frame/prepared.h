@@ -20,7 +20,7 @@ namespace tessera::ops {
 Plan make_plan(const Operator& op, const Problem& problem,
                const runtime::Capabilities& capabilities, const PlanOptions& options = {});
 /// One trace a kernel of the plan.
-Result<std::vector<lang::Trace>> trace_plan(const Plan& plan, const PlanOptions& options = {});
+Result<std::vector<lang::Trace>> trace_plan(const Plan& plan);
 
 class PreparedOp {
  public:

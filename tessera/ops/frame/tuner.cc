@@ -148,7 +148,7 @@ class Search {
   /// The plan of a candidate that was not seen before; `not_found` for one that was.
   Result<Plan> seen(const Capabilities& candidate) {
     Plan plan = make_plan(op_, data_.problem(), candidate, plan_);
-    TESSERA_ASSIGN(const auto traces, trace_plan(plan, plan_));
+    TESSERA_ASSIGN(const auto traces, trace_plan(plan));
     if (!seen_.insert(fingerprint(plan, traces)).second) return not_found("the same kernels");
     return plan;
   }
@@ -245,7 +245,7 @@ Result<std::vector<lang::Trace>> candidate_traces(const Operator& op, const Prob
   candidates.push_back(base);
   std::vector<lang::Trace> all;
   for (const Capabilities& candidate : candidates) {
-    TESSERA_ASSIGN(auto traces, trace_plan(make_plan(op, problem, candidate, plan), plan));
+    TESSERA_ASSIGN(auto traces, trace_plan(make_plan(op, problem, candidate, plan)));
     std::move(traces.begin(), traces.end(), std::back_inserter(all));
   }
   return all;
