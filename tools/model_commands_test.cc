@@ -120,13 +120,13 @@ TEST_F(ModelCommandsTest, APackRunsAModelWithoutCompiler) {
     ASSERT_EQ(output.exit_code, 0) << output.text;
     EXPECT_EQ(ids(Json::parse(output.text)), ids(expected)) << options;
   }
-  const Output other = tessera_rt("run tiny --ids 5,6 --deterministic --pack " + pack);
+  const Output other = tessera_rt("run tiny --ids 5,6 --precision fp32 --pack " + pack);
   EXPECT_EQ(other.exit_code, 1);
   EXPECT_TRUE(contains(other, "are not in 1 pack(s), the first " + pack +
                                   ", and this program has no compiler; the first is "))
       << other.text;
   EXPECT_TRUE(contains(other, "; make a pack with `tessera pack --model tiny --chip cpu:"));
-  EXPECT_TRUE(contains(other, " --deterministic -o FILE` and give it with --pack FILE\n"));
+  EXPECT_TRUE(contains(other, " --precision fp32 -o FILE` and give it with --pack FILE\n"));
   const Output none = tessera_rt("run tiny --ids 5,6");
   EXPECT_EQ(none.exit_code, 1);
   EXPECT_TRUE(
