@@ -115,7 +115,7 @@ Result<> Communicator::dispatch(runtime::Stream& stream, Region own, Region all,
   TESSERA_TRY(check_wanted("dispatch", stream, all, wanted));
   if (own.bytes == 0) return {};
   if (size_ == 1) return stream.copy(*all.buffer, all.offset, *own.buffer, own.offset, own.bytes);
-  return do_dispatch(stream, own, all, wanted);
+  return do_exchange_rows(stream, own, all, wanted, RowWay::dispatch);
 }
 
 Result<> Communicator::combine(runtime::Stream& stream, Region all, Region parts, Region wanted) {
@@ -127,7 +127,7 @@ Result<> Communicator::combine(runtime::Stream& stream, Region all, Region parts
   if (all.bytes == 0) return {};
   if (size_ == 1)
     return stream.copy(*parts.buffer, parts.offset, *all.buffer, all.offset, all.bytes);
-  return do_combine(stream, all, parts, wanted);
+  return do_exchange_rows(stream, all, parts, wanted, RowWay::combine);
 }
 
 Result<> Communicator::broadcast(runtime::Stream& stream, Region data, int root) {

@@ -17,6 +17,7 @@
 
 #include "tessera/base/dtype.h"
 #include "tessera/base/result.h"
+#include "tessera/comm/wanted_rows.h"
 #include "tessera/runtime/buffer.h"
 #include "tessera/runtime/stream.h"
 
@@ -107,8 +108,8 @@ class Communicator {
                                      Reduction how) = 0;
   virtual Result<> do_all_gather(runtime::Stream& stream, Region own, Region parts) = 0;
   virtual Result<> do_all_to_all(runtime::Stream& stream, Region from, Region to) = 0;
-  virtual Result<> do_dispatch(runtime::Stream& stream, Region own, Region all, Region wanted) = 0;
-  virtual Result<> do_combine(runtime::Stream& stream, Region all, Region parts, Region wanted) = 0;
+  virtual Result<> do_exchange_rows(runtime::Stream& stream, Region from, Region to, Region wanted,
+                                    RowWay way) = 0;
   virtual Result<> do_broadcast(runtime::Stream& stream, Region data, int root) = 0;
   virtual Result<> do_send(runtime::Stream& stream, Region data, int to) = 0;
   virtual Result<> do_receive(runtime::Stream& stream, Region data, int from) = 0;

@@ -145,26 +145,15 @@ std::span<const int32_t> as_numbers(std::span<const std::byte> bytes) {
 
 }  // namespace
 
-Result<> HostCommunicator::do_dispatch(runtime::Stream& stream, Region own, Region all,
-                                       Region wanted) {
+Result<> HostCommunicator::do_exchange_rows(runtime::Stream& stream, Region from, Region to,
+                                            Region wanted, RowWay way) {
   TESSERA_ASSIGN(Staged table, Staged::read(stream, wanted));
-  TESSERA_ASSIGN(Staged from, Staged::read(stream, own));
-  TESSERA_ASSIGN(Staged to, Staged::write(stream, all));
-  const WantedRows lists = wanted_rows(as_numbers(table.bytes()), rank(), size());
-  TESSERA_TRY(
-      exchange_rows(from.bytes(), lists.own, to.bytes(), lists.of_owners, all.bytes / lists.rows));
-  return to.write_back();
-}
-
-Result<> HostCommunicator::do_combine(runtime::Stream& stream, Region all, Region parts,
-                                      Region wanted) {
-  TESSERA_ASSIGN(Staged table, Staged::read(stream, wanted));
-  TESSERA_ASSIGN(Staged from, Staged::read(stream, all));
-  TESSERA_ASSIGN(Staged to, Staged::write(stream, parts));
-  const WantedRows lists = wanted_rows(as_numbers(table.bytes()), rank(), size());
-  TESSERA_TRY(exchange_rows(from.bytes(), lists.of_owners, to.bytes(), lists.own_parts,
-                            all.bytes / lists.rows));
-  return to.write_back();
+  TESSERA_ASSIGN(Staged source, Staged::read(stream, from));
+  TESSERA_ASSIGN(Staged target, Staged::write(stream, to));
+  const WantedRows lists = wanted_rows(as_numbers(table.bytes()), rank(), size(), way);
+  TESSERA_TRY(exchange_rows(source.bytes(), lists.outgoing, target.bytes(), lists.incoming,
+                            to.bytes / lists.rows));
+  return target.write_back();
 }
 
 Result<> HostCommunicator::do_broadcast(runtime::Stream& stream, Region data, int root) {

@@ -34,8 +34,8 @@ class HostCommunicator : public Communicator {
                              Reduction how) override;
   Result<> do_all_gather(runtime::Stream& stream, Region own, Region parts) override;
   Result<> do_all_to_all(runtime::Stream& stream, Region from, Region to) override;
-  Result<> do_dispatch(runtime::Stream& stream, Region own, Region all, Region wanted) override;
-  Result<> do_combine(runtime::Stream& stream, Region all, Region parts, Region wanted) override;
+  Result<> do_exchange_rows(runtime::Stream& stream, Region from, Region to, Region wanted,
+                            RowWay way) override;
   Result<> do_broadcast(runtime::Stream& stream, Region data, int root) override;
   Result<> do_send(runtime::Stream& stream, Region data, int to) override;
   Result<> do_receive(runtime::Stream& stream, Region data, int from) override;

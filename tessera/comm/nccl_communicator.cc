@@ -70,35 +70,25 @@ class NcclCommunicator final : public Communicator {
     }
     return nccl_.check("all_to_all", nccl_.group_end());
   }
-  Result<> do_dispatch(Stream& stream, Region own, Region all, Region wanted) override {
-    TESSERA_ASSIGN(const WantedRows lists, read_wanted(stream, wanted));
-    return exchange_rows(stream, own, lists.own, all, lists.of_owners, all.bytes / lists.rows);
-  }
-  Result<> do_combine(Stream& stream, Region all, Region parts, Region wanted) override {
-    TESSERA_ASSIGN(const WantedRows lists, read_wanted(stream, wanted));
-    return exchange_rows(stream, all, lists.of_owners, parts, lists.own_parts,
-                         all.bytes / lists.rows);
-  }
-  Result<WantedRows> read_wanted(Stream& stream, const Region& wanted) const {
+  /// Row by row: nothing is packed, and the library makes one launch of all of them.
+  Result<> do_exchange_rows(Stream& stream, Region from, Region to, Region wanted,
+                            RowWay way) override {
     std::vector<int32_t> numbers(wanted.bytes / sizeof(int32_t));
     TESSERA_TRY(stream.copy_to_host(std::as_writable_bytes(std::span(numbers)), *wanted.buffer,
                                     wanted.offset));
     TESSERA_TRY(stream.synchronize());
-    return wanted_rows(numbers, rank(), size());
-  }
-  /// Row by row: nothing is packed, and the library makes one launch of all of them.
-  Result<> exchange_rows(Stream& stream, const Region& from, const RowLists& outgoing,
-                         const Region& to, const RowLists& incoming, size_t row_bytes) {
+    const WantedRows lists = wanted_rows(numbers, rank(), size(), way);
+    const size_t row_bytes = to.bytes / lists.rows;
     TESSERA_TRY(nccl_.check("rows", nccl_.group_start()));
     int64_t sent = 0;
     for (int r = 0; r < size(); ++r) {
       const auto peer = static_cast<size_t>(r);
-      for (const size_t row : outgoing[peer])
+      for (const size_t row : lists.outgoing[peer])
         TESSERA_TRY(
             do_send_part(stream, {from.buffer, from.offset + row * row_bytes, row_bytes}, r));
-      for (const size_t row : incoming[peer])
+      for (const size_t row : lists.incoming[peer])
         TESSERA_TRY(do_receive(stream, {to.buffer, to.offset + row * row_bytes, row_bytes}, r));
-      if (r != rank()) sent += static_cast<int64_t>(outgoing[peer].size() * row_bytes);
+      if (r != rank()) sent += static_cast<int64_t>(lists.outgoing[peer].size() * row_bytes);
     }
     count(sent);
     return nccl_.check("rows", nccl_.group_end());

@@ -11,14 +11,17 @@ namespace tessera::comm {
 /// For every rank, rows in ascending order.
 using RowLists = std::vector<std::vector<size_t>>;
 
+enum class RowWay : uint8_t {
+  dispatch,  // from a rank's share to the whole table
+  combine,   // from the whole table to [size, a share]
+};
+
 struct WantedRows {
-  RowLists own;        // of this rank's share, from 0, that a rank gets
-  RowLists of_owners;  // of the whole table, that this rank gets of a rank
-  RowLists own_parts;  // as `own`, counted in [size, a share]
-  size_t rows = 0;     // of the table
+  RowLists outgoing, incoming;  // counted in what is read and in what is written
+  size_t rows = 0;              // of the table
 };
 
 /// `wanted` [rows, size], as the communicator's functions take it.
-WantedRows wanted_rows(std::span<const int32_t> wanted, int rank, int size);
+WantedRows wanted_rows(std::span<const int32_t> wanted, int rank, int size, RowWay way);
 
 }  // namespace tessera::comm
