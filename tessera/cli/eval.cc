@@ -111,6 +111,7 @@ class Evaluator {
     TESSERA_ASSIGN(const text::Tokenizer tokenizer, load_tokenizer(folder));
     TESSERA_ASSIGN(const text::ChatOptions chat, chat_options(arguments_, folder));
     TESSERA_ASSIGN(encoded_, engine::encode_questions(questions_, tokenizer, chat));
+    groups_ = engine::group_questions(encoded_);
     if (const auto end = tokenizer.control_token(text::kEndOfSentence))
       request_.end_tokens.push_back(*end);
     return {};
@@ -130,15 +131,14 @@ class Evaluator {
                                 loaded.end_tokens.end());
       ProgressBar bar;
       auto asked = engine::evaluate(
-          *loaded.generator, questions_, encoded_, request, static_cast<size_t>(batch_),
+          *loaded.generator, questions_, encoded_, groups_, request, static_cast<size_t>(batch_),
           [&](size_t done) { bar.update(variant.name, done, questions_.size()); });
       bar.clear();
       TESSERA_ASSIGN(evaluation, std::move(asked));
       return 0;
     };
-    const auto groups = engine::group_questions(encoded_);
     TESSERA_TRY(with_model(variant.arguments, program_,
-                           {.snapshots = groups.size() < encoded_.size()}, ask));
+                           {.snapshots = groups_.size() < encoded_.size()}, ask));
     return evaluation;
   }
 
@@ -245,6 +245,7 @@ class Evaluator {
   std::vector<Variant> variants_;
   std::vector<Question> questions_;
   std::vector<engine::EncodedQuestion> encoded_;
+  std::vector<engine::QuestionGroup> groups_;
   std::vector<Evaluation> evaluations_;            // one a variant
   std::vector<std::vector<engine::Loss>> losses_;  // of each variant but the first
 };

@@ -65,12 +65,12 @@ std::map<std::string, Share> Evaluation::shares(std::span<const Question> questi
 }
 
 Result<Evaluation> evaluate(Generator& generator, std::span<const Question> questions,
-                            std::span<const EncodedQuestion> encoded, const Request& request,
-                            size_t batch, const std::function<void(size_t done)>& progress) {
+                            std::span<const EncodedQuestion> encoded,
+                            std::vector<QuestionGroup> groups, const Request& request, size_t batch,
+                            const std::function<void(size_t done)>& progress) {
   const auto start = std::chrono::steady_clock::now();
   Evaluation evaluation;
   evaluation.outcomes.resize(questions.size());
-  std::vector<QuestionGroup> groups = group_questions(encoded);
   size_t done = 0;
   // Questions of one task end at about the same time: a batch is of neighbours.
   for (size_t first = 0; first < groups.size(); first += batch) {

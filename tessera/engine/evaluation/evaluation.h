@@ -52,12 +52,14 @@ struct Evaluation {
   std::map<std::string, Share> shares(std::span<const Question> questions) const;
 };
 
-/// Asks `batch` questions at a time, which the model's sequences have to hold; those of a group in
-/// turn, so that a model with snapshots reads their text once. `request` says how answers are
-/// sampled and where they end. `progress` gets the number of questions done.
+/// Asks `batch` questions at a time, which the model's sequences have to hold; those of a group, as
+/// group_questions() makes them, in turn, so that a model with snapshots reads their text once.
+/// `request` says how answers are sampled and where they end. `progress` gets the number of
+/// questions done.
 Result<Evaluation> evaluate(Generator& generator, std::span<const Question> questions,
-                            std::span<const EncodedQuestion> encoded, const Request& request,
-                            size_t batch, const std::function<void(size_t done)>& progress);
+                            std::span<const EncodedQuestion> encoded,
+                            std::vector<QuestionGroup> groups, const Request& request, size_t batch,
+                            const std::function<void(size_t done)>& progress);
 
 /// A task at which the second run is worse than the first.
 struct Loss {

@@ -37,8 +37,8 @@ TEST(EvaluationTest, AsksInBatchesAndCounts) {
   request.max_new_tokens = 8;
   request.end_tokens = {262};
   std::vector<size_t> progress;
-  const auto evaluation = evaluate(generator, questions, encoded, request, 2,
-                                   [&](size_t done) { progress.push_back(done); });
+  const auto evaluation = evaluate(generator, questions, encoded, group_questions(encoded), request,
+                                   2, [&](size_t done) { progress.push_back(done); });
   ASSERT_TRUE(evaluation.ok()) << evaluation.error().to_string();
   EXPECT_EQ(progress, (std::vector<size_t>{2, 4, 5}));
   EXPECT_EQ(evaluation->outcomes[0].text, "hi");
@@ -76,7 +76,7 @@ TEST(EvaluationTest, ATextIsReadOnceForItsQuestions) {
   for (const bool snapshots : {false, true}) {
     FakeModel model({.context = 2000, .sequences = 2, .snapshots = snapshots});
     Generator generator(model, &tokenizer);
-    const auto evaluation = evaluate(generator, questions, encoded, request, 2, {});
+    const auto evaluation = evaluate(generator, questions, encoded, groups, request, 2, {});
     ASSERT_TRUE(evaluation.ok()) << evaluation.error().to_string();
     EXPECT_EQ(evaluation->read_tokens,
               snapshots ? 3 * kText + 1 + 1 + 1 + 3 * 2 + 1 : 5 * (kText + 2) + kText + 1);
