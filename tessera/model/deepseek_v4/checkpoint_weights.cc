@@ -6,19 +6,6 @@
 #include <cstring>
 
 namespace tessera::model::deepseek_v4 {
-namespace {
-
-Result<std::unique_ptr<runtime::Buffer>> upload(runtime::Device& device,
-                                                std::span<const std::byte> bytes) {
-  TESSERA_ASSIGN(auto buffer, device.allocate(bytes.size()));
-  TESSERA_ASSIGN(const auto stream, device.create_stream());
-  TESSERA_TRY(stream->copy_to_device(*buffer, 0, bytes));
-  TESSERA_TRY(stream->synchronize());
-  return buffer;
-}
-
-}  // namespace
-
 CheckpointWeights::CheckpointWeights(std::shared_ptr<const checkpoint::Checkpoint> checkpoint,
                                      runtime::Device& device, Shards shards, DType expert_dtype)
     : checkpoint_(std::move(checkpoint)),
@@ -51,6 +38,17 @@ Result<const runtime::Buffer*> CheckpointWeights::file(int shard) {
   return buffer.get();
 }
 
+Result<std::unique_ptr<runtime::Buffer>> CheckpointWeights::upload(
+    std::span<const std::byte> bytes) {
+  if (!stream_) {
+    TESSERA_ASSIGN(stream_, device_.create_stream());
+  }
+  TESSERA_ASSIGN(auto buffer, device_.allocate(bytes.size()));
+  TESSERA_TRY(stream_->copy_to_device(*buffer, 0, bytes));
+  TESSERA_TRY(stream_->synchronize());
+  return buffer;
+}
+
 Result<DeviceTensor> CheckpointWeights::copied(const checkpoint::Tensor& source,
                                                const Slice& slice) {
   const int64_t columns = source.shape.rank() == 2 ? source.shape[1] : 1;
@@ -67,7 +65,7 @@ Result<DeviceTensor> CheckpointWeights::copied(const checkpoint::Tensor& source,
       std::memcpy(&packed[r * part], bytes.data() + r * row + first, part);
     bytes = packed;
   }
-  TESSERA_ASSIGN(auto buffer, upload(device_, bytes).context(source.name));
+  TESSERA_ASSIGN(auto buffer, upload(bytes).context(source.name));
   parts_.push_back(std::move(buffer));
   held_.copied += bytes.size();
   return DeviceTensor{description(source, slice), parts_.back()->address(), true};
@@ -98,7 +96,7 @@ Result<DeviceTensor> CheckpointWeights::tensor(std::string_view name) {
 }
 
 Result<DeviceTensor> CheckpointWeights::table(std::span<const int64_t> numbers) {
-  TESSERA_ASSIGN(auto buffer, upload(device_, std::as_bytes(numbers)));
+  TESSERA_ASSIGN(auto buffer, upload(std::as_bytes(numbers)));
   tables_.push_back(std::move(buffer));
   return DeviceTensor{{DType::i64, {std::ssize(numbers)}}, tables_.back()->address(), true};
 }

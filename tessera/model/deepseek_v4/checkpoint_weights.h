@@ -28,11 +28,13 @@ class CheckpointWeights final : public WeightSource {
  private:
   /// Bytes of a file as the device reads them; nullptr: it reads no host memory.
   Result<const runtime::Buffer*> file(int shard);
+  Result<std::unique_ptr<runtime::Buffer>> upload(std::span<const std::byte> bytes);
   Result<DeviceTensor> copied(const checkpoint::Tensor& source, const Slice& slice);
   ops::TensorDesc description(const checkpoint::Tensor& tensor, const Slice& slice) const;
 
   std::shared_ptr<const checkpoint::Checkpoint> checkpoint_;
   runtime::Device& device_;
+  std::unique_ptr<runtime::Stream> stream_;              // made for the first upload
   std::vector<std::unique_ptr<runtime::Buffer>> files_;  // by shard
   std::vector<std::unique_ptr<runtime::Buffer>> tables_, parts_;
   const Shards shards_;
