@@ -36,7 +36,7 @@ std::string checkpoint_text(const checkpoint::Checkpoint& checkpoint) {
   Hasher hasher;
   std::set<int> common;
   for (const auto& tensor : checkpoint.tensors()) {
-    if (tensor.name.find(".experts.") != std::string::npos) continue;
+    if (deepseek::is_of_experts(tensor.name)) continue;
     hasher.add(tensor.name).add(tensor.data.size());
     common.insert(tensor.shard);
   }

@@ -46,7 +46,7 @@ Result<void> RescaledExperts::rescale_all() {
   TESSERA_ASSIGN(stream_, device_.create_stream());
   std::vector<const checkpoint::Tensor*> packed;
   for (const checkpoint::Tensor& tensor : checkpoint_->tensors())
-    if (tensor.dtype == DType::i8 && tensor.name.find(".experts.") != std::string::npos &&
+    if (tensor.dtype == DType::i8 && is_of_experts(tensor.name) &&
         !shards_.is_elsewhere(tensor.name))
       packed.push_back(&tensor);
   std::mutex mutex;  // of what follows
@@ -81,7 +81,7 @@ Result<void> RescaledExperts::rescale_all() {
 }
 
 Result<DeviceTensor> RescaledExperts::tensor(std::string_view name) {
-  if (name.find(".experts.") == std::string_view::npos) return rest_->tensor(name);
+  if (!is_of_experts(name)) return rest_->tensor(name);
   if (made_.empty()) TESSERA_TRY(rescale_all());
   const auto found = made_.find(name);
   return found != made_.end() ? Result<DeviceTensor>(found->second) : rest_->tensor(name);

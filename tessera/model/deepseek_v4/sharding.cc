@@ -11,6 +11,8 @@
 namespace tessera::model::deepseek_v4 {
 namespace {
 
+constexpr std::string_view kExpertsWord = ".experts.";
+
 /// The rank's share of `count` things, each `unit` rows or columns wide.
 Share share(int64_t count, int64_t unit, Rank rank) {
   return {rank.number * count / rank.count * unit, (rank.number + 1) * count / rank.count * unit};
@@ -157,13 +159,16 @@ const Shards::Part* Shards::find(std::string_view name) const {
   return found == parts_.end() ? nullptr : &found->second;
 }
 
+bool is_of_experts(std::string_view name) {
+  return name.find(kExpertsWord) != std::string_view::npos;
+}
+
 bool Shards::is_elsewhere(std::string_view name) const {
-  constexpr std::string_view kWord = ".experts.";
-  const size_t at = name.find(kWord);
-  if (!any() || at == std::string_view::npos) return false;
+  if (!any() || !is_of_experts(name)) return false;
+  const size_t at = name.find(kExpertsWord);
   int64_t number = 0;
   const auto [stop, error] =
-      std::from_chars(name.data() + at + kWord.size(), name.data() + name.size(), number);
+      std::from_chars(name.data() + at + kExpertsWord.size(), name.data() + name.size(), number);
   if (error != std::errc()) return false;  // a stack of all experts
   return number < experts_.begin || number >= experts_.end;
 }

@@ -62,6 +62,9 @@ struct Slice {
 /// Error: invalid_argument when that many ranks cannot share this model, with the numbers that do.
 Result<> check_ranks(const Config& config, int64_t ranks);
 
+/// Whether a tensor of that name is of a routed expert, or of a stack of them.
+bool is_of_experts(std::string_view name);
+
 /// Whether the slice is a block of consecutive rows; one that is not cannot stay where a file has
 /// it.
 bool is_rows(const Slice& slice, const WeightSpec& weight);
