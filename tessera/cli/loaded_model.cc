@@ -100,10 +100,7 @@ Result<uint64_t> check_memory(const Arguments& arguments, const deepseek::Config
   if (available <= 0) return uint64_t{0};
   const auto weights = deepseek::expand_weights(config, config.draft_layers);
   const deepseek::MemoryPlan fixed =
-      deepseek::plan_weights(weights, config, options.rank.count,
-                             {.rescales_experts = options.precision == deepseek::Precision::fp8,
-                              .with_draft = options.mtp,
-                              .experts = options.rank.experts});
+      deepseek::plan_weights(weights, config, options.rank.count, weight_use(options));
   const auto plan_at = [&](int64_t context) -> Result<deepseek::MemoryPlan> {
     deepseek::ModelOptions at = options;
     at.context = context;

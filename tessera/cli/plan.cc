@@ -43,10 +43,9 @@ struct Planner {
     const auto [entry, added] = weight_plans_.try_emplace(std::pair(rank.count, rank.experts));
     if (!added) return entry->second;
     MemoryPlan& plan = entry->second;
-    plan = plan_weights(weights, config, rank.count,
-                        {.rescales_experts = options.precision == Precision::fp8,
-                         .with_draft = options.mtp,
-                         .experts = rank.experts});
+    ModelOptions own = options;
+    own.rank = rank;
+    plan = plan_weights(weights, config, rank.count, weight_use(own));
     if (copies_weights) {
       plan.copied += plan.mapped;
       plan.mapped = 0;

@@ -7,6 +7,12 @@ namespace tessera::cli {
 
 namespace deepseek = model::deepseek_v4;
 
+deepseek::WeightUse weight_use(const deepseek::ModelOptions& options) {
+  return {.rescales_experts = options.precision == deepseek::Precision::fp8,
+          .with_draft = options.mtp,
+          .experts = options.rank.experts};
+}
+
 Result<std::vector<deepseek::MemoryPart>> working_memory(const deepseek::Config& config,
                                                          const runtime::DeviceInfo& device,
                                                          bool on_host,

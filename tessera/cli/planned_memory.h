@@ -12,6 +12,9 @@
 
 namespace tessera::cli {
 
+/// What weights are made into, and which of them a rank loads, at these options.
+model::deepseek_v4::WeightUse weight_use(const model::deepseek_v4::ModelOptions& options);
+
 /// The model's caches, activations, logits and tables at these options; where the device's memory
 /// is that of the host, scratch memory of its threads.
 Result<std::vector<model::deepseek_v4::MemoryPart>> working_memory(
