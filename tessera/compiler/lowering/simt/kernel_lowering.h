@@ -136,6 +136,11 @@ class KernelLowering {
   Turns turnsOf(const MatrixLoop& loop);
   struct Place;
   Place placeAfter(const Place& place);
+  Place keptPlace();
+  void keepPlace(const Place& place);
+  mlir::Value stageAddress(const Place& place);
+  /// Of the barriers of all stages, of which `first` is the address, the stage's.
+  mlir::Value barrierAt(mlir::Value first, mlir::Value stage);
   void multiplyStages(const MatrixLoop& loop);
   void fillStages(const MatrixLoop& loop);
   struct Filling;

@@ -84,6 +84,24 @@ Value KernelLowering::startPipeline() {
   return place;
 }
 
+KernelLowering::Place KernelLowering::keptPlace() {
+  const Value stage = e_.load(e_.i32(), place_, 4);
+  return {stage, e_.load(e_.i32(), e_.offset(place_, 4), 4)};
+}
+
+void KernelLowering::keepPlace(const Place& place) {
+  e_.store(place.stage, place_, 4);
+  e_.store(place.parity, e_.offset(place_, 4), 4);
+}
+
+Value KernelLowering::stageAddress(const Place& place) {
+  return e_.add(pipeline_->data, e_.mul(place.stage, e_.i32(pipeline_->stageBytes)));
+}
+
+Value KernelLowering::barrierAt(Value first, Value stage) {
+  return e_.add(first, e_.shl(stage, 3));
+}
+
 void KernelLowering::lowerPipeline(const MatrixLoop& loop) {
   if (role_ != Role::kProducer) return multiplyStages(loop);
   alignedVersions({loop.a, loop.b}, {}, [&] {
@@ -102,19 +120,18 @@ void KernelLowering::multiplyStages(const MatrixLoop& loop) {
   const Value group = hopper.warpgroup(e_.loc, thread_);
   const Value leads = e_.compare(CmpIPredicate::eq, e_.andi(thread_, 31), e_.i32(0));
   const Value zero = e_.i32(0);
-  const auto barrier = [&](Value first, Value stage) { return e_.add(first, e_.shl(stage, 3)); };
 
   Hopper::Sums first(static_cast<size_t>(sums));
   const Registers initial = get(op.getInits()[0], layout);
   for (int64_t r = 0; r < sums; ++r) first[sumOf(loop, layout, r)] = initial.values[r];
   SmallVector<Value> carried(first);
-  carried.append({e_.load(e_.i32(), place_, 4), e_.load(e_.i32(), e_.offset(place_, 4), 4)});
+  const Place begin = keptPlace();
+  carried.append({begin.stage, begin.parity});
   const auto results =
       loop32(e_, zero, turns.count, e_.i32(1), carried, [&](Value, mlir::ValueRange now) {
         const Place at{now[sums], now[sums + 1]};
-        hopper.wait(e_.loc, barrier(pipeline_->full, at.stage), at.parity);
-        const Value stage =
-            e_.add(pipeline_->data, e_.mul(at.stage, e_.i32(pipeline_->stageBytes)));
+        hopper.wait(e_.loc, barrierAt(pipeline_->full, at.stage), at.parity);
+        const Value stage = stageAddress(at);
         SmallVector<Value> rows, columns;
         for (int64_t panel = 0; panel < panels; ++panel) {
           const Value own = e_.mul(group, e_.i32(64 * kRowBytes));
@@ -126,13 +143,12 @@ void KernelLowering::multiplyStages(const MatrixLoop& loop) {
         }
         SmallVector<Value> next = hopper.multiply(e_.loc, loop.columns(), rows, columns,
                                                   Hopper::Sums(now.begin(), now.begin() + sums));
-        hopper.arrive(e_.loc, barrier(pipeline_->empty, at.stage), leads);
+        hopper.arrive(e_.loc, barrierAt(pipeline_->empty, at.stage), leads);
         const Place after = placeAfter(at);
         next.append({after.stage, after.parity});
         return next;
       });
-  e_.store(results[sums], place_, 4);
-  e_.store(results[sums + 1], e_.offset(place_, 4), 4);
+  keepPlace({results[sums], results[sums + 1]});
   Registers own{layout, {}};
   for (int64_t r = 0; r < sums; ++r) own.values.push_back(results[sumOf(loop, layout, r)]);
   set(result, own);
@@ -227,22 +243,21 @@ void KernelLowering::fillStages(const MatrixLoop& loop, llvm::ArrayRef<Filling> 
       if (!side.direct) llvm::append_range(fetched, fetch(side));
     return fetched;
   };
-  const auto barrier = [&](Value first, Value stage) { return e_.add(first, e_.shl(stage, 3)); };
   SmallVector<Value> carried;
   {
     const Scope scope(*this);
     carried = fetchAll(zero);
   }
   const size_t words = carried.size();
-  carried.append({e_.load(e_.i32(), place_, 4), e_.load(e_.i32(), e_.offset(place_, 4), 4), zero});
+  const Place begin = keptPlace();
+  carried.append({begin.stage, begin.parity, zero});
   const auto results =
       loop32(e_, zero, turns.count, e_.i32(1), carried, [&](Value turn, mlir::ValueRange now) {
         const Scope scope(*this);
         const Place at{now[words], now[words + 1]};
         SmallVector<Value> next = fetchAll(e_.add(turn, e_.i32(1)));
-        hopper.wait(e_.loc, barrier(pipeline_->empty, at.stage), e_.xori(at.parity, 1));
-        const Value stage =
-            e_.add(pipeline_->data, e_.mul(at.stage, e_.i32(pipeline_->stageBytes)));
+        hopper.wait(e_.loc, barrierAt(pipeline_->empty, at.stage), e_.xori(at.parity, 1));
+        const Value stage = stageAddress(at);
         turns.enter(turn);
         for (const Filling& side : sides)
           if (side.direct) copyDirectly(side, stage);
@@ -257,11 +272,11 @@ void KernelLowering::fillStages(const MatrixLoop& loop, llvm::ArrayRef<Filling> 
           hopper.commitCopies(e_.loc);
           hopper.waitForCopies(e_.loc, 1);
           hopper.showToMatrixUnit(e_.loc);
-          hopper.arrive(e_.loc, barrier(pipeline_->full, now[words + 2]),
+          hopper.arrive(e_.loc, barrierAt(pipeline_->full, now[words + 2]),
                         e_.compare(CmpIPredicate::ne, turn, zero));
         } else {
           hopper.showToMatrixUnit(e_.loc);
-          hopper.arrive(e_.loc, barrier(pipeline_->full, at.stage));
+          hopper.arrive(e_.loc, barrierAt(pipeline_->full, at.stage));
         }
         const Place after = placeAfter(at);
         next.append({after.stage, after.parity, at.stage});
@@ -270,11 +285,10 @@ void KernelLowering::fillStages(const MatrixLoop& loop, llvm::ArrayRef<Filling> 
   if (copies) {
     hopper.waitForCopies(e_.loc, 0);
     hopper.showToMatrixUnit(e_.loc);
-    hopper.arrive(e_.loc, barrier(pipeline_->full, results[words + 2]),
+    hopper.arrive(e_.loc, barrierAt(pipeline_->full, results[words + 2]),
                   e_.compare(CmpIPredicate::ne, turns.count, zero));
   }
-  e_.store(results[words], place_, 4);
-  e_.store(results[words + 1], e_.offset(place_, 4), 4);
+  keepPlace({results[words], results[words + 1]});
 }
 
 mlir::FailureOr<ThreadCode> emitRoles(Emitter& e, ThreadMemory& memory, KernelOp kernel,
