@@ -52,6 +52,7 @@ struct SparseAttention {
   /// Static sizes of a program: some heads of one token, `keys` rows a step.
   struct Sizes {
     int64_t heads, width, keys;
+    int64_t indices;  // a step of last_used()
     double scale;
     DType dtype;
   };
@@ -87,12 +88,12 @@ struct SparseAttention {
   static Tile above(Tile x, Tile max) { return exp(x - select(max == kNever, 0.0, max)); }
 
   /// One past the last index in [lo, hi) that is not -1.
-  static Tile last_used(KernelBuilder& k, const View& indices, Tile t, Tile lo, Tile hi) {
-    constexpr int64_t kStep = 64;
+  static Tile last_used(KernelBuilder& k, const Sizes& z, const View& indices, Tile t, Tile lo,
+                        Tile hi) {
     auto last = k.for_range(
-        lo, hi, kStep, lang::carry(k.constant(DType::i32, {}, 0)), [&](Tile j, Tile last) {
-          const Tile position = k.iota({kStep}, 0) + cast(j, DType::i32) + 1;
-          const Tile used = select(load(indices, {t, j}, {kStep}, -1) >= 0, position, 0);
+        lo, hi, z.indices, lang::carry(k.constant(DType::i32, {}, 0)), [&](Tile j, Tile last) {
+          const Tile position = k.iota({z.indices}, 0) + cast(j, DType::i32) + 1;
+          const Tile used = select(load(indices, {t, j}, {z.indices}, -1) >= 0, position, 0);
           return lang::carry(max(last, reshape(reduce_max(used, 0), {})));
         });
     return min(cast(last[0], DType::i64), hi);
@@ -164,24 +165,34 @@ struct SparseAttention {
     return cast(select(p.sum > 0.0, p.rows / denominator, 0.0), dtype);
   }
 
+  /// Whether products of a block of keys are for the matrix unit: it takes all heads at once.
+  static bool has_matrix_unit(const PlanBuilder& b) {
+    return b.dtype("out") == DType::bf16 && b.caps().matrix_tile[2].m > 0;
+  }
+  static int64_t keys_of_step(const PlanBuilder& b) {
+    return has_matrix_unit(b) ? kBlock : std::min(b.caps().attention_keys, kBlock);
+  }
   /// Keys a program takes when few tokens are split over their keys.
-  static int64_t span(const runtime::Capabilities& caps) { return 2 * caps.attention_keys; }
+  static int64_t span(const PlanBuilder& b) {
+    return has_matrix_unit(b) ? kBlock : 2 * b.caps().attention_keys;
+  }
 
   static void plan(PlanBuilder& b) {
     const int64_t T = b.dim("T"), H = b.dim("H"), N = b.dim("N");
     // One token is all there is to share among the cores: fewer heads a program then, though each
     // program decodes quantised rows for itself.
     const int64_t few = b.has("kv") ? 16 : 32;
-    const int64_t most_heads = b.m_class("T") == 1 ? few : b.caps().dot(H).m;
-    const Sizes z{std::min(pow2_ceil(H), most_heads), pow2_ceil(b.dim("D")),
-                  std::min(b.caps().attention_keys, kBlock), b.attribute("scale"), b.dtype("out")};
-    const int64_t head_blocks = (H + z.heads - 1) / z.heads,
-                  splits = (N + span(b.caps()) - 1) / span(b.caps());
+    const int64_t most_heads = has_matrix_unit(b) ? b.caps().matrix_tile[2].m
+                               : b.m_class("T") == 1 ? few : b.caps().dot(H).m;
+    const Sizes z{std::min(pow2_ceil(H), most_heads), pow2_ceil(b.dim("D")), keys_of_step(b),
+                  has_matrix_unit(b) ? 1024 : kBlock,
+                  b.attribute("scale"), b.dtype("out")};
+    const int64_t head_blocks = (H + z.heads - 1) / z.heads, splits = (N + span(b) - 1) / span(b);
     if (b.m_class("T") <= 8 && splits > 1) return plan_split(b, z, head_blocks, splits);
     const auto body = [=](KernelBuilder& k, View q, const Rows& kv, View indices, View sink,
                           View out) {
       const Tile h = k.program_id(0) * z.heads, t = k.program_id(1);
-      const Tile zero = k.index(0), end = last_used(k, indices, t, zero, indices.extent(1));
+      const Tile zero = k.index(0), end = last_used(k, z, indices, t, zero, indices.extent(1));
       const Tile query = load(q, {t, h, 0}, {z.heads, z.width});
       const Tile never = k.constant(DType::f32, {z.heads, 1}, kNever);
       const auto score = [&](Tile, Tile key, Tile index) {
@@ -224,7 +235,7 @@ struct SparseAttention {
   /// Programs share a token's keys: a first kernel has all scores, a second weighs rows, a third
   /// joins the partial results in order.
   static void plan_split(PlanBuilder& b, const Sizes& z, int64_t head_blocks, int64_t splits) {
-    const int64_t T = b.dim("T"), H = b.dim("H"), D = b.dim("D"), keys = span(b.caps());
+    const int64_t T = b.dim("T"), H = b.dim("H"), D = b.dim("D"), keys = span(b);
     const std::vector<bool> dynamic = {true, true, false, false};
     const Arg scores = b.workspace("scores", DType::f32, {T, H, b.dim("N")}, {true, false, true});
     const Arg part_max = b.workspace("part_max", DType::f32, {T, splits, H, 1}, dynamic);
@@ -240,7 +251,7 @@ struct SparseAttention {
     const auto score = [=](KernelBuilder& k, const Rows& kv, View q, View indices, View scores) {
       const Tile h = k.program_id(0) * z.heads, t = k.program_id(2);
       const Tile lo = k.program_id(1) * keys, hi = min(lo + keys, indices.extent(1));
-      const Tile end = last_used(k, indices, t, lo, hi);
+      const Tile end = last_used(k, z, indices, t, lo, hi);
       const Tile query = load(q, {t, h, 0}, {z.heads, z.width});
       k.for_range(lo, hi, z.keys, [&](Tile j) {
         k.if_(
@@ -274,7 +285,7 @@ struct SparseAttention {
                           View part_max, View part_sum, View part_rows) {
       const Tile h = k.program_id(0) * z.heads, split = k.program_id(1), t = k.program_id(2);
       const Tile lo = split * keys, hi = min(lo + keys, indices.extent(1));
-      const Tile end = last_used(k, indices, t, lo, hi);
+      const Tile end = last_used(k, z, indices, t, lo, hi);
       const Tile never = k.constant(DType::f32, {z.heads, 1}, kNever);
       const auto largest = [&](Tile block, Tile) {
         return reduce_max(

@@ -54,7 +54,15 @@ void Hopper::waitForCopies(Location loc, int pending) {
 void Hopper::storeWords(Location loc, mlir::ValueRange words, Value to) {
   llvm::SmallVector<Value> operands = {to};
   llvm::append_range(operands, words);
-  statement(loc, "st.shared.v4.b32 [$0], {$1, $2, $3, $4};", "r,r,r,r,r", operands);
+  if (words.size() == 1) {
+    const bool half = words[0].getType().isInteger(16);
+    statement(loc, half ? "st.shared.b16 [$0], $1;" : "st.shared.b32 [$0], $1;",
+              half ? "r,h" : "r,r", operands);
+  } else if (words.size() == 2) {
+    statement(loc, "st.shared.v2.b32 [$0], {$1, $2};", "r,r,r", operands);
+  } else {
+    statement(loc, "st.shared.v4.b32 [$0], {$1, $2, $3, $4};", "r,r,r,r,r", operands);
+  }
 }
 
 void Hopper::showToMatrixUnit(Location loc) {
@@ -100,6 +108,15 @@ Value Hopper::descriptor(Location loc, Value address) {
   const Value units = arith::ShRUIOp::create(builder_, loc, address, number(builder_, loc, i32, 4));
   return arith::OrIOp::create(builder_, loc, arith::ExtUIOp::create(builder_, loc, i64, units),
                               number(builder_, loc, i64, kForm));
+}
+
+Value Hopper::turnedDescriptor(Location loc, Value address, int64_t panelBytes) {
+  // Leading byte offset: from panel to panel; stride: of 8 rows, 1024 / 16.
+  const int64_t form = int64_t{1} << 62 | int64_t{64} << 32 | panelBytes / 16 << 16;
+  const mlir::Type i32 = builder_.getI32Type(), i64 = builder_.getI64Type();
+  const Value units = arith::ShRUIOp::create(builder_, loc, address, number(builder_, loc, i32, 4));
+  return arith::OrIOp::create(builder_, loc, arith::ExtUIOp::create(builder_, loc, i64, units),
+                              number(builder_, loc, i64, form));
 }
 
 /// An asm whose results take the registers of `sums`: nothing can move across it that reads them.
@@ -149,6 +166,28 @@ Hopper::Sums Hopper::multiply(Location loc, int64_t n, mlir::ValueRange a, mlir:
   }
   text += "wgmma.commit_group.sync.aligned;\n\twgmma.wait_group.sync.aligned 0;\n\t}";
   return tied(loc, text, std::move(sums), descriptors, more + "~{memory}");
+}
+
+Hopper::Sums Hopper::begin(Location loc, int64_t n, const Operand& a, const Operand& b, bool turned,
+                           Sums sums) {
+  const auto count = static_cast<int64_t>(sums.size());
+  std::string registers;
+  for (int64_t i = 0; i < count; ++i) registers += fmt::format("{}${}", i == 0 ? "" : ",", i);
+  std::string text =
+      "{\n\t.reg .b64 a, b;\n\t.reg .pred add;\n\tsetp.eq.b32 add, 0, 0;\n\t"
+      "wgmma.fence.sync.aligned;\n\t";
+  for (size_t i = 0; i < a.steps.size(); ++i)
+    text += fmt::format(
+        "add.s64 a, ${0}, {2};\n\tadd.s64 b, ${1}, {3};\n\t"
+        "wgmma.mma_async.sync.aligned.m64n{4}k16.f32.bf16.bf16 {{{5}}}, a, b, add, 1, 1, 0, {6};"
+        "\n\t",
+        2 * count, 2 * count + 1, a.steps[i], b.steps[i], n, registers, turned ? 1 : 0);
+  text += "wgmma.commit_group.sync.aligned;\n\t}";
+  return tied(loc, text, std::move(sums), {a.descriptor, b.descriptor}, "l,l,~{memory}");
+}
+
+Hopper::Sums Hopper::finish(Location loc, Sums sums) {
+  return tied(loc, "wgmma.wait_group.sync.aligned 0;", std::move(sums), {}, "~{memory}");
 }
 
 }  // namespace tessera::compiler::simt

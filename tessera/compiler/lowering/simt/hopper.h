@@ -23,7 +23,7 @@ class Hopper {
   void commitCopies(mlir::Location loc);
   /// Waits until at most `pending` groups of this thread are under way.
   void waitForCopies(mlir::Location loc, int pending);
-  /// Stores four words to a multiple of 16.
+  /// Stores one, two or four words, or 16 bits, to a multiple of their size.
   void storeWords(mlir::Location loc, mlir::ValueRange words, mlir::Value to);
   /// What this thread wrote, the matrix unit sees after the next synchronisation.
   void showToMatrixUnit(mlir::Location loc);
@@ -43,6 +43,17 @@ class Hopper {
   /// are in the order of the instruction.
   using Sums = llvm::SmallVector<mlir::Value>;
   Sums multiply(mlir::Location loc, int64_t n, mlir::ValueRange a, mlir::ValueRange b, Sums sums);
+  /// Of a tile whose rows run along K instead: panels of 64 columns with rows of 128 bytes, swizzled.
+  mlir::Value turnedDescriptor(mlir::Location loc, mlir::Value address, int64_t panelBytes);
+  /// A descriptor, and what each 16 of K add to it, in units of 16 bytes.
+  struct Operand {
+    mlir::Value descriptor;
+    llvm::SmallVector<int64_t> steps;
+  };
+  /// sums += a b^T, or with `turned` a b, of 64 rows and n columns, under way until finish().
+  Sums begin(mlir::Location loc, int64_t n, const Operand& a, const Operand& b, bool turned,
+             Sums sums);
+  Sums finish(mlir::Location loc, Sums sums);
 
  private:
   void statement(mlir::Location loc, const std::string& text, const std::string& constraints,

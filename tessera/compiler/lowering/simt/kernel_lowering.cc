@@ -71,8 +71,13 @@ LogicalResult KernelLowering::lowerProgram() {
 }
 
 LogicalResult KernelLowering::lowerBlock(mlir::Block& block) {
+  const int64_t top = shared_.top();
+  const llvm::SmallVector<Value> reserved = reserveStaged(block);
   for (Operation& op : block.without_terminator())
     if (mlir::failed(lowerOperation(&op))) return mlir::failure();
+  if (!reserved.empty() && copiesPending_) awaitCopies();
+  for (Value tile : reserved) staged_.erase(tile);
+  shared_.release(top);
   return mlir::success();
 }
 
@@ -106,8 +111,12 @@ LogicalResult KernelLowering::lowerOperation(Operation* op) {
     lowerHistogram(histogram);
   } else if (auto sort = llvm::dyn_cast<SortOp>(op)) {
     lowerSort(sort);
+  } else if (const TileProduct* product = layouts_.products().of(op)) {
+    lowerProduct(*product);
   } else if (llvm::isa<DotOp, DotScaledOp>(op)) {
     lowerDot(op);
+  } else if (layouts_.products().readsOnlyStaged(op)) {
+    stageLoad(op);
   } else if (const Layout* layout = layouts_.of(op->getResult(0))) {
     if (llvm::isa<LoadOp, GatherOp>(op))
       set(op->getResult(0), load(op, *layout));
@@ -116,6 +125,7 @@ LogicalResult KernelLowering::lowerOperation(Operation* op) {
     else
       lowerShape(op);
   }
+  if (!layouts_.products().readsOnlyStaged(op)) stageResult(op);
   shared_.release(top);
   e_.loc = outer;
   return result;
@@ -134,6 +144,15 @@ LogicalResult KernelLowering::lowerFor(ForOp loop) {
     else
       llvm::append_range(init, get(value, *layouts_.of(argument)).values);
   }
+  Ahead ahead{loop, loadsAhead(loop), e_.i32(0)};
+  if (!ahead.loads.empty()) {
+    for (Operation* load : ahead.loads) {
+      const Value tile = load->getResult(0);
+      shared_.beforeWrite(e_.loc, (staged_[tile] = reserve(tile, 2)).array);
+    }
+    copyAhead(ahead, scalar(loop.getLo()), ahead.place);
+    init.push_back(ahead.place);
+  }
   auto lowered = scf::ForOp::create(e_.builder, e_.loc, scalar(loop.getLo()), scalar(loop.getHi()),
                                     scalar(loop.getStep()), init);
   // Carried values lie in a row, tile by tile.
@@ -151,6 +170,8 @@ LogicalResult KernelLowering::lowerFor(ForOp loop) {
     }
   };
   shared_.forget();
+  Ahead* const outer = std::exchange(ahead_, ahead.loads.empty() ? nullptr : &ahead);
+  const bool pending = copiesPending_;
   {
     const Scope scope(*this);
     mlir::OpBuilder::InsertionGuard guard(e_.builder);
@@ -160,6 +181,7 @@ LogicalResult KernelLowering::lowerFor(ForOp loop) {
       e_.builder.setInsertionPointToEnd(lowered.getBody());
     scalars_[body.getArgument(0)] = lowered.getInductionVar();
     bind(body.getArguments().drop_front(), lowered.getRegionIterArgs());
+    if (ahead_ != nullptr) startTurn(lowered.getRegionIterArgs().back());
     if (mlir::failed(lowerBlock(body))) return mlir::failure();
     llvm::SmallVector<Value> yields;
     for (auto [value, argument] : llvm::zip(loop.yielded(), body.getArguments().drop_front())) {
@@ -168,8 +190,15 @@ LogicalResult KernelLowering::lowerFor(ForOp loop) {
       else
         llvm::append_range(yields, get(value, *layouts_.of(argument)).values);
     }
+    if (ahead_ != nullptr) {
+      copyNext();
+      yields.push_back(e_.xori(ahead.place, 1));
+    }
     if (!yields.empty()) scf::YieldOp::create(e_.builder, e_.loc, yields);
   }
+  ahead_ = outer;
+  copiesPending_ |= pending;
+  for (Operation* load : ahead.loads) staged_.erase(load->getResult(0));
   shared_.forget();
   bind(loop.getResults(), lowered.getResults());
   return mlir::success();
@@ -183,9 +212,12 @@ LogicalResult KernelLowering::lowerIf(IfOp branch) {
   }
   auto lowered = scf::IfOp::create(e_.builder, e_.loc, types, scalar(branch.getCondition()),
                                    /*withElse=*/true);
+  Ahead* const outer = std::exchange(ahead_, nullptr);
+  const bool pending = copiesPending_;
   const auto side = [&](mlir::Region& from, mlir::Block* to,
                         mlir::ValueRange yielded) -> LogicalResult {
     shared_.forget();
+    copiesPending_ |= pending;
     const Scope scope(*this);
     mlir::OpBuilder::InsertionGuard guard(e_.builder);
     if (types.empty())
@@ -206,6 +238,8 @@ LogicalResult KernelLowering::lowerIf(IfOp branch) {
   if (mlir::failed(side(branch.getThen(), lowered.thenBlock(), branch.thenYielded())) ||
       mlir::failed(side(branch.getOtherwise(), lowered.elseBlock(), branch.elseYielded())))
     return mlir::failure();
+  ahead_ = outer;
+  copiesPending_ |= pending;
   shared_.forget();
   size_t next = 0;
   for (Value result : branch.getResults()) {

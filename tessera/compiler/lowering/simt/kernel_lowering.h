@@ -159,6 +159,42 @@ class KernelLowering {
   llvm::SmallVector<mlir::Value> sumsOfThread(const MatrixLoop& loop, const RowsPlan& plan);
   Registers sumOfWarps(const MatrixLoop& loop, const RowsPlan& plan, mlir::ValueRange sums);
 
+  // ---- tiles in workgroup memory (stage_tiles.cc), their products (multiply_tiles.cc) ----
+  /// A place of a tile.
+  struct Staged {
+    StagedShape shape;
+    Array array;         // all of its places
+    mlir::Value address; // i32
+  };
+  /// Loads of a loop whose tiles are copied one turn ahead, to the other of two places.
+  struct Ahead {
+    tile::ForOp loop;
+    llvm::SmallVector<mlir::Operation*> loads;
+    mlir::Value place;        // of this turn: 0 or 1, i32
+    bool copiesNext = false;  // not begun yet in this turn
+  };
+  Staged reserve(mlir::Value tile, int64_t places);
+  llvm::SmallVector<mlir::Value> reserveStaged(mlir::Block& block);
+  mlir::Value stagedPlace(const StagedShape& to, const lang::TileShape& shape,
+                          const Layout& layout);
+  mlir::Value stagedPlace(const StagedShape& to, const lang::TileShape& shape, const Layout& layout,
+                          mlir::Value first, int64_t number, int64_t repeat);
+  void store(const Registers& from, const lang::TileShape& shape, const Staged& to);
+  bool copiesDirectly(mlir::Operation* load);
+  void copyStaged(mlir::Operation* load, const StagedShape& to, mlir::Value address);
+  void awaitCopies();
+  void stageLoad(mlir::Operation* load);
+  void stageResult(mlir::Operation* op);
+  llvm::SmallVector<mlir::Operation*> loadsAhead(tile::ForOp loop);
+  void copyAhead(const Ahead& ahead, mlir::Value counter, mlir::Value place);
+  void remakeScalars(mlir::Value value, mlir::Block& block, llvm::DenseSet<mlir::Value>& remade);
+  void startTurn(mlir::Value place);
+  void copyNext();
+  mlir::Value groupIndex(mlir::Value group, const Layout& layout, const lang::TileShape& shape,
+                         int dim);
+  Staged stagedOf(mlir::Value tile);
+  void lowerProduct(const TileProduct& product);
+
   // ---- across elements (reduce.cc, across.cc, dot.cc) ----
   void lowerReduce(tile::ReduceOp op);
   void lowerScan(tile::ScanOp op);
@@ -189,6 +225,9 @@ class KernelLowering {
   llvm::DenseMap<mlir::Value, std::vector<Registers>> tiles_;
   std::vector<mlir::Value> noted_;                          // tiles in the order of set()
   llvm::SmallVector<mlir::Value, 3> programId_, gridSize_;  // i64
+  llvm::DenseMap<mlir::Value, Staged> staged_;
+  Ahead* ahead_ = nullptr;      // of the innermost loop; null: nothing is copied ahead
+  bool copiesPending_ = false;  // to places that products read
 };
 
 /// for (i = lo; i < hi; i += step) over i32 with carried values.

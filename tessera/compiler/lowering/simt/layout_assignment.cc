@@ -62,7 +62,7 @@ bool slicesRegisters(SliceOp slice, const Layout& source) {
 }
 
 LayoutAssignment::LayoutAssignment(KernelOp kernel, const SimtTarget& target, int threadBits)
-    : kernel_(kernel), target_(target) {
+    : kernel_(kernel), target_(target), products_(kernel, target) {
   chooseThreads();
   if (threadBits > 0) threadBits_ = threadBits;
   chooseCarried();
@@ -104,7 +104,8 @@ void LayoutAssignment::chooseThreads() {
   });
   const int64_t elements = 8 * target_.widestBytes / std::max(4, narrowest);
   vector_ = static_cast<int>(llvm::Log2_64(std::max<int64_t>(1, elements)));
-  threadBits_ = std::clamp(largest - vector_, std::max(5, target_.laneBits),
+  threadBits_ = std::clamp(largest - vector_,
+                           std::max({5, target_.laneBits, products_.leastThreadBits()}),
                            static_cast<int>(llvm::Log2_64(target_.threads)));
   if (forMatrices > 0) threadBits_ = forMatrices;
 }
@@ -171,6 +172,8 @@ std::optional<Layout> LayoutAssignment::compute(Value tile) {
         return layout ? *layout : blocked(tile);
       })
       .Case<DotOp, DotScaledOp>([&](Operation* dot) {
+        if (const TileProduct* product = products_.of(dot))
+          return productLayout(product->m, product->n, threadBits_);
         const auto loop = matrixLoopOf(dot, target_);
         if (!loop) return outerProductLayout(shapeOf(tile), threadBits_);
         return loop->fewRows() ? blockedLayout(shapeOf(tile), threadBits_, 0)

@@ -14,6 +14,7 @@
 #include "tessera/compiler/ir/tile_dialect.h"
 #include "tessera/compiler/lowering/simt/layout.h"
 #include "tessera/compiler/lowering/simt/passes.h"
+#include "tessera/compiler/lowering/simt/tile_products.h"
 
 namespace tessera::compiler::simt {
 
@@ -22,6 +23,7 @@ class LayoutAssignment {
   /// `threadBits`: log2 of the threads; 0: as many as suit the kernel.
   LayoutAssignment(tile::KernelOp kernel, const SimtTarget& target, int threadBits = 0);
 
+  const TileProducts& products() const { return products_; }
   int threadBits() const { return threadBits_; }
   int64_t threads() const { return int64_t{1} << threadBits_; }
   /// Null: the tile is made as its consumers want it.
@@ -42,6 +44,7 @@ class LayoutAssignment {
 
   tile::KernelOp kernel_;
   const SimtTarget& target_;
+  const TileProducts products_;
   int threadBits_ = 0;
   int vector_ = 0;  // log2 of the elements in one access to the narrowest memory type
   llvm::DenseMap<mlir::Value, std::optional<Layout>> layouts_;

@@ -5,6 +5,8 @@
 
 #include <set>
 
+#include "tessera/compiler/lowering/simt/tile_products.h"
+
 namespace tessera::compiler::simt {
 namespace {
 
@@ -86,6 +88,25 @@ TEST(Layout, ScalesFollowTheirBlocks) {
             "threads [- 0 1 2 3 4] registers []");
   EXPECT_EQ(layout.renamed(Grouped{{4, 256}, {1, 2}}).toString(),
             "threads [- - - 0 - -] registers []");
+}
+
+TEST(Layout, ProductsShareColumnsBetweenWarpgroupsWhereRowsAreFew) {
+  EXPECT_EQ(productLayout(64, 512, 8).toString(),
+            "threads [1 2 9 10 11 13 14 8] registers [0 3 4 5 6 7 12]");
+  EXPECT_EQ(productLayout(128, 256, 8).toString(),
+            "threads [1 2 8 9 10 12 13 14] registers [0 3 4 5 6 7 11]");
+  EXPECT_EQ(productLayout(8, 16, 8).toString(), "threads [1 2 4 5 6 - - 3] registers [0]");
+  for (const TileShape& shape :
+       {TileShape{4, 8}, TileShape{16, 64}, TileShape{64, 64}, TileShape{256, 64}})
+    for (int threadBits : {7, 8})
+      expectCovers(productLayout(shape[0], shape[1], threadBits), shape);
+}
+
+TEST(Layout, CopiesToPanelsTakeRowsOf128Bytes) {
+  EXPECT_EQ(panelLayout({64, 512}, 8).toString(),
+            "threads [3 4 5 9 10 11 12 13] registers [0 1 2 6 7 8 14]");
+  for (const TileShape& shape : {TileShape{8, 16}, TileShape{64, 64}, TileShape{64, 512}})
+    expectCovers(panelLayout(shape, 8), shape);
 }
 
 }  // namespace

@@ -1,0 +1,209 @@
+// SPDX-License-Identifier: Apache-2.0
+// Tiles in workgroup memory for the matrix unit. What nobody writes is copied there past the
+// registers, and in a loop one turn ahead where there is room for two; anything else is stored from
+// registers as soon as it is made. A tile is staged once, however many products read it.
+#include "tessera/compiler/lowering/simt/hopper.h"
+#include "tessera/compiler/lowering/simt/kernel_lowering.h"
+#include "tessera/compiler/lowering/simt/window.h"
+
+namespace tessera::compiler::simt {
+
+namespace arith = mlir::arith;
+using llvm::SmallVector;
+using mlir::Operation;
+using mlir::Value;
+using namespace tile;  // the dialect's operations
+
+namespace {
+
+constexpr int kPieceBits = 3;  // 16 bytes of bf16
+
+}  // namespace
+
+KernelLowering::Staged KernelLowering::reserve(Value tile, int64_t places) {
+  const StagedShape& shape = *layouts_.products().staged(tile);
+  const Array array = shared_.allocate(e_.loc, DType::i32, places * shape.bytes() / 4,
+                                       StagedShape::kAlignment / 4);
+  return {shape, array, memory_.sharedAddress(e_.loc, array)};
+}
+
+/// Places for the tiles a block makes; for those of a loop's loads that are copied ahead there are
+/// places already.
+SmallVector<Value> KernelLowering::reserveStaged(mlir::Block& block) {
+  SmallVector<Value> reserved;
+  for (Operation& op : block.without_terminator()) {
+    if (op.getNumResults() != 1 || op.getNumRegions() != 0) continue;
+    const Value tile = op.getResult(0);
+    if (layouts_.products().staged(tile) == nullptr || staged_.contains(tile)) continue;
+    staged_[tile] = reserve(tile, 1);
+    reserved.push_back(tile);
+  }
+  return reserved;
+}
+
+/// The place of the first of this thread's elements in a tile at address 0.
+Value KernelLowering::stagedPlace(const StagedShape& to, const lang::TileShape& shape,
+                                  const Layout& layout) {
+  const Value row = threadIndex(layout, shape, 0), column = threadIndex(layout, shape, 1);
+  const Value piece = e_.xori(e_.andi(e_.shr(column, kPieceBits), 7), e_.andi(row, 7));
+  const Value panel = e_.mul(e_.shr(column, 6), e_.i32(to.panelBytes()));
+  const Value inRow = e_.add(e_.shl(piece, 4), e_.shl(e_.andi(column, 7), 1));
+  return e_.add(panel, e_.add(e_.shl(row, 7), inRow));
+}
+
+/// From the first place to that of register `number`. Piece i of row r lies at the place that is
+/// the exclusive or of i and r mod 8.
+Value KernelLowering::stagedPlace(const StagedShape& to, const lang::TileShape& shape,
+                                  const Layout& layout, Value first, int64_t number,
+                                  int64_t repeat) {
+  const int64_t row = registerIndex(layout, shape, 0, number) + repeat * to.rows;
+  const int64_t column = registerIndex(layout, shape, 1, number);
+  const int64_t bytes = column / StagedShape::kPanel * to.panelBytes() +
+                        row * StagedShape::kRowBytes + 2 * (column & 7);
+  return e_.xori(e_.add(first, e_.i32(bytes)), (((column >> kPieceBits) & 7) ^ (row & 7)) << 4);
+}
+
+void KernelLowering::store(const Registers& from, const lang::TileShape& shape,
+                           const Staged& to) {
+  Hopper hopper(e_.builder);
+  shared_.beforeWrite(e_.loc, to.array);
+  const auto put = [&] {
+    const Value first = e_.add(to.address, stagedPlace(to.shape, shape, from.layout));
+    const int64_t each = int64_t{1} << std::min(from.layout.consecutive(), kPieceBits);
+    for (int64_t r = 0; r < from.layout.registerCount(); r += each) {
+      const auto units = packed(
+          DType::bf16, mlir::ValueRange(llvm::ArrayRef(from.values)
+                                            .slice(static_cast<size_t>(r), static_cast<size_t>(each))));
+      for (int64_t repeat = 0; repeat < to.shape.repeats; ++repeat)
+        hopper.storeWords(e_.loc, units,
+                          stagedPlace(to.shape, shape, from.layout, first, r, repeat));
+    }
+  };
+  const Value acts = actsForCopies(from.layout);
+  acts ? e_.ifThen(acts, put) : put();
+  hopper.showToMatrixUnit(e_.loc);
+}
+
+/// Whether a load can go to workgroup memory past the registers.
+bool KernelLowering::copiesDirectly(Operation* load) {
+  return layouts_.products().readsOnlyStaged(load) &&
+         isWide(load, panelLayout(shapeOf(load->getResult(0)), layouts_.threadBits()));
+}
+
+void KernelLowering::copyStaged(Operation* load, const StagedShape& to, Value address) {
+  Hopper hopper(e_.builder);
+  const lang::TileShape shape = shapeOf(load->getResult(0));
+  const Layout layout = panelLayout(shape, layouts_.threadBits());
+  const auto copy = [&] {
+    const Value first = e_.add(address, stagedPlace(to, shape, layout));
+    int64_t number = 0;
+    forEachChunk(load, layout, [&](const Window&, const Chunk& chunk, int, int64_t) {
+      for (int64_t repeat = 0; repeat < to.repeats; ++repeat)
+        hopper.copyAsync(e_.loc, stagedPlace(to, shape, layout, first, number, repeat),
+                         chunk.address, chunk.inside);
+      number += int64_t{1} << kPieceBits;
+    });
+  };
+  const Value acts = actsForCopies(layout);
+  acts ? e_.ifThen(acts, copy) : copy();
+  hopper.commitCopies(e_.loc);
+}
+
+/// What this thread copied has arrived; the matrix unit sees it after the next barrier.
+void KernelLowering::awaitCopies() {
+  Hopper hopper(e_.builder);
+  hopper.waitForCopies(e_.loc, 0);
+  hopper.showToMatrixUnit(e_.loc);
+  copiesPending_ = false;
+}
+
+/// The tile of a load or gather that only products read.
+void KernelLowering::stageLoad(Operation* load) {
+  const Value tile = load->getResult(0);
+  const Staged& to = staged_.find(tile)->second;
+  if (ahead_ != nullptr && llvm::is_contained(ahead_->loads, load)) {
+    if (load != ahead_->loads.front()) return;
+    // This turn's tiles are there, and nobody reads those of the turn before any more.
+    awaitCopies();
+    shared_.barrier(e_.loc);
+    ahead_->copiesNext = true;
+    return;
+  }
+  if (!copiesDirectly(load)) {
+    store(this->load(load, panelLayout(shapeOf(tile), layouts_.threadBits())), shapeOf(tile), to);
+    return;
+  }
+  shared_.beforeWrite(e_.loc, to.array);
+  copyStaged(load, to.shape, to.address);
+  copiesPending_ = true;
+}
+
+/// A tile that was made in registers.
+void KernelLowering::stageResult(Operation* op) {
+  if (op->getNumResults() != 1) return;
+  const auto found = staged_.find(op->getResult(0));
+  if (found == staged_.end()) return;
+  store(get(op->getResult(0)), shapeOf(op->getResult(0)), found->second);
+}
+
+/// Loads of a loop whose tiles are copied one turn ahead.
+SmallVector<Operation*> KernelLowering::loadsAhead(ForOp loop) {
+  SmallVector<Operation*> loads;
+  for (Operation& op : loop.getBody().front().without_terminator())
+    if (layouts_.products().prefetched(&op) && copiesDirectly(&op)) loads.push_back(&op);
+  return loads;
+}
+
+/// Copies the tiles of the turn with this counter, if there is one, to their places at `offset`
+/// times their size.
+void KernelLowering::copyAhead(const Ahead& ahead, Value counter, Value place) {
+  ForOp loop = ahead.loop;
+  mlir::Block& body = loop.getBody().front();
+  e_.ifThen(e_.compare(arith::CmpIPredicate::slt, counter, scalar(loop.getHi())), [&] {
+    const auto scalars = scalars_;
+    const auto tiles = tiles_;
+    const auto noted = noted_;
+    for (auto& [tile, registers] : tiles_)
+      if (tile.getParentBlock() == &body) registers.clear();
+    scalars_[body.getArgument(0)] = counter;
+    llvm::DenseSet<Value> remade;
+    for (Operation* load : ahead.loads) {
+      for (Value operand : load->getOperands()) remakeScalars(operand, body, remade);
+      const Staged& to = staged_.find(load->getResult(0))->second;
+      const Value first = memory_.sharedAddress(e_.loc, to.array);
+      copyStaged(load, to.shape, e_.add(first, e_.mul(place, e_.i32(to.shape.bytes()))));
+    }
+    scalars_ = scalars;
+    tiles_ = tiles;
+    noted_ = noted;
+  });
+}
+
+/// The scalars a value of this block is made of, from the block's counter as it is now.
+void KernelLowering::remakeScalars(Value value, mlir::Block& block,
+                                   llvm::DenseSet<Value>& remade) {
+  Operation* op = value.getDefiningOp();
+  if (op == nullptr || op->getBlock() != &block || !remade.insert(value).second) return;
+  for (Value operand : op->getOperands()) remakeScalars(operand, block, remade);
+  if (isScalar(value)) lowerScalar(op);
+}
+
+/// The loop's tiles are at this place now.
+void KernelLowering::startTurn(Value place) {
+  ahead_->place = place;
+  for (Operation* load : ahead_->loads) {
+    Staged& to = staged_[load->getResult(0)];
+    to.address = e_.add(memory_.sharedAddress(e_.loc, to.array),
+                        e_.mul(place, e_.i32(to.shape.bytes())));
+  }
+}
+
+/// The copies of the next turn, once: behind a product that has begun, or at the loop's end.
+void KernelLowering::copyNext() {
+  if (ahead_ == nullptr || !ahead_->copiesNext) return;
+  ahead_->copiesNext = false;
+  const Value counter = scalar(ahead_->loop.getBody().front().getArgument(0));
+  copyAhead(*ahead_, e_.add(counter, scalar(ahead_->loop.getStep())), e_.xori(ahead_->place, 1));
+}
+
+}  // namespace tessera::compiler::simt

@@ -1,0 +1,72 @@
+// RUN: tessera-opt --lower-to-nvvm %s | FileCheck %s
+
+// Two products a turn share the gathered rows: they lie in workgroup memory once, [N, K] for the
+// first and [K, N] for the second. The rows of the next turn are copied to a second place while
+// the first product is under way; the other operand of the first lies there from before the loop.
+// CHECK-LABEL: llvm.func @attend(
+// CHECK-SAME: nvvm.maxntid = array<i32: 256>
+// CHECK-COUNT-18: cp.async.cg.shared.global
+// CHECK: cp.async.commit_group
+// CHECK: scf.if
+// CHECK: cp.async.cg.shared.global
+// CHECK: cp.async.commit_group
+// CHECK: scf.for
+// CHECK: cp.async.wait_group 0
+// CHECK: fence.proxy.async
+// CHECK: llvm.nvvm.barrier.cta.sync.aligned.all
+// CHECK: wgmma.mma_async.sync.aligned.m64n32k16.f32.bf16.bf16 {{.*}}, a, b, add, 1, 1, 0, 0;
+// CHECK-NOT: wgmma.wait_group
+// CHECK: cp.async.cg.shared.global
+// CHECK: cp.async.commit_group
+// CHECK: wgmma.wait_group.sync.aligned 0
+// CHECK: st.shared.b32
+// CHECK: fence.proxy.async
+// CHECK: wgmma.mma_async.sync.aligned.m64n256k16.f32.bf16.bf16 {{.*}}, a, b, add, 1, 1, 0, 1;
+// CHECK: wgmma.wait_group.sync.aligned 0
+// CHECK: scf.yield
+tile.kernel @attend views [
+    #tile.view<"q" : bf16, read, slot = 0 extents = [1, 128] strides = [128]>,
+    #tile.view<"kv" : bf16, read, slot = 4 extents = [1, 128] strides = [128]>,
+    #tile.view<"indices" : i32, read, slot = 8 extents = [1]>,
+    #tile.view<"y" : f32, write, slot = 10 extents = [1, 128] strides = [128]>]
+    scalars [] slots 14 {
+  %zero = tile.constant 0 : tensor<i64>
+  %count = tile.extent 2, 0 : tensor<i64>
+  %step = tile.constant 64 : tensor<i64>
+  %q = tile.load 0 [%zero, %zero] within 0 [] fill 0 : (tensor<i64>, tensor<i64>) -> tensor<64x512xbf16>
+  %none = tile.constant 0 : tensor<64x512xf32>
+  %rows = tile.for %zero to %count step %step carry %none : (tensor<i64>, tensor<i64>, tensor<i64>, tensor<64x512xf32>) -> tensor<64x512xf32> {
+  ^bb0(%at: tensor<i64>, %sum: tensor<64x512xf32>):
+    %index = tile.load 2 [%at] within 0 [] fill -1 : (tensor<i64>) -> tensor<64xi32>
+    %key = tile.gather 1 [%zero, %zero] within 0 [] fill 0 rows %index : (tensor<i64>, tensor<i64>, tensor<64xi32>) -> tensor<64x512xbf16>
+    %empty = tile.constant 0 : tensor<64x64xf32>
+    %score = tile.dot %q, %key, %empty kn 0 : (tensor<64x512xbf16>, tensor<64x512xbf16>, tensor<64x64xf32>) -> tensor<64x64xf32>
+    %p = tile.cast %score : tensor<64x64xf32> -> tensor<64x64xbf16>
+    %next = tile.dot %p, %key, %sum kn 1 : (tensor<64x64xbf16>, tensor<64x512xbf16>, tensor<64x512xf32>) -> tensor<64x512xf32>
+    tile.yield %next : tensor<64x512xf32>
+  }
+  tile.store 3 [%zero, %zero] within 0 [], %rows : (tensor<i64>, tensor<i64>, tensor<64x512xf32>) -> ()
+  tile.yield
+}
+
+// Eight rows lie there eight times, for the instruction has 64. Tiles made in registers are stored
+// from there.
+// CHECK-LABEL: llvm.func @few_rows(
+// CHECK-NOT: cp.async
+// CHECK-COUNT-8: st.shared
+// CHECK: wgmma.mma_async.sync.aligned.m64n16k16.f32.bf16.bf16
+tile.kernel @few_rows views [
+    #tile.view<"a" : f32, read, slot = 0 extents = [1, 128] strides = [128]>,
+    #tile.view<"b" : f32, read, slot = 4 extents = [1, 128] strides = [128]>,
+    #tile.view<"y" : f32, write, slot = 8 extents = [1, 128] strides = [128]>]
+    scalars [] slots 12 {
+  %zero = tile.constant 0 : tensor<i64>
+  %a = tile.load 0 [%zero, %zero] within 0 [] fill 0 : (tensor<i64>, tensor<i64>) -> tensor<8x16xf32>
+  %b = tile.load 1 [%zero, %zero] within 0 [] fill 0 : (tensor<i64>, tensor<i64>) -> tensor<16x16xf32>
+  %na = tile.cast %a : tensor<8x16xf32> -> tensor<8x16xbf16>
+  %nb = tile.cast %b : tensor<16x16xf32> -> tensor<16x16xbf16>
+  %none = tile.constant 0 : tensor<8x16xf32>
+  %d = tile.dot %na, %nb, %none kn 0 : (tensor<8x16xbf16>, tensor<16x16xbf16>, tensor<8x16xf32>) -> tensor<8x16xf32>
+  tile.store 2 [%zero, %zero] within 0 [], %d : (tensor<i64>, tensor<i64>, tensor<8x16xf32>) -> ()
+  tile.yield
+}

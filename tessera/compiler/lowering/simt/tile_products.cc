@@ -1,0 +1,178 @@
+// SPDX-License-Identifier: Apache-2.0
+#include "tessera/compiler/lowering/simt/tile_products.h"
+
+#include <algorithm>
+
+#include "llvm/Support/MathExtras.h"
+#include "tessera/compiler/lowering/lanes/elementwise.h"
+#include "tessera/compiler/lowering/simt/matrix_loop.h"
+
+namespace tessera::compiler::simt {
+
+using lang::TileShape;
+using mlir::Operation;
+using mlir::Value;
+using namespace tile;  // the dialect's operations
+
+namespace {
+
+constexpr int64_t kRows = 64;       // of the instruction
+constexpr int64_t kStep = 16;       // of K
+constexpr int kGroupBits = 7;       // log2 of the threads of a warpgroup
+constexpr int64_t kMostSums = 128;  // of a thread
+/// Of workgroup memory left for reductions and conversions.
+constexpr int64_t kOtherBytes = 20 << 10;
+
+TileShape shapeOf(Value tile) { return tile::tileType(tile.getType())->shape; }
+
+std::optional<TileProduct> match(DotOp dot, const SimtTarget& target) {
+  if (tile::dtypeOf(dot.getResult()) != DType::f32 || tile::dtypeOf(dot.getA()) != DType::bf16 ||
+      tile::dtypeOf(dot.getB()) != DType::bf16)
+    return std::nullopt;
+  const TileShape a = shapeOf(dot.getA()), out = shapeOf(dot.getResult());
+  TileProduct product{dot, out[0], out[1], a[1], dot.getBIsKn() != 0};
+  const bool fits = product.k % kStep == 0 && product.n % 8 == 0 &&
+                    std::max(product.m, kRows) * product.n <= kMostSums * target.threads;
+  return fits ? std::optional(product) : std::nullopt;
+}
+
+bool holdsMatrixLoop(KernelOp kernel, const SimtTarget& target) {
+  return kernel
+      ->walk([&](ForOp loop) {
+        return matchMatrixLoop(loop, target) ? mlir::WalkResult::interrupt()
+                                             : mlir::WalkResult::advance();
+      })
+      .wasInterrupted();
+}
+
+/// A load or gather of what nobody writes, by its view and the values it is made of.
+bool readsOnly(Operation* op) {
+  auto kernel = op->getParentOfType<KernelOp>();
+  const auto readOnly = [&](auto load) {
+    return kernel.view(load.getView()).getAccess() == Access::read;
+  };
+  if (auto load = llvm::dyn_cast<LoadOp>(op)) return readOnly(load);
+  if (auto gather = llvm::dyn_cast<GatherOp>(op)) return readOnly(gather);
+  return false;
+}
+
+}  // namespace
+
+int64_t StagedShape::bytes() const { return llvm::divideCeil(columns, kPanel) * panelBytes(); }
+
+TileProducts::TileProducts(KernelOp kernel, const SimtTarget& target) {
+  if (target.matrix != MatrixUnit::kWgmma || holdsMatrixLoop(kernel, target)) return;
+  kernel->walk([&](DotOp dot) {
+    const auto product = match(dot, target);
+    if (!product) return;
+    products_[dot] = *product;
+    stage(dot.getA(), true);
+    stage(dot.getB(), false);
+    const int64_t sums = std::max(product->m, kRows) * product->n;
+    const auto threads = static_cast<int>(llvm::Log2_64_Ceil(llvm::divideCeil(sums, kMostSums)));
+    leastThreadBits_ = std::max({leastThreadBits_, kGroupBits, threads});
+  });
+  int64_t room = target.sharedBytes - kOtherBytes;
+  for (const auto& [tile, shape] : staged_) room -= shape.bytes();
+  if (room < 0) {
+    products_.clear();
+    staged_.clear();
+    return;
+  }
+  choosePrefetched(kernel, room);
+}
+
+void TileProducts::stage(Value tile, bool isA) {
+  const TileShape shape = shapeOf(tile);
+  StagedShape& staged = staged_[tile];
+  staged.rows = shape[0];
+  staged.columns = shape[1];
+  if (isA) staged.repeats = std::max<int64_t>(1, kRows / shape[0]);
+}
+
+/// In the order of the kernel, while there is room for a second place.
+void TileProducts::choosePrefetched(KernelOp kernel, int64_t room) {
+  kernel->walk([&](Operation* op) {
+    if (!llvm::isa<LoadOp, GatherOp>(op) || !readsOnly(op)) return;
+    const StagedShape* shape = staged(op->getResult(0));
+    auto loop = llvm::dyn_cast<ForOp>(op->getParentOp());
+    if (shape == nullptr || !loop || shape->bytes() > room || !readsOnlyStaged(op)) return;
+    if (!llvm::all_of(op->getOperands(), [&](Value value) { return canBeRemade(value, loop); }))
+      return;
+    prefetched_.insert(op);
+    room -= shape->bytes();
+  });
+}
+
+const TileProduct* TileProducts::of(Operation* dot) const {
+  const auto found = products_.find(dot);
+  return found == products_.end() ? nullptr : &found->second;
+}
+
+const StagedShape* TileProducts::staged(Value tile) const {
+  const auto found = staged_.find(tile);
+  return found == staged_.end() ? nullptr : &found->second;
+}
+
+bool TileProducts::readsOnlyStaged(Operation* load) const {
+  if (!llvm::isa<LoadOp, GatherOp>(load) || staged(load->getResult(0)) == nullptr) return false;
+  return llvm::all_of(load->getResult(0).getUses(), [&](mlir::OpOperand& use) {
+    return of(use.getOwner()) != nullptr && use.getOperandNumber() < 2;
+  });
+}
+
+/// Lane 4 g + t of a warp's 16 rows holds rows g and g + 8, of each 8 columns 2 t and 2 t + 1.
+Layout productLayout(int64_t m, int64_t n, int threadBits) {
+  const int columns = static_cast<int>(llvm::Log2_64(n)), rows = static_cast<int>(llvm::Log2_64(m));
+  const auto row = [&](int bit) {
+    return static_cast<int8_t>(bit < rows ? columns + bit : Layout::kCopies);
+  };
+  Layout layout;
+  layout.threads = {1, 2, row(0), row(1), row(2), row(4), row(5)};
+  int nextRow = 6, lastColumn = columns - 1;
+  while (static_cast<int>(layout.threads.size()) < threadBits) {
+    if (nextRow < rows)
+      layout.threads.push_back(row(nextRow++));
+    else
+      layout.threads.push_back(
+          static_cast<int8_t>(lastColumn >= 3 ? lastColumn-- : Layout::kCopies));
+  }
+  layout.registers.push_back(0);
+  for (int bit = 3; bit <= lastColumn; ++bit) layout.registers.push_back(static_cast<int8_t>(bit));
+  if (rows > 3) layout.registers.push_back(row(3));
+  for (int bit = nextRow; bit < rows; ++bit) layout.registers.push_back(row(bit));
+  return layout;
+}
+
+Layout panelLayout(const TileShape& shape, int threadBits) {
+  constexpr int kPiece = 3, kPanelBits = 6;
+  const int columns = bitCount(shape, 1), all = positionBits(shape);
+  llvm::SmallVector<int> order;  // of bits to be held by threads
+  for (int bit = kPiece; bit < std::min(columns, kPanelBits); ++bit) order.push_back(bit);
+  for (int bit = columns; bit < all; ++bit) order.push_back(bit);
+  for (int bit = kPanelBits; bit < columns; ++bit) order.push_back(bit);
+  Layout layout;
+  for (int bit = 0; bit < std::min(columns, kPiece); ++bit)
+    layout.registers.push_back(static_cast<int8_t>(bit));
+  for (int t = 0; t < threadBits; ++t)
+    layout.threads.push_back(
+        static_cast<int8_t>(t < static_cast<int>(order.size()) ? order[t] : Layout::kCopies));
+  for (size_t i = static_cast<size_t>(threadBits); i < order.size(); ++i)
+    layout.registers.push_back(static_cast<int8_t>(order[i]));
+  llvm::sort(layout.registers);
+  return layout;
+}
+
+bool canBeRemade(Value value, ForOp loop) {
+  mlir::Block& body = loop.getBody().front();
+  if (!loop.getBody().isAncestor(value.getParentRegion())) return true;
+  Operation* op = value.getDefiningOp();
+  if (op == nullptr) return value == body.getArgument(0);
+  if (op->getBlock() != &body) return false;
+  const bool pure = isElementwise(op) || llvm::isa<ConstantOp, IotaOp, BroadcastOp, ReshapeOp,
+                                                   ExtentOp, ScalarArgOp, ProgramIdOp>(op);
+  if (!pure && !(llvm::isa<LoadOp>(op) && readsOnly(op))) return false;
+  return llvm::all_of(op->getOperands(), [&](Value x) { return canBeRemade(x, loop); });
+}
+
+}  // namespace tessera::compiler::simt

@@ -1,0 +1,74 @@
+// SPDX-License-Identifier: Apache-2.0
+// Products of bf16 tiles for wgmma (sm_90a) that are no matrix loops: of computed tiles, of tiles
+// several products share, of sums that change between two products. Operands lie in workgroup
+// memory, as panels of 64 columns whose rows of 128 bytes are swizzled; sums stay where the
+// instruction leaves them.
+#pragma once
+
+#include "llvm/ADT/DenseMap.h"
+#include "llvm/ADT/DenseSet.h"
+#include "llvm/ADT/SmallVector.h"
+#include "tessera/compiler/ir/tile_dialect.h"
+#include "tessera/compiler/lowering/simt/layout.h"
+#include "tessera/compiler/lowering/simt/passes.h"
+
+namespace tessera::compiler::simt {
+
+/// sums [M, N] + a [M, K] b, where b is [N, K], or [K, N] as `bIsKn` says.
+struct TileProduct {
+  tile::DotOp dot;
+  int64_t m = 0, n = 0, k = 0;
+  bool bIsKn = false;
+};
+
+/// A tile in workgroup memory.
+struct StagedShape {
+  static constexpr int64_t kPanel = 64;  // columns
+  static constexpr int64_t kRowBytes = 2 * kPanel;
+  static constexpr int64_t kAlignment = 1024;
+
+  int64_t rows = 0;     // of the tile
+  int64_t repeats = 1;  // the instruction has 64 rows: fewer lie there several times
+  int64_t columns = 0;
+
+  int64_t panelBytes() const { return rows * repeats * kRowBytes; }
+  int64_t bytes() const;
+};
+
+/// The products of a kernel, and the tiles they read.
+class TileProducts {
+ public:
+  TileProducts(tile::KernelOp kernel, const SimtTarget& target);
+
+  bool empty() const { return products_.empty(); }
+  /// Null: not one of them.
+  const TileProduct* of(mlir::Operation* dot) const;
+  /// The threads should be 2^this at least.
+  int leastThreadBits() const { return leastThreadBits_; }
+  /// Null: no product reads the tile.
+  const StagedShape* staged(mlir::Value tile) const;
+  /// Whether only products read what this load or gather brings.
+  bool readsOnlyStaged(mlir::Operation* load) const;
+  /// Whether the tile of the loop's next turn is to be copied during this one.
+  bool prefetched(mlir::Operation* load) const { return prefetched_.contains(load); }
+
+ private:
+  void stage(mlir::Value tile, bool isA);
+  void choosePrefetched(tile::KernelOp kernel, int64_t room);
+
+  llvm::DenseMap<mlir::Operation*, TileProduct> products_;
+  llvm::DenseMap<mlir::Value, StagedShape> staged_;
+  llvm::DenseSet<mlir::Operation*> prefetched_;
+  int leastThreadBits_ = 0;
+};
+
+/// Where wgmma leaves sums [M, N]. Warpgroups share rows, then columns; of fewer than 64 rows,
+/// threads hold copies.
+Layout productLayout(int64_t m, int64_t n, int threadBits);
+/// Of copies to panels: a thread has 16 bytes of a row, 8 threads 128, rows follow.
+Layout panelLayout(const lang::TileShape& shape, int threadBits);
+
+/// Whether a value can be computed for another turn of the loop, where its counter is known.
+bool canBeRemade(mlir::Value value, tile::ForOp loop);
+
+}  // namespace tessera::compiler::simt
