@@ -182,11 +182,11 @@ struct SparseAttention {
     // One token is all there is to share among the cores: fewer heads a program then, though each
     // program decodes quantised rows for itself.
     const int64_t few = b.has("kv") ? 16 : 32;
-    const int64_t most_heads = has_matrix_unit(b) ? b.caps().matrix_tile[2].m
-                               : b.m_class("T") == 1 ? few : b.caps().dot(H).m;
+    const int64_t most_heads = has_matrix_unit(b)    ? b.caps().matrix_tile[2].m
+                               : b.m_class("T") == 1 ? few
+                                                     : b.caps().dot(H).m;
     const Sizes z{std::min(pow2_ceil(H), most_heads), pow2_ceil(b.dim("D")), keys_of_step(b),
-                  has_matrix_unit(b) ? 1024 : kBlock,
-                  b.attribute("scale"), b.dtype("out")};
+                  has_matrix_unit(b) ? 1024 : kBlock, b.attribute("scale"),  b.dtype("out")};
     const int64_t head_blocks = (H + z.heads - 1) / z.heads, splits = (N + span(b) - 1) / span(b);
     if (b.m_class("T") <= 8 && splits > 1) return plan_split(b, z, head_blocks, splits);
     const auto body = [=](KernelBuilder& k, View q, const Rows& kv, View indices, View sink,

@@ -43,7 +43,8 @@ class Hopper {
   /// are in the order of the instruction.
   using Sums = llvm::SmallVector<mlir::Value>;
   Sums multiply(mlir::Location loc, int64_t n, mlir::ValueRange a, mlir::ValueRange b, Sums sums);
-  /// Of a tile whose rows run along K instead: panels of 64 columns with rows of 128 bytes, swizzled.
+  /// Of a tile whose rows run along K instead: panels of 64 columns with rows of 128 bytes,
+  /// swizzled.
   mlir::Value turnedDescriptor(mlir::Location loc, mlir::Value address, int64_t panelBytes);
   /// A descriptor, and what each 16 of K add to it, in units of 16 bytes.
   struct Operand {

@@ -163,8 +163,8 @@ class KernelLowering {
   /// A place of a tile.
   struct Staged {
     StagedShape shape;
-    Array array;         // all of its places
-    mlir::Value address; // i32
+    Array array;          // all of its places
+    mlir::Value address;  // i32
   };
   /// Loads of a loop whose tiles are copied one turn ahead, to the other of two places.
   struct Ahead {

@@ -104,9 +104,9 @@ void LayoutAssignment::chooseThreads() {
   });
   const int64_t elements = 8 * target_.widestBytes / std::max(4, narrowest);
   vector_ = static_cast<int>(llvm::Log2_64(std::max<int64_t>(1, elements)));
-  threadBits_ = std::clamp(largest - vector_,
-                           std::max({5, target_.laneBits, products_.leastThreadBits()}),
-                           static_cast<int>(llvm::Log2_64(target_.threads)));
+  threadBits_ =
+      std::clamp(largest - vector_, std::max({5, target_.laneBits, products_.leastThreadBits()}),
+                 static_cast<int>(llvm::Log2_64(target_.threads)));
   if (forMatrices > 0) threadBits_ = forMatrices;
 }
 

@@ -20,8 +20,8 @@ constexpr int kGroupBits = 7;
 SmallVector<int64_t> alongColumns(const StagedShape& shape, int64_t k) {
   SmallVector<int64_t> steps;
   for (int64_t at = 0; at < k; at += kStep)
-    steps.push_back((at / StagedShape::kPanel * shape.panelBytes() + 2 * (at % StagedShape::kPanel)) /
-                    16);
+    steps.push_back(
+        (at / StagedShape::kPanel * shape.panelBytes() + 2 * (at % StagedShape::kPanel)) / 16);
   return steps;
 }
 /// And to one whose columns do.
@@ -84,7 +84,8 @@ void KernelLowering::lowerProduct(const TileProduct& product) {
   };
   const Hopper::Operand along{{}, alongColumns(a.shape, product.k)};
   Hopper::Sums all;
-  SmallVector<int64_t> numbers;  // of the layout's registers, in the order of the instructions' sums
+  SmallVector<int64_t>
+      numbers;  // of the layout's registers, in the order of the instructions' sums
   for (int64_t row : rowBlocks)
     for (int64_t column = 0; column < columns; column += width) {
       Hopper::Operand left = along, right;
@@ -98,8 +99,7 @@ void KernelLowering::lowerProduct(const TileProduct& product) {
             b.shape.panelBytes());
         right.steps = alongRows(product.k);
       } else {
-        right.descriptor =
-            hopper.descriptor(e_.loc, e_.add(b.address, e_.shl(firstColumn, 7)));
+        right.descriptor = hopper.descriptor(e_.loc, e_.add(b.address, e_.shl(firstColumn, 7)));
         right.steps = alongColumns(b.shape, product.k);
       }
       Hopper::Sums sums;

@@ -22,8 +22,8 @@ constexpr int kPieceBits = 3;  // 16 bytes of bf16
 
 KernelLowering::Staged KernelLowering::reserve(Value tile, int64_t places) {
   const StagedShape& shape = *layouts_.products().staged(tile);
-  const Array array = shared_.allocate(e_.loc, DType::i32, places * shape.bytes() / 4,
-                                       StagedShape::kAlignment / 4);
+  const Array array =
+      shared_.allocate(e_.loc, DType::i32, places * shape.bytes() / 4, StagedShape::kAlignment / 4);
   return {shape, array, memory_.sharedAddress(e_.loc, array)};
 }
 
@@ -63,17 +63,17 @@ Value KernelLowering::stagedPlace(const StagedShape& to, const lang::TileShape& 
   return e_.xori(e_.add(first, e_.i32(bytes)), (((column >> kPieceBits) & 7) ^ (row & 7)) << 4);
 }
 
-void KernelLowering::store(const Registers& from, const lang::TileShape& shape,
-                           const Staged& to) {
+void KernelLowering::store(const Registers& from, const lang::TileShape& shape, const Staged& to) {
   Hopper hopper(e_.builder);
   shared_.beforeWrite(e_.loc, to.array);
   const auto put = [&] {
     const Value first = e_.add(to.address, stagedPlace(to.shape, shape, from.layout));
     const int64_t each = int64_t{1} << std::min(from.layout.consecutive(), kPieceBits);
     for (int64_t r = 0; r < from.layout.registerCount(); r += each) {
-      const auto units = packed(
-          DType::bf16, mlir::ValueRange(llvm::ArrayRef(from.values)
-                                            .slice(static_cast<size_t>(r), static_cast<size_t>(each))));
+      const auto units =
+          packed(DType::bf16,
+                 mlir::ValueRange(llvm::ArrayRef(from.values)
+                                      .slice(static_cast<size_t>(r), static_cast<size_t>(each))));
       for (int64_t repeat = 0; repeat < to.shape.repeats; ++repeat)
         hopper.storeWords(e_.loc, units,
                           stagedPlace(to.shape, shape, from.layout, first, r, repeat));
@@ -180,8 +180,7 @@ void KernelLowering::copyAhead(const Ahead& ahead, Value counter, Value place) {
 }
 
 /// The scalars a value of this block is made of, from the block's counter as it is now.
-void KernelLowering::remakeScalars(Value value, mlir::Block& block,
-                                   llvm::DenseSet<Value>& remade) {
+void KernelLowering::remakeScalars(Value value, mlir::Block& block, llvm::DenseSet<Value>& remade) {
   Operation* op = value.getDefiningOp();
   if (op == nullptr || op->getBlock() != &block || !remade.insert(value).second) return;
   for (Value operand : op->getOperands()) remakeScalars(operand, block, remade);
@@ -193,8 +192,8 @@ void KernelLowering::startTurn(Value place) {
   ahead_->place = place;
   for (Operation* load : ahead_->loads) {
     Staged& to = staged_[load->getResult(0)];
-    to.address = e_.add(memory_.sharedAddress(e_.loc, to.array),
-                        e_.mul(place, e_.i32(to.shape.bytes())));
+    to.address =
+        e_.add(memory_.sharedAddress(e_.loc, to.array), e_.mul(place, e_.i32(to.shape.bytes())));
   }
 }
 

@@ -169,8 +169,9 @@ bool canBeRemade(Value value, ForOp loop) {
   Operation* op = value.getDefiningOp();
   if (op == nullptr) return value == body.getArgument(0);
   if (op->getBlock() != &body) return false;
-  const bool pure = isElementwise(op) || llvm::isa<ConstantOp, IotaOp, BroadcastOp, ReshapeOp,
-                                                   ExtentOp, ScalarArgOp, ProgramIdOp>(op);
+  const bool pure =
+      isElementwise(op) ||
+      llvm::isa<ConstantOp, IotaOp, BroadcastOp, ReshapeOp, ExtentOp, ScalarArgOp, ProgramIdOp>(op);
   if (!pure && !(llvm::isa<LoadOp>(op) && readsOnly(op))) return false;
   return llvm::all_of(op->getOperands(), [&](Value x) { return canBeRemade(x, loop); });
 }
