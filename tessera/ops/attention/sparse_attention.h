@@ -545,7 +545,8 @@ struct SparseAttention {
                         {4, 640},
                         {8, 640},
                         {64, 640},
-                        {512, 640}}) {
+                        {512, 640},
+                        {4096, 640}}) {
       Case c = use(T, 64, 512, 16384, N);
       c.bench = true;
       c.test = false;

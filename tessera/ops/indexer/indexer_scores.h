@@ -44,24 +44,29 @@ struct IndexerScores {
     };
   }
 
-  /// A program scores kBlocks x attention_keys entries for its tokens.
-  static constexpr int64_t kBlocks = 8;
-
   /// Static: tokens of a program, as many as fill a product with their heads. A product's columns
-  /// are [heads, rows], so that the sum over heads adds vectors.
+  /// are [heads, rows], so that the sum over heads adds vectors. A program scores `blocks` times
+  /// `keys` entries.
   struct Sizes {
-    int64_t rows, heads, width, keys;
+    int64_t rows, heads, width, keys, blocks;
     DType rounding;
     int64_t columns() const { return heads * rows; }
   };
 
   static void plan(PlanBuilder& b) {
-    const int64_t heads = pow2_ceil(b.dim("H"));
-    const Sizes z{std::clamp<int64_t>(b.caps().dot(64).m / heads, 1, b.m_class("T")), heads,
-                  pow2_ceil(b.dim("D")), b.caps().attention_keys, b.dtype("scores")};
+    const int64_t heads = pow2_ceil(b.dim("H")), class_of_T = b.m_class("T");
     const bool wide =
         b.dtype("q") == DType::f32 || b.dtype("k") == DType::f32 || b.caps().wide_products;
     const DType operand = wide ? DType::f32 : DType::bf16;
+    // The matrix unit takes 64 entries at once, and up to 256 columns.
+    const bool matrices = !wide && b.caps().matrix_tile[3].m > 0;
+    const int64_t columns = matrices ? b.caps().matrix_tile[3].n : b.caps().dot(64).m;
+    const Sizes z{.rows = std::clamp<int64_t>(columns / heads, 1, class_of_T),
+                  .heads = heads,
+                  .width = pow2_ceil(b.dim("D")),
+                  .keys = matrices ? b.caps().matrix_tile[2].m : b.caps().attention_keys,
+                  .blocks = matrices && class_of_T == 1 ? 2 : 8,
+                  .rounding = b.dtype("scores")};
     const int64_t blocks = programs_for(b.dim("T"), z.rows);
     const Arg turned =
         b.workspace("turned", operand, {blocks, z.width, z.columns()}, {true, false, false});
@@ -76,7 +81,7 @@ struct IndexerScores {
   }
 
   static void plan_scores(PlanBuilder& b, const Sizes& z, const Arg& turned, DType operand) {
-    const int64_t span = z.keys * kBlocks;
+    const int64_t span = z.keys * z.blocks;
     const bool masked = b.has("positions"), several = b.has("sequence");
     const auto ratio = static_cast<int64_t>(b.attribute("ratio"));
     const double weight_scale = b.attribute("weight_scale");
@@ -262,9 +267,10 @@ struct IndexerScores {
     add({.dims = {{"T", 70}, {"H", 4}, {"D", 128}, {"C", 330}, {"S", 2}, {"R", 400}},
          .dtypes = several(native),
          .note = "prompt"});
-    for (int64_t C : {256, 2048, 16384, 262144})
+    for (int64_t C : {256, 2048, 16384, 65536, 262144})
       add(bench_case({{"T", 1}, {"H", 64}, {"D", 128}, {"C", C}}, native));
     add(bench_case({{"T", 512}, {"H", 64}, {"D", 128}, {"C", 512}}, native));
+    add(bench_case({{"T", 4096}, {"H", 64}, {"D", 128}, {"C", 16384}}, native));
     add(bench_case({{"T", 512}, {"H", 4}, {"D", 128}, {"C", 16384}}, native));
     return list;
   }

@@ -89,7 +89,7 @@ bool KernelLowering::concernsRole(Operation* op) {
 }
 
 LogicalResult KernelLowering::lowerOperation(Operation* op) {
-  if (!concernsRole(op)) return mlir::success();
+  if (!concernsRole(op) || layouts_.products().folded(op)) return mlir::success();
   const mlir::Location outer = std::exchange(e_.loc, op->getLoc());
   LogicalResult result = mlir::success();
   const int64_t top = shared_.top();
@@ -117,6 +117,8 @@ LogicalResult KernelLowering::lowerOperation(Operation* op) {
     lowerDot(op);
   } else if (layouts_.products().readsOnlyStaged(op)) {
     stageLoad(op);
+  } else if (layouts_.products().decoded(op->getResult(0))) {
+    stageDecoded(op->getResult(0), staged_.find(op->getResult(0))->second);
   } else if (const Layout* layout = layouts_.of(op->getResult(0))) {
     if (llvm::isa<LoadOp, GatherOp>(op))
       set(op->getResult(0), load(op, *layout));
@@ -125,7 +127,7 @@ LogicalResult KernelLowering::lowerOperation(Operation* op) {
     else
       lowerShape(op);
   }
-  if (!layouts_.products().readsOnlyStaged(op)) stageResult(op);
+  stageResult(op);
   shared_.release(top);
   e_.loc = outer;
   return result;

@@ -159,7 +159,8 @@ class KernelLowering {
   llvm::SmallVector<mlir::Value> sumsOfThread(const MatrixLoop& loop, const RowsPlan& plan);
   Registers sumOfWarps(const MatrixLoop& loop, const RowsPlan& plan, mlir::ValueRange sums);
 
-  // ---- tiles in workgroup memory (stage_tiles.cc), their products (multiply_tiles.cc) ----
+  // ---- tiles in workgroup memory (stage_tiles.cc, decode_tiles.cc), products (multiply_tiles.cc)
+  // ----
   /// A place of a tile.
   struct Staged {
     StagedShape shape;
@@ -184,6 +185,8 @@ class KernelLowering {
   void copyStaged(mlir::Operation* load, const StagedShape& to, mlir::Value address);
   void awaitCopies();
   void stageLoad(mlir::Operation* load);
+  class PairDecoder;
+  void stageDecoded(mlir::Value tile, const Staged& to);
   void stageResult(mlir::Operation* op);
   llvm::SmallVector<mlir::Operation*> loadsAhead(tile::ForOp loop);
   void copyAhead(const Ahead& ahead, mlir::Value counter, mlir::Value place);

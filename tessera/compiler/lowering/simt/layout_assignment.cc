@@ -184,7 +184,7 @@ std::optional<Layout> LayoutAssignment::compute(Value tile) {
             .renamed(Reduced{shapeOf(reduce.getX()), static_cast<int>(reduce.getAxis())});
       })
       .Case<LoadOp>([&](LoadOp load) -> std::optional<Layout> {
-        if (onlyStretched(load)) return std::nullopt;
+        if (onlyStretched(load) || namesRows(load)) return std::nullopt;
         return blocked(tile);
       })
       .Default([&](Operation*) { return ofShape(op, tile); });
@@ -203,6 +203,16 @@ bool LayoutAssignment::onlyStretched(LoadOp load) {
     users.append(user->user_begin(), user->user_end());
   }
   return true;
+}
+
+/// Whether a load of few numbers waits likewise because it says which rows to gather for products:
+/// threads that copy want other ones than those that have the sums.
+bool LayoutAssignment::namesRows(tile::LoadOp load) {
+  const auto inBlock = [&](Operation* user) { return user->getBlock() == load->getBlock(); };
+  return !products_.empty() && shapeOf(load.getResult()).rank() == 1 &&
+         kernel_.view(load.getView()).getAccess() == Access::read &&
+         llvm::all_of(load->getUsers(), inBlock) &&
+         llvm::any_of(load->getUsers(), [](Operation* user) { return llvm::isa<GatherOp>(user); });
 }
 
 std::optional<Layout> LayoutAssignment::ofShape(Operation* op, Value tile) {

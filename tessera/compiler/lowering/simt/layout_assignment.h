@@ -38,6 +38,7 @@ class LayoutAssignment {
   std::optional<Layout> follow(mlir::Value tile);
   std::optional<Layout> compute(mlir::Value tile);
   bool onlyStretched(tile::LoadOp load);
+  bool namesRows(tile::LoadOp load);
   std::optional<Layout> ofShape(mlir::Operation* op, mlir::Value tile);
   std::optional<Layout> first(mlir::ValueRange tiles);
   Layout ownLayout(mlir::Value tile);

@@ -4,6 +4,7 @@
 // registers as soon as it is made. A tile is staged once, however many products read it.
 #include "tessera/compiler/lowering/simt/hopper.h"
 #include "tessera/compiler/lowering/simt/kernel_lowering.h"
+#include "tessera/compiler/lowering/simt/scope.h"
 #include "tessera/compiler/lowering/simt/window.h"
 
 namespace tessera::compiler::simt {
@@ -95,6 +96,7 @@ void KernelLowering::copyStaged(Operation* load, const StagedShape& to, Value ad
   const lang::TileShape shape = shapeOf(load->getResult(0));
   const Layout layout = panelLayout(shape, layouts_.threadBits());
   const auto copy = [&] {
+    const Scope scope(*this);
     const Value first = e_.add(address, stagedPlace(to, shape, layout));
     int64_t number = 0;
     forEachChunk(load, layout, [&](const Window&, const Chunk& chunk, int, int64_t) {
@@ -140,7 +142,10 @@ void KernelLowering::stageLoad(Operation* load) {
 
 /// A tile that was made in registers.
 void KernelLowering::stageResult(Operation* op) {
-  if (op->getNumResults() != 1) return;
+  const TileProducts& products = layouts_.products();
+  if (op->getNumResults() != 1 || products.readsOnlyStaged(op) ||
+      products.decoded(op->getResult(0)))
+    return;
   const auto found = staged_.find(op->getResult(0));
   if (found == staged_.end()) return;
   store(get(op->getResult(0)), shapeOf(op->getResult(0)), found->second);

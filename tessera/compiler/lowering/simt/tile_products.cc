@@ -56,6 +56,60 @@ bool readsOnly(Operation* op) {
   return false;
 }
 
+/// Whether a tile can be made by any thread in any layout, without memory.
+bool isComputed(Value tile) {
+  Operation* op = tile.getDefiningOp();
+  if (isScalar(tile) || op == nullptr) return isScalar(tile);
+  return (isElementwise(op) || llvm::isa<ConstantOp, IotaOp, BroadcastOp, ReshapeOp>(op)) &&
+         llvm::all_of(op->getOperands(), isComputed);
+}
+
+bool stretchesLast(BroadcastOp broadcast) {
+  return shapeOf(broadcast.getX()).last() != shapeOf(broadcast.getResult()).last();
+}
+
+/// Finds what a tile is made of, where all of it can be done on pairs of neighbours in a row.
+struct PairSearch {
+  mlir::Block* block;
+  llvm::DenseSet<Operation*> found = {};
+  bool narrow = false;  // there are numbers of 8 bits
+
+  bool here(Operation* op) {
+    if (op == nullptr || op->getBlock() != block) return false;
+    found.insert(op);
+    return true;
+  }
+  /// One power of two for both.
+  bool isScale(Value tile) {
+    Operation* op = tile.getDefiningOp();
+    if (!here(op)) return false;
+    if (auto broadcast = llvm::dyn_cast<BroadcastOp>(op)) return isScale(broadcast.getX());
+    if (auto reshape = llvm::dyn_cast<ReshapeOp>(op)) return isScale(reshape.getX());
+    if (auto cast = llvm::dyn_cast<CastOp>(op)) return isScale(cast.getX());
+    return readsOnly(op) && tile::dtypeOf(tile) == DType::f8e8m0;
+  }
+  bool isPairs(Value tile) {
+    Operation* op = tile.getDefiningOp();
+    if (!here(op)) return false;
+    if (auto cast = llvm::dyn_cast<CastOp>(op)) return isPairs(cast.getX());
+    if (auto reshape = llvm::dyn_cast<ReshapeOp>(op)) return isPairs(reshape.getX());
+    if (auto broadcast = llvm::dyn_cast<BroadcastOp>(op))
+      return !stretchesLast(broadcast) && isPairs(broadcast.getX());
+    if (auto select = llvm::dyn_cast<SelectOp>(op)) {
+      auto condition = select.getA().getDefiningOp<BroadcastOp>();
+      return condition && stretchesLast(condition) && isComputed(condition) &&
+             isPairs(select.getB()) && isPairs(select.getC());
+    }
+    if (auto mul = llvm::dyn_cast<MulOp>(op)) {
+      auto factor = mul.getB().getDefiningOp<BroadcastOp>();
+      return factor && stretchesLast(factor) && isScale(factor) && isPairs(mul.getA());
+    }
+    const DType dtype = tile::dtypeOf(tile);
+    narrow |= dtype == DType::f8e4m3;
+    return readsOnly(op) && (dtype == DType::bf16 || dtype == DType::f8e4m3);
+  }
+};
+
 }  // namespace
 
 int64_t StagedShape::bytes() const { return llvm::divideCeil(columns, kPanel) * panelBytes(); }
@@ -80,6 +134,7 @@ TileProducts::TileProducts(KernelOp kernel, const SimtTarget& target) {
     return;
   }
   choosePrefetched(kernel, room);
+  for (const auto& [tile, shape] : staged_) chooseDecoded(tile);
 }
 
 void TileProducts::stage(Value tile, bool isA) {
@@ -102,6 +157,23 @@ void TileProducts::choosePrefetched(KernelOp kernel, int64_t room) {
     prefetched_.insert(op);
     room -= shape->bytes();
   });
+}
+
+/// Everything but the tile itself must be for it alone.
+void TileProducts::chooseDecoded(Value tile) {
+  Operation* root = tile.getDefiningOp();
+  if (root == nullptr || readsOnlyStaged(root)) return;
+  PairSearch search{root->getBlock()};
+  if (!search.isPairs(tile) || !search.narrow) return;
+  const auto isProduct = [&](mlir::OpOperand& use) {
+    return of(use.getOwner()) != nullptr && use.getOperandNumber() < 2;
+  };
+  for (Operation* op : search.found)
+    for (mlir::OpOperand& use : op->getUses())
+      if (op == root ? !isProduct(use) : !search.found.contains(use.getOwner())) return;
+  decoded_.insert(tile);
+  for (Operation* op : search.found)
+    if (op != root) folded_.insert(op);
 }
 
 const TileProduct* TileProducts::of(Operation* dot) const {
@@ -144,15 +216,15 @@ Layout productLayout(int64_t m, int64_t n, int threadBits) {
   return layout;
 }
 
-Layout panelLayout(const TileShape& shape, int threadBits) {
-  constexpr int kPiece = 3, kPanelBits = 6;
+Layout panelLayout(const TileShape& shape, int threadBits, int pieceBits) {
+  constexpr int kPanelBits = 6;
   const int columns = bitCount(shape, 1), all = positionBits(shape);
   llvm::SmallVector<int> order;  // of bits to be held by threads
-  for (int bit = kPiece; bit < std::min(columns, kPanelBits); ++bit) order.push_back(bit);
+  for (int bit = pieceBits; bit < std::min(columns, kPanelBits); ++bit) order.push_back(bit);
   for (int bit = columns; bit < all; ++bit) order.push_back(bit);
   for (int bit = kPanelBits; bit < columns; ++bit) order.push_back(bit);
   Layout layout;
-  for (int bit = 0; bit < std::min(columns, kPiece); ++bit)
+  for (int bit = 0; bit < std::min(columns, pieceBits); ++bit)
     layout.registers.push_back(static_cast<int8_t>(bit));
   for (int t = 0; t < threadBits; ++t)
     layout.threads.push_back(

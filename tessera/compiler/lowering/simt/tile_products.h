@@ -51,22 +51,30 @@ class TileProducts {
   bool readsOnlyStaged(mlir::Operation* load) const;
   /// Whether the tile of the loop's next turn is to be copied during this one.
   bool prefetched(mlir::Operation* load) const { return prefetched_.contains(load); }
+  /// Whether a staged tile is exact arithmetic on narrow numbers in memory (decode_tiles.cc): it is
+  /// computed as pairs of bf16 on the way to its place, and nothing else needs what it is made of.
+  bool decoded(mlir::Value tile) const { return decoded_.contains(tile); }
+  /// Whether an operation is a part of such a computation.
+  bool folded(mlir::Operation* op) const { return folded_.contains(op); }
 
  private:
   void stage(mlir::Value tile, bool isA);
   void choosePrefetched(tile::KernelOp kernel, int64_t room);
+  void chooseDecoded(mlir::Value tile);
 
   llvm::DenseMap<mlir::Operation*, TileProduct> products_;
   llvm::DenseMap<mlir::Value, StagedShape> staged_;
-  llvm::DenseSet<mlir::Operation*> prefetched_;
+  llvm::DenseSet<mlir::Operation*> prefetched_, folded_;
+  llvm::DenseSet<mlir::Value> decoded_;
   int leastThreadBits_ = 0;
 };
 
 /// Where wgmma leaves sums [M, N]. Warpgroups share rows, then columns; of fewer than 64 rows,
 /// threads hold copies.
 Layout productLayout(int64_t m, int64_t n, int threadBits);
-/// Of copies to panels: a thread has 16 bytes of a row, 8 threads 128, rows follow.
-Layout panelLayout(const lang::TileShape& shape, int threadBits);
+/// Of copies to panels: a thread has 2^`pieceBits` columns, threads follow along a panel, then
+/// rows.
+Layout panelLayout(const lang::TileShape& shape, int threadBits, int pieceBits = 3);
 
 /// Whether a value can be computed for another turn of the loop, where its counter is known.
 bool canBeRemade(mlir::Value value, tile::ForOp loop);
