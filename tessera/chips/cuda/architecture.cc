@@ -21,7 +21,7 @@ runtime::Capabilities capabilities() {
 /// With mma.sync.
 runtime::Capabilities ampere() {
   runtime::Capabilities c = capabilities();
-  c.matrix_tile[0] = {1, 16, 2048};
+  c.matrix_tile[0] = {1, 16, 4096};
   c.matrix_tile[1] = {8, 16, 2048};
   return c;
 }

@@ -65,7 +65,43 @@ struct HcSplitSinkhorn {
     return divide_by_lines(c, /*rows=*/false, eps);
   }
 
+  /// Chips with many small programs share a matrix among lanes: all sums of a step at once.
+  static void plan_shared(PlanBuilder& b) {
+    const int64_t tokens = std::min<int64_t>(b.m_class("T"), 16);
+    const double eps = b.attribute("eps");
+    const auto iterations = static_cast<int64_t>(b.attribute("iterations"));
+    b.kernel(
+        "matrices", {programs_for(b.dim("T"), tokens)},
+        {b.tensor("m"), b.tensor("scale"), b.tensor("base"), b.tensor("pre"), b.tensor("post"),
+         b.tensor("comb")},
+        [=](KernelBuilder& k, View m, View scale, View base, View pre, View post, View comb) {
+          const Tile row = k.program_id(0) * tokens;
+          const auto numbers = [&](int64_t first, int64_t count, int64_t group) {
+            return load(m, {row, first}, {tokens, count}) * load_scalar(scale, {group}) +
+                   reshape(load(base, {first}, {count}), {1, count});
+          };
+          store(pre, {row, 0}, sigmoid(numbers(0, kCopies, 0)) + eps);
+          store(post, {row, 0}, sigmoid(numbers(kCopies, kCopies, 1)) * 2);
+          const auto divided = [&](Tile c, int axis) {
+            const Tile sum = reduce_sum(c, axis);
+            const TileShape line =
+                axis == 2 ? TileShape{tokens, 4, 1} : TileShape{tokens, 1, 4};
+            return c * reshape(1.0f / (sum + eps), line);
+          };
+          const Tile given = reshape(numbers(2 * kCopies, 16, 2), {tokens, 4, 4});
+          const Tile grown =
+              exp(given - reshape(reduce_max(given, 2), {tokens, 4, 1}));
+          const Tile softmax =
+              grown * reshape(1.0f / reduce_sum(grown, 2), {tokens, 4, 1}) + eps;
+          const auto [c] = k.for_range(
+              1, iterations, 1, lang::carry(divided(softmax, 1)),
+              [&](Tile, Tile c) { return lang::carry(divided(divided(c, 2), 1)); });
+          store(comb, {row, 0, 0}, c);
+        });
+  }
+
   static void plan(PlanBuilder& b) {
+    if (b.caps().gemv_rows < 16) return plan_shared(b);
     // A tile holds one number of many tokens, so that nothing crosses lanes.
     const int64_t tokens = std::clamp<int64_t>(b.caps().vector_tile / 4, 1, b.m_class("T"));
     const double eps = b.attribute("eps");

@@ -135,7 +135,12 @@ LogicalResult KernelLowering::lowerOperation(Operation* op) {
 
 LogicalResult KernelLowering::lowerFor(ForOp loop) {
   if (const auto matrix = matchMatrixLoop(loop, target_)) {
-    matrix->fewRows() ? lowerMatrixRows(*matrix) : lowerPipeline(*matrix);
+    if (!matrix->fewRows())
+      lowerPipeline(*matrix);
+    else if (matrix->oneRow())
+      lowerMatrixRow(*matrix);
+    else
+      lowerMatrixRows(*matrix);
     return mlir::success();
   }
   mlir::Block& body = loop.getBody().front();
@@ -281,13 +286,6 @@ llvm::SmallVector<Value> loop32(
   return {op.getResults().begin(), op.getResults().end()};
 }
 
-namespace {
-
-/// Threads of a multiprocessor that keep enough of its memory's bytes under way.
-constexpr int64_t kReaders = 512;
-
-}  // namespace
-
 mlir::FailureOr<ThreadCode> emitThreadCode(mlir::OpBuilder& builder, ThreadMemory& memory,
                                            KernelOp kernel, mlir::Block* entry,
                                            const SimtTarget& target) {
@@ -301,7 +299,7 @@ mlir::FailureOr<ThreadCode> emitThreadCode(mlir::OpBuilder& builder, ThreadMemor
     KernelLowering lowering(emitter, memory, kernel, target);
     if (mlir::failed(lowering.run(memory.threadId(emitter.loc)))) return mlir::failure();
     code = {lowering.threads(), lowering.sharedWords(), 1};
-    if (holdsRows(kernel, target)) code.workgroups = kReaders / code.threads;
+    if (const int64_t readers = readersOf(kernel, target)) code.workgroups = readers / code.threads;
   }
   const int64_t bytes = 4 * code.sharedWords;
   if (bytes > target.sharedBytes)

@@ -118,9 +118,21 @@ class KernelLowering {
   void writeChunk(const Window& window, const Chunk& chunk, mlir::ValueRange values,
                   mlir::Value wanted);
   Registers load(mlir::Operation* op, const Layout& layout);
-  llvm::SmallVector<mlir::Value> loadWords(mlir::Operation* op, const Layout& layout);
+  /// Which registers of a tile, and whether by this thread (null: by all).
+  struct Part {
+    int64_t first = 0, count = INT64_MAX;
+    mlir::Value wanted = {};
+  };
+  llvm::SmallVector<mlir::Value> loadWords(mlir::Operation* op, const Layout& layout, Part part);
+  llvm::SmallVector<mlir::Value> loadWords(mlir::Operation* op, const Layout& layout) {
+    return loadWords(op, layout, Part());
+  }
   using ReadChunk = llvm::function_ref<void(const Window&, const Chunk&, int, int64_t)>;
-  void forEachChunk(mlir::Operation* op, const Layout& layout, ReadChunk read);
+  void forEachChunk(mlir::Operation* op, const Layout& layout, ReadChunk read) {
+    forEachChunk(op, layout, 0, layout.registerCount(), read);
+  }
+  void forEachChunk(mlir::Operation* op, const Layout& layout, int64_t first, int64_t last,
+                    ReadChunk read);
   llvm::SmallVector<mlir::Value> readUnits(const Window& window, const Chunk& chunk, int vector,
                                            int64_t fill);
   void lowerStore(tile::StoreOp store);
@@ -129,7 +141,7 @@ class KernelLowering {
   bool wantsOtherLayout(tile::StoreOp store, const Layout& layout);
   mlir::Value basesAligned();
 
-  // ---- matrix loops (pipeline.cc, matrix_rows.cc) ----
+  // ---- matrix loops (pipeline.cc, matrix_rows.cc, matrix_row.cc) ----
   mlir::Value startPipeline();
   void lowerPipeline(const MatrixLoop& loop);
   struct Turns;
@@ -151,6 +163,15 @@ class KernelLowering {
   mlir::Value stagePlace(const Filling& side, mlir::Value first, int64_t number);
   mlir::Value stageBase(const Filling& side, mlir::Value stage);
   void lowerMatrixRows(const MatrixLoop& loop);
+  void lowerMatrixRow(const MatrixLoop& loop);
+  struct SumScales;
+  SumScales sumScales(mlir::Operation* operand, mlir::Operation* scale, const Layout& layout,
+                      int64_t access);
+  mlir::Value scaleOfSum(const SumScales& scales, int64_t number);
+  llvm::SmallVector<mlir::Value> pairsForRow(const MatrixLoop& loop, mlir::Operation* operand,
+                                             mlir::ValueRange words);
+  llvm::SmallVector<mlir::Value> sumsOfRow(const MatrixLoop& loop, const RowsPlan& plan);
+  Registers sumOfRow(const MatrixLoop& loop, const RowsPlan& plan, mlir::ValueRange sums);
   llvm::SmallVector<mlir::Value> pairsOf(mlir::Operation* operand, mlir::Operation* scale,
                                          const Layout& layout, mlir::ValueRange words,
                                          mlir::ValueRange codes);

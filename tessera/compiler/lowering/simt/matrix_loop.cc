@@ -49,7 +49,7 @@ bool scalesPairs(Operation* operand, Operation* scale) {
 }
 
 bool fitsRows(const MatrixLoop& loop) {
-  const int64_t access = 8 * kAccessBytes / bits(operandType(loop.b));
+  const int64_t access = RowsPlan::accessOf(operandType(loop.b));
   return loop.n % 16 == 0 && loop.k >= 4 * access;
 }
 
@@ -77,17 +77,20 @@ bool fitsTiles(KernelOp kernel, const MatrixLoop& loop) {
   return true;
 }
 
-bool holds(Operation* op, const SimtTarget& target, bool fewRows) {
-  return op
-      ->walk([&](ForOp inner) {
-        const auto loop = matchMatrixLoop(inner, target);
-        return loop && loop->fewRows() == fewRows ? mlir::WalkResult::interrupt()
-                                                  : mlir::WalkResult::advance();
-      })
-      .wasInterrupted();
-}
-
 }  // namespace
+
+int64_t RowsPlan::accessOf(DType b) { return 8 * kAccessBytes / bits(b); }
+
+bool MatrixLoop::oneRow() const {
+  const int64_t access = RowsPlan::accessOf(operandType(b));
+  const auto fits = [&](Operation* operand, Operation* scale) {
+    if (!scale) return true;
+    const TileShape matrix = shapeOf(operand->getResult(0)), scales = shapeOf(scale->getResult(0));
+    const int64_t elements = matrix[1] / scales[1];
+    return elements >= 4 * access || (elements == access && matrix[0] == scales[0]);
+  };
+  return m == 1 && fits(a, aScale) && fits(b, bScale);
+}
 
 std::optional<MatrixLoop> matchMatrixLoop(ForOp loop, const SimtTarget& target) {
   if (target.matrix == MatrixUnit::kNone || loop.getInits().size() != 1) return std::nullopt;
@@ -142,10 +145,12 @@ std::optional<MatrixLoop> matrixLoopOf(Operation* dot, const SimtTarget& target)
 /// t of each four in a row.
 RowsPlan rowsPlan(const MatrixLoop& loop) {
   const int kBits = static_cast<int>(llvm::Log2_64(loop.k));
-  const int access = static_cast<int>(llvm::Log2_64(8 * kAccessBytes / bits(operandType(loop.b))));
+  const int access = static_cast<int>(llvm::Log2_64(RowsPlan::accessOf(operandType(loop.b))));
   const int rest = kBits - access - 2;
   RowsPlan plan;
-  plan.warpBits = std::min(rest, kMostWarpBits);
+  // A thread with one row of activations has registers for eight accesses to a row of weights.
+  constexpr int kAccessBits = 3;
+  plan.warpBits = std::clamp(loop.oneRow() ? rest - kAccessBits : rest, 0, kMostWarpBits);
   const auto layout = [&](int64_t rows) {
     const int rowBits = static_cast<int>(llvm::Log2_64(rows));
     const auto bit = [](int position) { return static_cast<int8_t>(position); };
@@ -202,7 +207,25 @@ std::optional<PipelinePlan> pipelinePlan(KernelOp kernel, const SimtTarget& targ
   return plan;
 }
 
-bool holdsPipeline(Operation* op, const SimtTarget& target) { return holds(op, target, false); }
-bool holdsRows(Operation* op, const SimtTarget& target) { return holds(op, target, true); }
+bool holdsPipeline(Operation* op, const SimtTarget& target) {
+  return op
+      ->walk([&](ForOp inner) {
+        const auto loop = matchMatrixLoop(inner, target);
+        return loop && !loop->fewRows() ? mlir::WalkResult::interrupt()
+                                        : mlir::WalkResult::advance();
+      })
+      .wasInterrupted();
+}
+
+int64_t readersOf(KernelOp kernel, const SimtTarget& target) {
+  constexpr int64_t kOfOneRow = 1024, kOfRows = 512;
+  int64_t readers = 0;
+  kernel->walk([&](ForOp op) {
+    const auto loop = matchMatrixLoop(op, target);
+    if (loop && loop->fewRows() && readers != kOfRows)
+      readers = loop->oneRow() ? kOfOneRow : kOfRows;
+  });
+  return readers;
+}
 
 }  // namespace tessera::compiler::simt

@@ -23,6 +23,9 @@ struct MatrixLoop {
   /// pass through workgroup memory (pipeline.cc).
   bool fewRows() const { return m <= kFewRows; }
   static constexpr int64_t kFewRows = 8;
+  /// One row, and scales that are constant over what a thread, or four side by side, read at once
+  /// (matrix_row.cc).
+  bool oneRow() const;
 
   /// The instruction has 64 rows and more: those of b, where a has fewer.
   bool turned() const { return m < 64; }
@@ -39,6 +42,8 @@ std::optional<MatrixLoop> matrixLoopOf(mlir::Operation* dot, const SimtTarget& t
 struct RowsPlan {
   int warpBits = 0;
   Layout a, b;  // of the operands' tiles; an even number of elements in a row are consecutive
+  /// Elements of b that one access brings.
+  static int64_t accessOf(DType b);
 };
 RowsPlan rowsPlan(const MatrixLoop& loop);
 
@@ -59,7 +64,8 @@ struct PipelinePlan {
 std::optional<PipelinePlan> pipelinePlan(tile::KernelOp kernel, const SimtTarget& target);
 /// Whether a loop of the pipeline is in there, or the operation is one.
 bool holdsPipeline(mlir::Operation* op, const SimtTarget& target);
-/// The same of a loop of few rows.
-bool holdsRows(mlir::Operation* op, const SimtTarget& target);
+/// Threads for which a multiprocessor should have registers, so that enough bytes of weights are
+/// under way, in a kernel with loops of few rows; 0: there are none.
+int64_t readersOf(tile::KernelOp kernel, const SimtTarget& target);
 
 }  // namespace tessera::compiler::simt

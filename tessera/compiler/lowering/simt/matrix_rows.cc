@@ -3,11 +3,11 @@
 // thread decodes what it read, 16 bytes at once, in its registers, and mma.sync adds up: its 16
 // rows are rows of b, its 8 columns rows of a. Which elements of K a lane holds is free as long as
 // both operands agree. Warps share K, and their sums meet in workgroup memory after the loop.
-#include "mlir/Dialect/LLVMIR/LLVMDialect.h"
 #include "mlir/Dialect/SCF/IR/SCF.h"
 #include "tessera/compiler/lowering/simt/bf16_pairs.h"
 #include "tessera/compiler/lowering/simt/kernel_lowering.h"
 #include "tessera/compiler/lowering/simt/matrix_loop.h"
+#include "tessera/compiler/lowering/simt/mma_sync.h"
 #include "tessera/compiler/lowering/simt/scope.h"
 
 namespace tessera::compiler::simt {
@@ -21,21 +21,6 @@ using namespace tile;  // the dialect's operations
 namespace {
 
 constexpr int64_t kColumns = 8;  // of an mma
-constexpr int64_t kSums = 4;     // of a thread: row g, columns 2t and 2t + 1, the same of row g + 8
-
-SmallVector<Value> multiplyAdd(Emitter& e, mlir::ValueRange a, mlir::ValueRange b,
-                               mlir::ValueRange sums) {
-  SmallVector<Value> operands(a);
-  llvm::append_range(operands, b);
-  llvm::append_range(operands, sums);
-  const mlir::Type type = mlir::LLVM::LLVMStructType::getLiteral(
-      e.builder.getContext(), SmallVector<mlir::Type>(kSums, e.f32()));
-  const Value all = e.intrinsic("llvm.nvvm.mma.m16n8k16.row.col.bf16", type, operands);
-  SmallVector<Value> next;
-  for (int64_t i = 0; i < kSums; ++i)
-    next.push_back(mlir::LLVM::ExtractValueOp::create(e.builder, e.loc, all, i));
-  return next;
-}
 
 }  // namespace
 
@@ -87,7 +72,7 @@ Registers KernelLowering::sumOfWarps(const MatrixLoop& loop, const RowsPlan& pla
   const Value first = e_.add(e_.mul(warp, e_.i32(each)),
                              e_.add(e_.shl(e_.shr(lane, 2), 3), e_.shl(e_.andi(lane, 3), 1)));
   for (auto [i, sum] : llvm::enumerate(sums)) {
-    const auto block = static_cast<int64_t>(i) / kSums, part = static_cast<int64_t>(i) % kSums;
+    const auto block = static_cast<int64_t>(i) / kMmaSums, part = static_cast<int64_t>(i) % kMmaSums;
     const int64_t row = 16 * block + 8 * (part / 2);
     memory_.store(e_.loc, sum, parts, e_.add(first, e_.i32(row * kColumns + part % 2)));
   }
@@ -112,7 +97,7 @@ void KernelLowering::lowerMatrixRows(const MatrixLoop& loop) {
   // Row numbers are brought where the loop wants them before it begins.
   if (auto gather = llvm::dyn_cast<GatherOp>(loop.a))
     get(gather.getRows(), plan.a.renamed(Closed{0, bitCount(shapeOf(gather.getResult()), 1)}));
-  const SmallVector<mlir::Type> types(static_cast<size_t>(kSums * loop.n / 16), e_.f32());
+  const SmallVector<mlir::Type> types(static_cast<size_t>(kMmaSums * loop.n / 16), e_.f32());
   const SmallVector<Value> sums =
       alignedVersions({loop.a, loop.b}, types, [&] { return sumsOfThread(loop, plan); });
   shared_.forget();
@@ -123,7 +108,7 @@ void KernelLowering::lowerMatrixRows(const MatrixLoop& loop) {
 SmallVector<Value> KernelLowering::sumsOfThread(const MatrixLoop& loop, const RowsPlan& plan) {
   ForOp op = loop.loop;
   const int64_t blocks = loop.n / 16;
-  const SmallVector<Value> none(static_cast<size_t>(kSums * blocks), e_.f32(0));
+  const SmallVector<Value> none(static_cast<size_t>(kMmaSums * blocks), e_.f32(0));
   auto lowered = scf::ForOp::create(e_.builder, e_.loc, scalar(op.getLo()), scalar(op.getHi()),
                                     scalar(op.getStep()), none);
   {
@@ -132,6 +117,8 @@ SmallVector<Value> KernelLowering::sumsOfThread(const MatrixLoop& loop, const Ro
     e_.builder.setInsertionPointToEnd(lowered.getBody());
     mlir::Block& body = op.getBody().front();
     scalars_[body.getArgument(0)] = lowered.getInductionVar();
+    // Addresses are computed in each turn: kept over all of them, they would take every register.
+    const Value thread = std::exchange(thread_, memory_.opaque(e_.loc, thread_));
     for (Operation& inner : body.without_terminator())
       if (inner.getNumResults() == 1 && isScalar(inner.getResult(0))) lowerScalar(&inner);
     const auto bring = [&](Operation* operand, Operation* scale, const Layout& layout) {
@@ -144,13 +131,14 @@ SmallVector<Value> KernelLowering::sumsOfThread(const MatrixLoop& loop, const Ro
     const size_t perRow = a.size();
     for (int64_t block = 0; block < blocks; ++block) {
       const auto rows = llvm::ArrayRef(b).slice(2 * block * perRow, 2 * perRow);
-      const auto mine = llvm::MutableArrayRef(sums).slice(kSums * block, kSums);
+      const auto mine = llvm::MutableArrayRef(sums).slice(kMmaSums * block, kMmaSums);
       for (size_t i = 0; i < perRow; i += 2)
-        llvm::copy(multiplyAdd(e_, {rows[i], rows[perRow + i], rows[i + 1], rows[perRow + i + 1]},
+        llvm::copy(multiplyAdd(e_, PairType::kBf16, {rows[i], rows[perRow + i], rows[i + 1], rows[perRow + i + 1]},
                                {a[i], a[i + 1]}, mine),
                    mine.begin());
     }
     scf::YieldOp::create(e_.builder, e_.loc, sums);
+    thread_ = thread;
   }
   return lowered.getResults();
 }

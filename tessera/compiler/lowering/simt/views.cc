@@ -261,15 +261,16 @@ void KernelLowering::writeChunk(const Window& w, const Chunk& chunk, mlir::Value
 }
 
 /// The pieces of a loaded or gathered tile that one access each brings, in the order of the
-/// registers.
-void KernelLowering::forEachChunk(Operation* op, const Layout& layout, ReadChunk read) {
+/// registers [first, last).
+void KernelLowering::forEachChunk(Operation* op, const Layout& layout, int64_t first, int64_t last,
+                                  ReadChunk read) {
   const TileShape shape = shapeOf(op->getResult(0));
   const auto visit = [&](auto access, const Registers* rows, int rowDim) {
     const Window w = window(access.getView(), access.getOffsets(), access.getOverridden(),
                             access.getOverrides(), shape, rowDim);
     const int vector = vectorBits(access.getView(), access.getOffsets(), access.getOverridden(),
                                   access.getOverrides(), shape, layout, rows != nullptr);
-    for (int64_t r = 0; r < layout.registerCount(); r += int64_t{1} << vector) {
+    for (int64_t r = first; r < last; r += int64_t{1} << vector) {
       Value row;
       if (rows != nullptr) {
         const int64_t index = registerIndex(layout, shape, 0, r);
@@ -296,11 +297,14 @@ Registers KernelLowering::load(Operation* op, const Layout& layout) {
   return result;
 }
 
-/// The same as they lie in memory, in words of 32 bits.
-SmallVector<Value> KernelLowering::loadWords(Operation* op, const Layout& layout) {
+/// The same as they lie in memory, in words of 32 bits; the fill in threads that want nothing.
+SmallVector<Value> KernelLowering::loadWords(Operation* op, const Layout& layout, Part part) {
   SmallVector<Value> words;
   int filled = 32;  // bits of the last one
-  forEachChunk(op, layout, [&](const Window& w, const Chunk& chunk, int vector, int64_t fill) {
+  const int64_t last = part.first + std::min(part.count, layout.registerCount() - part.first);
+  const auto read = [&](const Window& w, Chunk chunk, int vector, int64_t fill) {
+    if (part.wanted)
+      chunk.inside = chunk.inside ? e_.andi(chunk.inside, part.wanted) : part.wanted;
     for (Value unit : readUnits(w, chunk, vector, fill)) {
       const auto width = static_cast<int>(unit.getType().getIntOrFloatBitWidth());
       const Value wide = width < 32 ? e_.zeroExtend(unit, e_.i32()) : unit;
@@ -312,7 +316,8 @@ SmallVector<Value> KernelLowering::loadWords(Operation* op, const Layout& layout
         filled += width;
       }
     }
-  });
+  };
+  forEachChunk(op, layout, part.first, last, read);
   return words;
 }
 

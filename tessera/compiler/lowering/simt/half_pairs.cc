@@ -1,0 +1,40 @@
+// SPDX-License-Identifier: Apache-2.0
+#include "tessera/compiler/lowering/simt/half_pairs.h"
+
+namespace tessera::compiler::simt {
+
+using llvm::SmallVector;
+using mlir::Value;
+
+bool hasPairsOfHalf(const Emitter& e) { return e.target.ptx >= 89; }
+
+SmallVector<Value> halfPairsOfE4m3(Emitter& e, Value word) {
+  const mlir::Type pair = mlir::VectorType::get({2}, e.builder.getF16Type());
+  SmallVector<Value> pairs;
+  for (int64_t shift : {0, 16})
+    pairs.push_back(e.bitcast(e.intrinsic("llvm.nvvm.e4m3x2.to.f16x2.rn", pair,
+                                          {e.truncate(e.shr(word, shift), e.i16())}),
+                              e.i32()));
+  return pairs;
+}
+
+/// As e4m3, in whose exponent and mantissa those of e2m1 fit, four codes a word.
+SmallVector<Value> halfPairsOfE2m1(Emitter& e, Value word) {
+  constexpr int64_t kSigns = 0x80808080, kMagnitudes = 0x1c1c1c1c;
+  const Value even = e.ori(e.andi(e.shl(word, 4), kSigns), e.andi(e.shl(word, 2), kMagnitudes));
+  const Value odd = e.ori(e.andi(word, kSigns), e.andi(e.shr(word, 2), kMagnitudes));
+  SmallVector<Value> pairs = halfPairsOfE4m3(e, even);
+  llvm::append_range(pairs, halfPairsOfE4m3(e, odd));
+  return pairs;
+}
+
+SmallVector<Value> halfPairsInOrderOfE2m1(Emitter& e, Value low, Value high) {
+  SmallVector<Value> pairs;
+  for (int64_t bytes : {0x6420, 0x7531})
+    llvm::append_range(
+        pairs, halfPairsOfE4m3(e, e.intrinsic("llvm.nvvm.prmt", e.i32(),
+                                              {low, high, e.i32(bytes)})));
+  return pairs;
+}
+
+}  // namespace tessera::compiler::simt

@@ -1,0 +1,228 @@
+// SPDX-License-Identifier: Apache-2.0
+// Matrix loops of one row of activations. As with a few rows (matrix_rows.cc) a thread decodes the
+// 16 bytes of weights it read, and mma.sync multiplies 16 rows of them. One row leaves seven of the
+// instruction's eight columns unused: column 2 t has the activations of lane t of a quad, and zeros
+// where the other three lanes have theirs. So every thread ends with the sum of what it read itself,
+// and multiplies that by the scale of its own block, instead of scaling each weight. What is left is
+// decoding: e4m3 and e2m1 become f16, in which both are exact.
+#include "mlir/Dialect/SCF/IR/SCF.h"
+#include "tessera/compiler/lowering/simt/bf16_pairs.h"
+#include "tessera/compiler/lowering/simt/half_pairs.h"
+#include "tessera/compiler/lowering/simt/kernel_lowering.h"
+#include "tessera/compiler/lowering/simt/matrix_loop.h"
+#include "tessera/compiler/lowering/simt/mma_sync.h"
+#include "tessera/compiler/lowering/simt/scope.h"
+
+namespace tessera::compiler::simt {
+
+namespace arith = mlir::arith;
+namespace scf = mlir::scf;
+using llvm::SmallVector;
+using mlir::Operation;
+using mlir::Value;
+using mlir::arith::CmpIPredicate;
+using namespace tile;  // the dialect's operations
+
+namespace {
+
+constexpr int64_t kGroup = 8;  // rows of b that a warp reads at once
+constexpr int64_t kStepsAhead = 8;
+
+DType operandType(Operation* operand) { return tile::dtypeOf(operand->getResult(0)); }
+
+bool usesHalf(Emitter& e, const MatrixLoop& loop) {
+  return hasPairsOfHalf(e) && operandType(loop.a) == DType::f8e4m3 &&
+         operandType(loop.b) != DType::bf16;
+}
+
+}  // namespace
+
+/// The scales of b or of a that a thread's sums need: words of codes, and where each sum has its
+/// own.
+struct KernelLowering::SumScales {
+  Operation* scale = nullptr;  // null: none
+  lang::TileShape matrix;
+  Layout operand;        // of the matrix
+  Layout layout;         // of the codes
+  Value lane;            // selects the lane's own byte of a word; null: it is the same for all
+  SmallVector<Value> words;
+};
+
+KernelLowering::SumScales KernelLowering::sumScales(Operation* operand, Operation* scale,
+                                                    const Layout& layout, int64_t access) {
+  SumScales scales;
+  if (!scale) return scales;
+  scales.scale = scale;
+  scales.matrix = shapeOf(operand->getResult(0));
+  scales.operand = layout;
+  const lang::TileShape shape = shapeOf(scale->getResult(0));
+  scales.layout = layout.renamed(Grouped{scales.matrix, shape});
+  // Four lanes have four blocks side by side: each reads the codes of all.
+  if (scales.matrix[1] / shape[1] == access) {
+    for (int8_t& bit : llvm::MutableArrayRef(scales.layout.threads).take_front(2))
+      bit = Layout::kCopies;
+    scales.layout = scales.layout.withRegister(0).withRegister(1);
+    scales.lane = e_.ori(e_.shl(e_.andi(thread_, 3), 12), e_.i32(0x0444));
+  }
+  scales.words = loadWords(scale, scales.layout);
+  return scales;
+}
+
+/// The scale of the elements from `number` on, f32: 2^(code - 127). 255 becomes infinity.
+Value KernelLowering::scaleOfSum(const SumScales& scales, int64_t number) {
+  const Grouped grouped{scales.matrix, shapeOf(scales.scale->getResult(0))};
+  int64_t position = 0;
+  for (auto [i, bit] : llvm::enumerate(scales.operand.registers))
+    if (const int to = grouped(bit); ((number >> i) & 1) && to >= 0) position |= int64_t{1} << to;
+  const int64_t code = scales.layout.registerOf(position);
+  const Value word = scales.words[code / 4];
+  const Value top =
+      scales.lane
+          ? e_.intrinsic("llvm.nvvm.prmt", e_.i32(), {word, e_.i32(0), scales.lane})
+          : e_.intrinsic("llvm.nvvm.prmt", e_.i32(),
+                         {word, e_.i32(0), e_.i32((code % 4) << 12 | 0x0444)});
+  const Value bits = arith::MaxUIOp::create(e_.builder, e_.loc, e_.shr(top, 1), e_.i32(0x400000));
+  return e_.bitcast(bits, e_.f32());
+}
+
+/// Elements of consecutive words as operands of an instruction for bf16 or f16.
+SmallVector<Value> KernelLowering::pairsForRow(const MatrixLoop& loop, Operation* operand,
+                                               mlir::ValueRange words) {
+  SmallVector<Value> pairs;
+  if (!usesHalf(e_, loop)) {
+    for (Value word : words) llvm::append_range(pairs, bf16Pairs(e_, operandType(operand), word));
+    return pairs;
+  }
+  if (operandType(operand) == DType::f4e2m1) {
+    for (Value word : words) llvm::append_range(pairs, halfPairsOfE2m1(e_, word));
+  } else if (operandType(loop.b) == DType::f4e2m1) {
+    for (size_t i = 0; i < words.size(); i += 2)
+      llvm::append_range(pairs, halfPairsInOrderOfE2m1(e_, words[i], words[i + 1]));
+  } else {
+    for (Value word : words) llvm::append_range(pairs, halfPairsOfE4m3(e_, word));
+  }
+  return pairs;
+}
+
+/// The sums of this thread: of rows g, g + 8, .. of b, over what it read of them.
+SmallVector<Value> KernelLowering::sumsOfRow(const MatrixLoop& loop, const RowsPlan& plan) {
+  ForOp op = loop.loop;
+  const bool half = usesHalf(e_, loop);
+  const int64_t access = plan.accessOf(operandType(loop.b));
+  const SmallVector<Value> none(static_cast<size_t>(loop.n / kGroup), e_.f32(0));
+  auto lowered = scf::ForOp::create(e_.builder, e_.loc, scalar(op.getLo()), scalar(op.getHi()),
+                                    scalar(op.getStep()), none);
+  const Scope scope(*this);
+  mlir::OpBuilder::InsertionGuard guard(e_.builder);
+  e_.builder.setInsertionPointToEnd(lowered.getBody());
+  mlir::Block& body = op.getBody().front();
+  scalars_[body.getArgument(0)] = lowered.getInductionVar();
+  // Addresses are computed in each turn: kept over all of them, they would take every register.
+  const Value thread = std::exchange(thread_, memory_.opaque(e_.loc, thread_));
+  for (Operation& inner : body.without_terminator())
+    if (inner.getNumResults() == 1 && isScalar(inner.getResult(0))) lowerScalar(&inner);
+
+  const auto column = [&] { return e_.andi(e_.shr(thread_, 2), 7); };
+  const auto own = [&] { return e_.shl(e_.andi(thread_, 3), 1); };
+  const auto hasColumn = [&] { return e_.compare(CmpIPredicate::eq, column(), own()); };
+  const int64_t groups = loop.n / kGroup;
+  const int64_t steps = plan.b.registerCount() / access / groups;
+  // Wide accesses are under way for several steps before the first one is needed. Narrow ones are
+  // too many for that.
+  const int64_t batch = isWide(loop.b, plan.b) ? std::min(steps, kStepsAhead) : 1;
+  const SumScales bScales = sumScales(loop.b, loop.bScale, plan.b, access);
+  const SumScales aScales = sumScales(loop.a, loop.aScale, plan.a, access);
+  // Of a batch, and of b for each group of rows.
+  SmallVector<SmallVector<Value>> bWords(static_cast<size_t>(groups));
+  SmallVector<Value> aWords;
+  const auto readBatch = [&](int64_t step) {
+    if (batch == 1) thread_ = memory_.opaque(e_.loc, thread_);
+    for (int64_t group = 0; group < groups; ++group)
+      bWords[group] =
+          loadWords(loop.b, plan.b, {(group * steps + step) * access, batch * access, {}});
+    aWords = loadWords(loop.a, plan.a, {step * access, batch * access, hasColumn()});
+  };
+  const auto ofStep = [&](const SmallVector<Value>& words, int64_t step) {
+    const size_t each = words.size() / static_cast<size_t>(batch);
+    return llvm::ArrayRef(words).slice(static_cast<size_t>(step % batch) * each, each);
+  };
+  SmallVector<Value> sums(lowered.getRegionIterArgs());
+  for (int64_t step = 0; step < steps; ++step) {
+    if (step % batch == 0) readBatch(step);
+    const SmallVector<Value> x = pairsForRow(loop, loop.a, ofStep(aWords, step));
+    Value aScale;
+    if (aScales.scale) aScale = scaleOfSum(aScales, step * access);
+    // Codes of e2m1 in the place of e4m3 are 2^-6 of the number.
+    if (half && operandType(loop.b) == DType::f4e2m1)
+      aScale = aScale ? e_.mul(aScale, e_.f32(64)) : e_.f32(64);
+    for (int64_t group = 0; group < groups; group += 2) {
+      const auto rows = [&](int64_t which) {
+        return pairsForRow(loop, loop.b, ofStep(bWords[which], step));
+      };
+      const SmallVector<Value> low = rows(group), high = rows(group + 1);
+      SmallVector<Value> products(kMmaSums, e_.f32(0));
+      for (size_t i = 0; i < x.size(); i += 2)
+        products =
+            multiplyAdd(e_, half ? PairType::kF16 : PairType::kBf16,
+                        {low[i], high[i], low[i + 1], high[i + 1]}, {x[i], x[i + 1]}, products);
+      for (int64_t which = 0; which < 2; ++which) {
+        Value& sum = sums[static_cast<size_t>(group + which)];
+        const Value product = products[static_cast<size_t>(2 * which)];
+        Value scale = aScale;
+        if (bScales.scale) {
+          const Value code = scaleOfSum(bScales, ((group + which) * steps + step) * access);
+          scale = scale ? e_.mul(code, scale) : code;
+        }
+        sum = scale ? e_.fma(product, scale, sum) : e_.add(product, sum);
+      }
+    }
+  }
+  scf::YieldOp::create(e_.builder, e_.loc, sums);
+  thread_ = thread;
+  return lowered.getResults();
+}
+
+/// Lanes of a quad, then warps.
+Registers KernelLowering::sumOfRow(const MatrixLoop& loop, const RowsPlan& plan,
+                                   mlir::ValueRange sums) {
+  ForOp op = loop.loop;
+  const Value result = op.getResult(0);
+  const Layout& layout = *layouts_.of(result);
+  const Array parts = shared_.allocate(e_.loc, DType::f32, loop.n << plan.warpBits);
+  shared_.beforeWrite(e_.loc, parts);
+  SmallVector<Value> whole(sums);
+  for (Value& sum : whole)
+    for (int bit = 0; bit < 2; ++bit) sum = e_.add(sum, exchange(sum, bit));
+  const Value row = e_.andi(e_.shr(thread_, 2), 7), warp = e_.shr(thread_, 5);
+  const Value first = e_.add(e_.mul(warp, e_.i32(loop.n)), row);
+  e_.ifThen(e_.compare(CmpIPredicate::eq, e_.andi(thread_, 3), e_.i32(0)), [&] {
+    for (auto [group, sum] : llvm::enumerate(whole))
+      memory_.store(e_.loc, sum, parts,
+                    e_.add(first, e_.i32(kGroup * static_cast<int64_t>(group))));
+  });
+  shared_.beforeRead(e_.loc, parts);
+  const lang::TileShape shape = shapeOf(result);
+  Registers total = get(op.getInits()[0], layout);
+  const Value element = threadIndex(layout, shape, 1);
+  for (auto [r, value] : llvm::enumerate(total.values)) {
+    const Value at = e_.add(
+        element, e_.i32(registerIndex(layout, shape, 1, static_cast<int64_t>(r))));
+    for (int64_t w = 0; w < int64_t{1} << plan.warpBits; ++w)
+      value = e_.add(value, memory_.load(e_.loc, parts, e_.add(at, e_.i32(w * loop.n))));
+  }
+  return total;
+}
+
+void KernelLowering::lowerMatrixRow(const MatrixLoop& loop) {
+  ForOp op = loop.loop;
+  const RowsPlan plan = rowsPlan(loop);
+  const SmallVector<mlir::Type> types(static_cast<size_t>(loop.n / kGroup), e_.f32());
+  SmallVector<Operation*> loads = {loop.a, loop.b};
+  if (loop.bScale) loads.push_back(loop.bScale);
+  const SmallVector<Value> sums =
+      alignedVersions(loads, types, [&] { return sumsOfRow(loop, plan); });
+  shared_.forget();
+  set(op.getResult(0), sumOfRow(loop, plan, sums));
+}
+
+}  // namespace tessera::compiler::simt
