@@ -98,6 +98,9 @@ KernelLowering::Chunk KernelLowering::locate(const Window& w, const Layout& layo
     chunk.inside = chunk.inside ? e_.andi(chunk.inside, condition) : condition;
   };
   Value offset;  // i64, elements from the window's base
+  // Constants stay apart: what the thread's number gives is computed once for all chunks, and they
+  // end in the instructions.
+  int64_t more = 0;
   const auto add = [&](Value part) { offset = offset ? e_.add(offset, part) : part; };
   for (int d = 0; d < w.shape.rank(); ++d) {
     if (d == w.rowDim) {
@@ -107,23 +110,29 @@ KernelLowering::Chunk KernelLowering::locate(const Window& w, const Layout& layo
       add(e_.mul(position, w.strides[d]));
       continue;
     }
-    Value index = threadIndex(layout, w.shape, d);
-    if (const int64_t more = registerIndex(layout, w.shape, d, number); more != 0)
-      index = e_.add(index, e_.i32(more));
+    const Value own = threadIndex(layout, w.shape, d), wide = e_.zeroExtend(own, e_.i64());
+    const int64_t next = registerIndex(layout, w.shape, d, number);
+    const Value index = next != 0 ? e_.add(own, e_.i32(next)) : own;
     const Value above = w.low[d] ? e_.sub(index, w.low[d]) : index;
     require(e_.compare(arith::CmpIPredicate::ult, above, w.span[d]));
-    const Value wide = e_.zeroExtend(index, e_.i64());
-    add(d + 1 < w.shape.rank() ? e_.mul(wide, w.strides[d]) : wide);
+    if (d + 1 == w.shape.rank()) {
+      add(wide);
+      more = next;
+    } else {
+      add(e_.mul(wide, w.strides[d]));
+      if (next != 0) add(e_.mul(e_.i64(next), w.strides[d]));
+    }
   }
-  if (!offset) offset = e_.i64(0);
   const int bits = bitsInMemory(w.dtype);
+  if (bits == 4 && more % 2 != 0) add(e_.i64(std::exchange(more, 0)));
+  if (!offset) offset = e_.i64(0);
   if (bits == 4) {
     chunk.odd = e_.compare(arith::CmpIPredicate::ne, e_.andi(offset, 1), e_.i64(0));
     offset = e_.sar(offset, 1);
   } else {
     offset = e_.shl(offset, llvm::Log2_64(bits / 8));
   }
-  chunk.address = e_.add(w.base, offset);
+  chunk.address = e_.add(e_.add(w.base, offset), e_.i64(more * bits / 8));
   return chunk;
 }
 
