@@ -44,8 +44,7 @@ Result<std::shared_ptr<runtime::Executable>> CudaExecutable::load(
   }
   CUdeviceptr mark = 0;
   size_t mark_bytes = 0;
-  const bool meets =
-      driver.module_global(&mark, &mark_bytes, module, kMeetsNeighbours) == kSuccess;
+  const bool meets = driver.module_global(&mark, &mark_bytes, module, kMeetsNeighbours) == kSuccess;
   std::shared_ptr<CudaExecutable> executable(
       new CudaExecutable(device, image, module, function, meets));
   if (image.shared_bytes > kSharedBytesWithoutAsking)

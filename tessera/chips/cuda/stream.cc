@@ -120,14 +120,12 @@ Result<void> CudaStream::do_launch(Executable& executable, Grid grid,
   if (capturing()) captured_kernels_.push_back(executable.shared_from_this());
   const auto blocks = static_cast<unsigned>(std::min(programs, kernel.most_blocks()));
   if (!kernel.meets_neighbours())
-    return check(
-        cuda_.driver().launch(kernel.function(), blocks, 1, 1, kernel.threads(), 1, 1,
-                              kernel.shared_bytes(), stream_, parameters, nullptr),
-        "kernel launch");
+    return check(cuda_.driver().launch(kernel.function(), blocks, 1, 1, kernel.threads(), 1, 1,
+                                       kernel.shared_bytes(), stream_, parameters, nullptr),
+                 "kernel launch");
   CUlaunchAttribute overlap{kProgrammaticStreamSerialization, 1, {}};
-  const CUlaunchConfig config{{blocks, 1, 1},         {kernel.threads(), 1, 1},
-                              kernel.shared_bytes(), stream_,
-                              &overlap,              1};
+  const CUlaunchConfig config{
+      {blocks, 1, 1}, {kernel.threads(), 1, 1}, kernel.shared_bytes(), stream_, &overlap, 1};
   return check(cuda_.driver().launch_with(&config, kernel.function(), parameters, nullptr),
                "kernel launch");
 }

@@ -84,18 +84,15 @@ struct HcSplitSinkhorn {
           store(post, {row, 0}, sigmoid(numbers(kCopies, kCopies, 1)) * 2);
           const auto divided = [&](Tile c, int axis) {
             const Tile sum = reduce_sum(c, axis);
-            const TileShape line =
-                axis == 2 ? TileShape{tokens, 4, 1} : TileShape{tokens, 1, 4};
+            const TileShape line = axis == 2 ? TileShape{tokens, 4, 1} : TileShape{tokens, 1, 4};
             return c * reshape(1.0f / (sum + eps), line);
           };
           const Tile given = reshape(numbers(2 * kCopies, 16, 2), {tokens, 4, 4});
-          const Tile grown =
-              exp(given - reshape(reduce_max(given, 2), {tokens, 4, 1}));
-          const Tile softmax =
-              grown * reshape(1.0f / reduce_sum(grown, 2), {tokens, 4, 1}) + eps;
-          const auto [c] = k.for_range(
-              1, iterations, 1, lang::carry(divided(softmax, 1)),
-              [&](Tile, Tile c) { return lang::carry(divided(divided(c, 2), 1)); });
+          const Tile grown = exp(given - reshape(reduce_max(given, 2), {tokens, 4, 1}));
+          const Tile softmax = grown * reshape(1.0f / reduce_sum(grown, 2), {tokens, 4, 1}) + eps;
+          const auto [c] =
+              k.for_range(1, iterations, 1, lang::carry(divided(softmax, 1)),
+                          [&](Tile, Tile c) { return lang::carry(divided(divided(c, 2), 1)); });
           store(comb, {row, 0, 0}, c);
         });
   }

@@ -15,8 +15,7 @@ namespace {
 
 using Status = int;
 constexpr Status kSuccess = 0, kInvalidValue = 1, kOutOfMemory = 2, kNoDevice = 100,
-                 kInvalidImage = 200, kInvalidPtx = 218, kNotFound = 500,
-                 kLaunchFailed = 719;
+                 kInvalidImage = 200, kInvalidPtx = 218, kNotFound = 500, kLaunchFailed = 719;
 constexpr size_t kMemory = size_t{1} << 30, kSmallMemory = size_t{1} << 16;
 constexpr char kMark[] =
     "\x7f"

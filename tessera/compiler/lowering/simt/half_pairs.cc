@@ -31,9 +31,8 @@ SmallVector<Value> halfPairsOfE2m1(Emitter& e, Value word) {
 SmallVector<Value> halfPairsInOrderOfE2m1(Emitter& e, Value low, Value high) {
   SmallVector<Value> pairs;
   for (int64_t bytes : {0x6420, 0x7531})
-    llvm::append_range(
-        pairs, halfPairsOfE4m3(e, e.intrinsic("llvm.nvvm.prmt", e.i32(),
-                                              {low, high, e.i32(bytes)})));
+    llvm::append_range(pairs, halfPairsOfE4m3(e, e.intrinsic("llvm.nvvm.prmt", e.i32(),
+                                                             {low, high, e.i32(bytes)})));
   return pairs;
 }
 

@@ -120,7 +120,8 @@ LogicalResult KernelLowering::lowerOperation(Operation* op) {
   } else if (layouts_.products().decoded(op->getResult(0))) {
     stageDecoded(op->getResult(0), staged_.find(op->getResult(0))->second);
   } else if (const Layout* layout = layouts_.of(op->getResult(0))) {
-    if (llvm::isa<LoadOp, GatherOp>(op))
+    if (lowerButterfly(op)) {
+    } else if (llvm::isa<LoadOp, GatherOp>(op))
       set(op->getResult(0), load(op, *layout));
     else if (isElementwise(op))
       set(op->getResult(0), elementwise(op, *layout));
@@ -286,6 +287,13 @@ llvm::SmallVector<Value> loop32(
   return {op.getResults().begin(), op.getResults().end()};
 }
 
+namespace {
+
+/// Threads of a multiprocessor that keep enough of its memory's bytes under way.
+constexpr int64_t kReaders = 512;
+
+}  // namespace
+
 mlir::FailureOr<ThreadCode> emitThreadCode(mlir::OpBuilder& builder, ThreadMemory& memory,
                                            KernelOp kernel, mlir::Block* entry,
                                            const SimtTarget& target) {
@@ -299,7 +307,7 @@ mlir::FailureOr<ThreadCode> emitThreadCode(mlir::OpBuilder& builder, ThreadMemor
     KernelLowering lowering(emitter, memory, kernel, target);
     if (mlir::failed(lowering.run(memory.threadId(emitter.loc)))) return mlir::failure();
     code = {lowering.threads(), lowering.sharedWords(), 1};
-    if (const int64_t readers = readersOf(kernel, target)) code.workgroups = readers / code.threads;
+    if (holdsRows(kernel, target)) code.workgroups = kReaders / code.threads;
   }
   const int64_t bytes = 4 * code.sharedWords;
   if (bytes > target.sharedBytes)

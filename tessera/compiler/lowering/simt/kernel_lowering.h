@@ -72,6 +72,7 @@ class KernelLowering {
   Registers make(mlir::Value tile, const Layout& layout);
   Registers elementwise(mlir::Operation* op, const Layout& layout);
   void lowerShape(mlir::Operation* op);
+  bool lowerButterfly(mlir::Operation* op);  // butterfly.cc
   void lowerSlice(tile::SliceOp slice);
   void lowerTake(tile::TakeOp take);
   /// Tiles that get() noted inside a block are gone behind it.

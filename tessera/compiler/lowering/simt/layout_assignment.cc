@@ -6,6 +6,7 @@
 #include "llvm/ADT/TypeSwitch.h"
 #include "llvm/Support/MathExtras.h"
 #include "tessera/compiler/lowering/lanes/elementwise.h"
+#include "tessera/compiler/lowering/simt/butterfly.h"
 #include "tessera/compiler/lowering/simt/matrix_loop.h"
 
 namespace tessera::compiler::simt {
@@ -234,6 +235,11 @@ std::optional<Layout> LayoutAssignment::ofShape(Operation* op, Value tile) {
   }
   if (auto split = llvm::dyn_cast<SplitOp>(op))
     return splitSource(ownLayout(split.getX())).renamed(Closed{0});
+  if (auto step = llvm::isa<ConcatOp>(op) ? butterflyOf(op) : std::nullopt) {
+    const Layout source = ownLayout(step->split.getX());
+    const TileShape shape = shapeOf(step->split.getX());
+    if (exchangesHalves(source)) return source.renamed(Rotated{bitCount(shape, shape.rank() - 1)});
+  }
   if (llvm::isa<ConcatOp, JoinOp>(op)) {
     const auto part = first(op->getOperands());
     const Value a = op->getOperand(0);

@@ -30,6 +30,11 @@ class LayoutAssignment {
   const Layout* of(mlir::Value tile) const;
   /// of(), or the layout of a load of this tile.
   Layout ownOrBlocked(mlir::Value tile) const;
+  /// Whether neighbours along the last dimension lie in two lanes of a warp.
+  bool exchangesHalves(const Layout& layout) const {
+    const int lane = layout.threadBitOf(0);
+    return lane >= 0 && lane < target_.laneBits;
+  }
   Layout blocked(mlir::Value tile) const;
 
  private:

@@ -77,6 +77,16 @@ bool fitsTiles(KernelOp kernel, const MatrixLoop& loop) {
   return true;
 }
 
+bool holds(Operation* op, const SimtTarget& target, bool fewRows) {
+  return op
+      ->walk([&](ForOp inner) {
+        const auto loop = matchMatrixLoop(inner, target);
+        return loop && loop->fewRows() == fewRows ? mlir::WalkResult::interrupt()
+                                                  : mlir::WalkResult::advance();
+      })
+      .wasInterrupted();
+}
+
 }  // namespace
 
 int64_t RowsPlan::accessOf(DType b) { return 8 * kAccessBytes / bits(b); }
@@ -207,25 +217,7 @@ std::optional<PipelinePlan> pipelinePlan(KernelOp kernel, const SimtTarget& targ
   return plan;
 }
 
-bool holdsPipeline(Operation* op, const SimtTarget& target) {
-  return op
-      ->walk([&](ForOp inner) {
-        const auto loop = matchMatrixLoop(inner, target);
-        return loop && !loop->fewRows() ? mlir::WalkResult::interrupt()
-                                        : mlir::WalkResult::advance();
-      })
-      .wasInterrupted();
-}
-
-int64_t readersOf(KernelOp kernel, const SimtTarget& target) {
-  constexpr int64_t kOfOneRow = 1024, kOfRows = 512;
-  int64_t readers = 0;
-  kernel->walk([&](ForOp op) {
-    const auto loop = matchMatrixLoop(op, target);
-    if (loop && loop->fewRows() && readers != kOfRows)
-      readers = loop->oneRow() ? kOfOneRow : kOfRows;
-  });
-  return readers;
-}
+bool holdsPipeline(Operation* op, const SimtTarget& target) { return holds(op, target, false); }
+bool holdsRows(Operation* op, const SimtTarget& target) { return holds(op, target, true); }
 
 }  // namespace tessera::compiler::simt

@@ -64,8 +64,7 @@ struct PipelinePlan {
 std::optional<PipelinePlan> pipelinePlan(tile::KernelOp kernel, const SimtTarget& target);
 /// Whether a loop of the pipeline is in there, or the operation is one.
 bool holdsPipeline(mlir::Operation* op, const SimtTarget& target);
-/// Threads for which a multiprocessor should have registers, so that enough bytes of weights are
-/// under way, in a kernel with loops of few rows; 0: there are none.
-int64_t readersOf(tile::KernelOp kernel, const SimtTarget& target);
+/// The same of a loop of few rows.
+bool holdsRows(mlir::Operation* op, const SimtTarget& target);
 
 }  // namespace tessera::compiler::simt

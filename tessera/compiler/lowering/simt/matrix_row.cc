@@ -2,9 +2,9 @@
 // Matrix loops of one row of activations. As with a few rows (matrix_rows.cc) a thread decodes the
 // 16 bytes of weights it read, and mma.sync multiplies 16 rows of them. One row leaves seven of the
 // instruction's eight columns unused: column 2 t has the activations of lane t of a quad, and zeros
-// where the other three lanes have theirs. So every thread ends with the sum of what it read itself,
-// and multiplies that by the scale of its own block, instead of scaling each weight. What is left is
-// decoding: e4m3 and e2m1 become f16, in which both are exact.
+// where the other three lanes have theirs. So every thread ends with the sum of what it read
+// itself, and multiplies that by the scale of its own block, instead of scaling each weight. What
+// is left is decoding: e4m3 and e2m1 become f16, in which both are exact.
 #include "mlir/Dialect/SCF/IR/SCF.h"
 #include "tessera/compiler/lowering/simt/bf16_pairs.h"
 #include "tessera/compiler/lowering/simt/half_pairs.h"
@@ -42,9 +42,9 @@ bool usesHalf(Emitter& e, const MatrixLoop& loop) {
 struct KernelLowering::SumScales {
   Operation* scale = nullptr;  // null: none
   lang::TileShape matrix;
-  Layout operand;        // of the matrix
-  Layout layout;         // of the codes
-  Value lane;            // selects the lane's own byte of a word; null: it is the same for all
+  Layout operand;  // of the matrix
+  Layout layout;   // of the codes
+  Value lane;      // selects the lane's own byte of a word; null: it is the same for all
   SmallVector<Value> words;
 };
 
@@ -76,11 +76,10 @@ Value KernelLowering::scaleOfSum(const SumScales& scales, int64_t number) {
     if (const int to = grouped(bit); ((number >> i) & 1) && to >= 0) position |= int64_t{1} << to;
   const int64_t code = scales.layout.registerOf(position);
   const Value word = scales.words[code / 4];
-  const Value top =
-      scales.lane
-          ? e_.intrinsic("llvm.nvvm.prmt", e_.i32(), {word, e_.i32(0), scales.lane})
-          : e_.intrinsic("llvm.nvvm.prmt", e_.i32(),
-                         {word, e_.i32(0), e_.i32((code % 4) << 12 | 0x0444)});
+  const Value top = scales.lane
+                        ? e_.intrinsic("llvm.nvvm.prmt", e_.i32(), {word, e_.i32(0), scales.lane})
+                        : e_.intrinsic("llvm.nvvm.prmt", e_.i32(),
+                                       {word, e_.i32(0), e_.i32((code % 4) << 12 | 0x0444)});
   const Value bits = arith::MaxUIOp::create(e_.builder, e_.loc, e_.shr(top, 1), e_.i32(0x400000));
   return e_.bitcast(bits, e_.f32());
 }
@@ -205,8 +204,8 @@ Registers KernelLowering::sumOfRow(const MatrixLoop& loop, const RowsPlan& plan,
   Registers total = get(op.getInits()[0], layout);
   const Value element = threadIndex(layout, shape, 1);
   for (auto [r, value] : llvm::enumerate(total.values)) {
-    const Value at = e_.add(
-        element, e_.i32(registerIndex(layout, shape, 1, static_cast<int64_t>(r))));
+    const Value at =
+        e_.add(element, e_.i32(registerIndex(layout, shape, 1, static_cast<int64_t>(r))));
     for (int64_t w = 0; w < int64_t{1} << plan.warpBits; ++w)
       value = e_.add(value, memory_.load(e_.loc, parts, e_.add(at, e_.i32(w * loop.n))));
   }

@@ -72,7 +72,8 @@ Registers KernelLowering::sumOfWarps(const MatrixLoop& loop, const RowsPlan& pla
   const Value first = e_.add(e_.mul(warp, e_.i32(each)),
                              e_.add(e_.shl(e_.shr(lane, 2), 3), e_.shl(e_.andi(lane, 3), 1)));
   for (auto [i, sum] : llvm::enumerate(sums)) {
-    const auto block = static_cast<int64_t>(i) / kMmaSums, part = static_cast<int64_t>(i) % kMmaSums;
+    const auto block = static_cast<int64_t>(i) / kMmaSums,
+               part = static_cast<int64_t>(i) % kMmaSums;
     const int64_t row = 16 * block + 8 * (part / 2);
     memory_.store(e_.loc, sum, parts, e_.add(first, e_.i32(row * kColumns + part % 2)));
   }
@@ -133,7 +134,8 @@ SmallVector<Value> KernelLowering::sumsOfThread(const MatrixLoop& loop, const Ro
       const auto rows = llvm::ArrayRef(b).slice(2 * block * perRow, 2 * perRow);
       const auto mine = llvm::MutableArrayRef(sums).slice(kMmaSums * block, kMmaSums);
       for (size_t i = 0; i < perRow; i += 2)
-        llvm::copy(multiplyAdd(e_, PairType::kBf16, {rows[i], rows[perRow + i], rows[i + 1], rows[perRow + i + 1]},
+        llvm::copy(multiplyAdd(e_, PairType::kBf16,
+                               {rows[i], rows[perRow + i], rows[i + 1], rows[perRow + i + 1]},
                                {a[i], a[i + 1]}, mine),
                    mine.begin());
     }

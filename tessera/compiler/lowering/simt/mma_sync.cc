@@ -17,9 +17,8 @@ SmallVector<Value> multiplyAdd(Emitter& e, PairType type, mlir::ValueRange a, ml
   llvm::append_range(operands, sums);
   const mlir::Type result = mlir::LLVM::LLVMStructType::getLiteral(
       e.builder.getContext(), SmallVector<mlir::Type>(kMmaSums, e.f32()));
-  const Value all = e.intrinsic(type == PairType::kF16
-                                    ? "llvm.nvvm.mma.m16n8k16.row.col.f32.f32"
-                                    : "llvm.nvvm.mma.m16n8k16.row.col.bf16",
+  const Value all = e.intrinsic(type == PairType::kF16 ? "llvm.nvvm.mma.m16n8k16.row.col.f32.f32"
+                                                       : "llvm.nvvm.mma.m16n8k16.row.col.bf16",
                                 result, operands);
   SmallVector<Value> next;
   for (int64_t i = 0; i < kMmaSums; ++i)

@@ -13,8 +13,8 @@ enum class PairType : uint8_t { kBf16, kF16 };
 /// mod 4.
 inline constexpr int64_t kMmaSums = 4;
 
-/// sums += a b^T in f32. a: pairs of rows g and g + 8, then the next pairs of K of both; b: two pairs
-/// of its row g.
+/// sums += a b^T in f32. a: pairs of rows g and g + 8, then the next pairs of K of both; b: two
+/// pairs of its row g.
 llvm::SmallVector<mlir::Value> multiplyAdd(Emitter& e, PairType type, mlir::ValueRange a,
                                            mlir::ValueRange b, mlir::ValueRange sums);
 

@@ -312,8 +312,7 @@ SmallVector<Value> KernelLowering::loadWords(Operation* op, const Layout& layout
   int filled = 32;  // bits of the last one
   const int64_t last = part.first + std::min(part.count, layout.registerCount() - part.first);
   const auto read = [&](const Window& w, Chunk chunk, int vector, int64_t fill) {
-    if (part.wanted)
-      chunk.inside = chunk.inside ? e_.andi(chunk.inside, part.wanted) : part.wanted;
+    if (part.wanted) chunk.inside = chunk.inside ? e_.andi(chunk.inside, part.wanted) : part.wanted;
     for (Value unit : readUnits(w, chunk, vector, fill)) {
       const auto width = static_cast<int>(unit.getType().getIntOrFloatBitWidth());
       const Value wide = width < 32 ? e_.zeroExtend(unit, e_.i32()) : unit;

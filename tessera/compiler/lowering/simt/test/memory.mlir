@@ -2,7 +2,12 @@
 
 // Sixteen bytes a thread where divisors and bases allow it, elements one by one otherwise; every
 // access is under a predicate.
+// CHECK: llvm.mlir.global external constant @tessera_meets_neighbours(1 : i32)
 // CHECK-LABEL: llvm.func @wide(
+// The kernel before this one is waited for ahead of every access; addresses begin there.
+// CHECK-NOT: global.
+// CHECK: griddepcontrol.wait
+// CHECK-COUNT-2: "mov.b64 $0, $1;"
 // CHECK: scf.if
 // CHECK: ld.global.nc.v4.b32
 // CHECK: st.global.cs.v4.b32
