@@ -115,8 +115,11 @@ Result<std::vector<std::unique_ptr<runtime::Device>>> devices(const runtime::Chi
 Result<std::unique_ptr<runtime::Device>> VulkanDevice::create(const Instance& instance,
                                                               VkPhysicalDevice physical,
                                                               uint64_t memory_limit) {
+  VkPhysicalDeviceVulkan12Properties v12 = {};
+  v12.sType = VK_STRUCTURE_TYPE_PHYSICAL_DEVICE_VULKAN_1_2_PROPERTIES;
   VkPhysicalDeviceProperties2 properties = {};
   properties.sType = VK_STRUCTURE_TYPE_PHYSICAL_DEVICE_PROPERTIES_2;
+  properties.pNext = &v12;
   instance.GetPhysicalDeviceProperties2(physical, &properties);
   VkPhysicalDeviceMemoryProperties memory = {};
   instance.GetPhysicalDeviceMemoryProperties(physical, &memory);
@@ -134,6 +137,11 @@ Result<std::unique_ptr<runtime::Device>> VulkanDevice::create(const Instance& in
 
   std::unique_ptr<VulkanDevice> device(new VulkanDevice(std::move(info)));
   device->memory_limit_ = memory_limit;
+  device->float_controls_ = {
+      .subnormals = v12.shaderDenormPreserveFloat32 == VK_TRUE,
+      .signed_zero_nan = v12.shaderSignedZeroInfNanPreserveFloat32 == VK_TRUE,
+      .nearest_even = v12.shaderRoundingModeRTEFloat32 == VK_TRUE,
+  };
   device->timestamp_nanoseconds_ = properties.properties.limits.timestampPeriod;
 
   const auto host = find_memory_type(memory, kMappable);

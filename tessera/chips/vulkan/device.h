@@ -9,6 +9,7 @@
 #include <vector>
 
 #include "tessera/chips/vulkan/driver.h"
+#include "tessera/chips/vulkan/float_controls.h"
 #include "tessera/runtime/chip_registry.h"
 #include "tessera/runtime/device.h"
 
@@ -38,6 +39,7 @@ class VulkanDevice final : public runtime::Device {
   const DeviceFunctions& vk() const { return vk_; }
   VkDevice handle() const { return device_; }
   uint32_t queue_family() const { return queue_family_; }
+  const FloatControls& float_controls() const { return float_controls_; }
   double timestamp_nanoseconds() const { return timestamp_nanoseconds_; }
   /// Host-visible memory for staging and argument slots; not counted in memory_in_use().
   Result<std::unique_ptr<VulkanBuffer>> allocate_staging(size_t bytes);
@@ -60,6 +62,7 @@ class VulkanDevice final : public runtime::Device {
   uint32_t queue_family_ = 0;
   uint32_t device_memory_type_ = 0, host_memory_type_ = 0;
   bool device_memory_is_mapped_ = false;
+  FloatControls float_controls_;
   double timestamp_nanoseconds_ = 1;
   uint64_t memory_limit_ = 0;
   VkSemaphore timeline_ = VK_NULL_HANDLE;

@@ -5,24 +5,18 @@
 
 #include <cstring>
 
+#include "tessera/chips/vulkan/float_controls.h"
+
 namespace tessera::chips::vulkan {
-namespace {
-
-constexpr uint32_t kSpirvMagic = 0x07230203;
-constexpr size_t kHeaderBytes = 20;
-
-}  // namespace
 
 Result<std::shared_ptr<runtime::Executable>> VulkanExecutable::load(
     VulkanDevice& device, const runtime::KernelImage& image) {
-  const auto not_spirv = [&] {
+  std::vector<uint32_t> words(image.code.size() / 4);
+  std::memcpy(words.data(), image.code.data(), words.size() * 4);
+  words = with_float_controls(words, device.float_controls());
+  if (image.code.size() % 4 != 0 || words.empty())
     return corrupt(fmt::format("kernel {}: {} bytes that are not a SPIR-V module", image.entry,
                                image.code.size()));
-  };
-  if (image.code.size() % 4 != 0 || image.code.size() < kHeaderBytes) return not_spirv();
-  std::vector<uint32_t> words(image.code.size() / 4);
-  std::memcpy(words.data(), image.code.data(), image.code.size());
-  if (words[0] != kSpirvMagic) return not_spirv();
   const DeviceFunctions& vk = device.vk();
   std::shared_ptr<VulkanExecutable> executable(new VulkanExecutable(device, image.slot_count));
 

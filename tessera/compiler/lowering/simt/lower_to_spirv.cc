@@ -11,6 +11,7 @@
 #include "mlir/Dialect/SPIRV/IR/SPIRVOps.h"
 #include "mlir/Dialect/SPIRV/Transforms/SPIRVConversion.h"
 #include "mlir/Transforms/DialectConversion.h"
+#include "tessera/compiler/lowering/simt/correct_rounding.h"
 #include "tessera/compiler/lowering/simt/kernel_lowering.h"
 #include "tessera/compiler/lowering/simt/passes.h"
 #include "tessera/compiler/lowering/simt/spirv_memory.h"
@@ -115,6 +116,7 @@ class LowerToSpirv final
     if (mlir::failed(code)) return mlir::failure();
     memory.setSharedWords(code->sharedWords);
     guardLoops(function);
+    roundCorrectly(function, target_.arithmetic);
 
     const spirv::VerCapExtAttr version = environment(&getContext());
     if (mlir::failed(convertToSpirv(
