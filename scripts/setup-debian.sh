@@ -18,7 +18,7 @@ packages=(
   libopenmpi-dev openmpi-bin
   # chips that need no GPU: lavapipe (Vulkan) and PoCL (OpenCL)
   libvulkan-dev mesa-vulkan-drivers ocl-icd-opencl-dev opencl-headers pocl-opencl-icd spirv-tools
-  vulkan-tools
+  vulkan-tools vulkan-validationlayers
 )
 
 missing=()
