@@ -18,8 +18,8 @@ inline runtime::Capabilities capabilities() {
   c.gemv_rows = 4;
   c.dot_tile[0] = {1, 4, 64};
   c.dot_tile[1] = {8, 16, 32};
-  c.dot_tile[2] = {16, 16, 32};
-  c.dot_tile[3] = {16, 16, 32};
+  c.dot_tile[2] = {32, 32, 32};
+  c.dot_tile[3] = {32, 32, 32};
   c.attention_keys = 8;
   c.sort_tile = 1024;
   return c;
