@@ -23,18 +23,6 @@ using CUlinkState = struct CUlinkState_st*;
 using CUgraph = struct CUgraph_st*;
 using CUgraphExec = struct CUgraphExec_st*;
 
-struct CUlaunchAttribute {
-  int id;
-  alignas(8) int value;  // the first of 64 bytes
-  char rest[60];
-};
-struct CUlaunchConfig {
-  unsigned grid[3], block[3], shared_bytes;
-  CUstream stream;
-  CUlaunchAttribute* attributes;
-  unsigned attribute_count;
-};
-
 inline constexpr CUresult kSuccess = 0, kOutOfMemory = 2, kNotReady = 600;
 
 struct Driver {

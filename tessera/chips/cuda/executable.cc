@@ -14,8 +14,6 @@ namespace {
 constexpr int kErrorLogBuffer = 5, kErrorLogBytes = 6;
 constexpr int kMaxDynamicSharedBytes = 8;
 constexpr uint32_t kSharedBytesWithoutAsking = 48 << 10;
-/// The compiler's mark (lowering/simt/passes.h).
-constexpr const char* kMeetsNeighbours = "tessera_meets_neighbours";
 
 }  // namespace
 
@@ -42,11 +40,7 @@ Result<std::shared_ptr<runtime::Executable>> CudaExecutable::load(
     driver.module_unload(module);
     return found.error();
   }
-  CUdeviceptr mark = 0;
-  size_t mark_bytes = 0;
-  const bool meets = driver.module_global(&mark, &mark_bytes, module, kMeetsNeighbours) == kSuccess;
-  std::shared_ptr<CudaExecutable> executable(
-      new CudaExecutable(device, image, module, function, meets));
+  std::shared_ptr<CudaExecutable> executable(new CudaExecutable(device, image, module, function));
   if (image.shared_bytes > kSharedBytesWithoutAsking)
     TESSERA_TRY(driver.check(
         driver.function_set(function, kMaxDynamicSharedBytes, static_cast<int>(image.shared_bytes)),

@@ -22,8 +22,6 @@ class CudaExecutable final : public runtime::Executable {
   CUfunction function() const { return function_; }
   uint32_t threads() const { return threads_; }
   uint32_t shared_bytes() const { return shared_bytes_; }
-  /// Whether the kernel itself waits for the one before it, and may start meanwhile.
-  bool meets_neighbours() const { return meets_neighbours_; }
   /// Workgroups worth launching; each goes on to further programs.
   int64_t most_blocks() const { return most_blocks_; }
 
@@ -33,21 +31,19 @@ class CudaExecutable final : public runtime::Executable {
   static constexpr uint32_t kOneBlockBytes = 114 << 10;
 
   CudaExecutable(CudaDevice& device, const runtime::KernelImage& image, CUmodule module,
-                 CUfunction function, bool meets_neighbours)
+                 CUfunction function)
       : Executable(device, image.slot_count),
         module_(module),
         function_(function),
         threads_(image.workgroup_size),
         shared_bytes_(image.shared_bytes),
-        most_blocks_(shared_bytes_ > kOneBlockBytes ? device.info().compute_units : kMaxBlocks),
-        meets_neighbours_(meets_neighbours) {}
+        most_blocks_(shared_bytes_ > kOneBlockBytes ? device.info().compute_units : kMaxBlocks) {}
 
   CUmodule module_;
   CUfunction function_;
   uint32_t threads_;
   uint32_t shared_bytes_;
   int64_t most_blocks_;
-  bool meets_neighbours_;
 };
 
 }  // namespace tessera::chips::cuda

@@ -18,7 +18,6 @@ using runtime::Grid;
 
 constexpr unsigned kNonBlockingStream = 1;
 constexpr int kThreadLocalCapture = 1;
-constexpr int kProgrammaticStreamSerialization = 6;  // CUlaunchAttributeID
 
 }  // namespace
 
@@ -118,16 +117,11 @@ Result<void> CudaStream::do_launch(Executable& executable, Grid grid,
   for (size_t i = 0; i < kHiddenSlots; ++i) parameters[slots.size() + i] = &hidden[i];
   TESSERA_TRY(cuda_.enter());
   if (capturing()) captured_kernels_.push_back(executable.shared_from_this());
-  const auto blocks = static_cast<unsigned>(std::min(programs, kernel.most_blocks()));
-  if (!kernel.meets_neighbours())
-    return check(cuda_.driver().launch(kernel.function(), blocks, 1, 1, kernel.threads(), 1, 1,
-                                       kernel.shared_bytes(), stream_, parameters, nullptr),
-                 "kernel launch");
-  CUlaunchAttribute overlap{kProgrammaticStreamSerialization, 1, {}};
-  const CUlaunchConfig config{
-      {blocks, 1, 1}, {kernel.threads(), 1, 1}, kernel.shared_bytes(), stream_, &overlap, 1};
-  return check(cuda_.driver().launch_with(&config, kernel.function(), parameters, nullptr),
-               "kernel launch");
+  return check(
+      cuda_.driver().launch(
+          kernel.function(), static_cast<unsigned>(std::min(programs, kernel.most_blocks())), 1, 1,
+          kernel.threads(), 1, 1, kernel.shared_bytes(), stream_, parameters, nullptr),
+      "kernel launch");
 }
 
 Result<void> CudaStream::do_record(Event& event) {

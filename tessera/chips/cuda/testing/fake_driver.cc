@@ -15,7 +15,7 @@ namespace {
 
 using Status = int;
 constexpr Status kSuccess = 0, kInvalidValue = 1, kOutOfMemory = 2, kNoDevice = 100,
-                 kInvalidImage = 200, kInvalidPtx = 218, kNotFound = 500, kLaunchFailed = 719;
+                 kInvalidImage = 200, kInvalidPtx = 218, kLaunchFailed = 719;
 constexpr size_t kMemory = size_t{1} << 30, kSmallMemory = size_t{1} << 16;
 constexpr char kMark[] =
     "\x7f"
@@ -158,7 +158,6 @@ Status cuModuleUnload(void*) { return kSuccess; }
 Status cuModuleGetFunction(void** function, void*, const char*) {
   return *function = kHandle, kSuccess;
 }
-Status cuModuleGetGlobal_v2(uint64_t*, size_t*, void*, const char*) { return kNotFound; }
 Status cuFuncSetAttribute(void*, int, int) { return kSuccess; }
 Status cuLinkCreate_v2(unsigned count, int* options, void** values, void** state) {
   return *state = new Link{{}, {options, values, count}}, kSuccess;
@@ -189,6 +188,5 @@ Status cuLaunchKernel(void*, unsigned, unsigned, unsigned, unsigned, unsigned, u
                       void*, void**, void**) {
   return kSuccess;
 }
-Status cuLaunchKernelEx(const void*, void*, void**, void**) { return kSuccess; }
 
 }  // extern "C"

@@ -48,9 +48,12 @@ LogicalResult KernelLowering::run(Value thread) {
   e_.builder.setInsertionPoint(loop.getBody()->getTerminator());
   shared_.forget();  // the program before uses the same memory
   const Value linear = loop.getInductionVar();
-  const Value line = divide(linear, x);
-  programId_ = {e_.sub(linear, e_.mul(line, x)), e_.sub(line, e_.mul(divide(line, y), y)),
-                divide(linear, plane)};
+  const auto places = [&]() -> llvm::SmallVector<Value, 3> {
+    const Value line = divide(linear, x);
+    return {e_.sub(linear, e_.mul(line, x)), e_.sub(line, e_.mul(divide(line, y), y)),
+            divide(linear, plane)};
+  };
+  programId_ = target_.arithmetic.ptx > 0 ? onOneLine(linear, x, programs, places) : places();
   if (!aligned) return lowerProgram();
   // Twice: wide accesses need aligned views, which nearly all are.
   auto versions = scf::IfOp::create(e_.builder, e_.loc, aligned, /*withElseRegion=*/true);
@@ -63,6 +66,22 @@ LogicalResult KernelLowering::run(Value thread) {
     if (mlir::failed(lowerProgram())) return mlir::failure();
   }
   return mlir::success();
+}
+
+/// A program's place in the grid. Most grids have one dimension and are spared the divisions.
+llvm::SmallVector<Value, 3> KernelLowering::onOneLine(
+    Value linear, Value x, Value programs,
+    llvm::function_ref<llvm::SmallVector<Value, 3>()> otherwise) {
+  const mlir::Type i64 = e_.i64();
+  auto ids = scf::IfOp::create(e_.builder, e_.loc, mlir::TypeRange{i64, i64, i64},
+                               e_.compare(arith::CmpIPredicate::uge, x, programs),
+                               /*withElseRegion=*/true);
+  const mlir::OpBuilder::InsertionGuard guard(e_.builder);
+  e_.builder.setInsertionPointToEnd(ids.thenBlock());
+  scf::YieldOp::create(e_.builder, e_.loc, mlir::ValueRange{linear, e_.i64(0), e_.i64(0)});
+  e_.builder.setInsertionPointToEnd(ids.elseBlock());
+  scf::YieldOp::create(e_.builder, e_.loc, otherwise());
+  return {ids.getResult(0), ids.getResult(1), ids.getResult(2)};
 }
 
 LogicalResult KernelLowering::lowerProgram() {

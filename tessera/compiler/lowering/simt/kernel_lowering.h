@@ -54,6 +54,9 @@ class KernelLowering {
 
  private:
   // ---- control (kernel_lowering.cc) ----
+  llvm::SmallVector<mlir::Value, 3> onOneLine(
+      mlir::Value linear, mlir::Value x, mlir::Value programs,
+      llvm::function_ref<llvm::SmallVector<mlir::Value, 3>()> otherwise);
   mlir::LogicalResult lowerProgram();
   mlir::LogicalResult lowerBlock(mlir::Block& block);
   mlir::LogicalResult lowerOperation(mlir::Operation* op);

@@ -14,8 +14,6 @@ namespace LLVM = mlir::LLVM;
 
 namespace {
 
-constexpr int kFirstThatMeets = 90;  // compute capability times ten, of griddepcontrol
-
 class LowerToNvvm final
     : public mlir::PassWrapper<LowerToNvvm, mlir::OperationPass<mlir::ModuleOp>> {
  public:
@@ -49,12 +47,6 @@ class LowerToNvvm final
     builder.setInsertionPointToStart(entry);
 
     NvvmMemory memory(builder, getOperation(), entry);
-    if (target_.arithmetic.ptx >= kFirstThatMeets) {
-      llvm::SmallVector<uint32_t> bases;
-      for (mlir::Attribute view : kernel.getViews())
-        bases.push_back(static_cast<uint32_t>(llvm::cast<tile::ViewAttr>(view).getSlot()));
-      memory.meetNeighbours(loc, bases);
-    }
     const auto code = emitThreadCode(builder, memory, kernel, entry, target_);
     if (mlir::failed(code)) return mlir::failure();
     function->setAttr(mlir::NVVM::NVVMDialect::getMaxntidAttrName(),

@@ -4,7 +4,6 @@
 #include <string>
 
 #include "mlir/Dialect/Arith/IR/Arith.h"
-#include "tessera/compiler/lowering/simt/passes.h"
 
 namespace tessera::compiler::simt {
 
@@ -17,38 +16,10 @@ using mlir::Value;
 namespace {
 
 // Address spaces of NVPTX.
-constexpr unsigned kGlobal = 1, kShared = 3, kConstant = 4;
+constexpr unsigned kGlobal = 1, kShared = 3;
 constexpr llvm::StringLiteral kSharedName = "workgroup_memory";
-/// Workgroups that leave most of the chip to those of the next kernel, which may start at once.
-/// Where there are more, they would take places from each other: it starts as these end.
-constexpr int kSmallGrid = 64;
 
 }  // namespace
-
-void NvvmMemory::meetNeighbours(Location loc, llvm::ArrayRef<uint32_t> bases) {
-  const auto text = [&](Type result, mlir::ValueRange operands, const std::string& ptx,
-                        llvm::StringRef constraints) {
-    return LLVM::InlineAsmOp::create(builder_, loc, result, operands, ptx, constraints,
-                                     /*has_side_effects=*/true, /*is_align_stack=*/false,
-                                     LLVM::tailcallkind::TailCallKind::None, LLVM::AsmDialectAttr(),
-                                     mlir::ArrayAttr());
-  };
-  text(LLVM::LLVMVoidType::get(builder_.getContext()), {},
-       "{ .reg .pred p; .reg .b32 n; mov.u32 n, %nctaid.x; setp.le.u32 p, n, " +
-           std::to_string(kSmallGrid) +
-           "; @p griddepcontrol.launch_dependents; griddepcontrol.wait; }",
-       "~{memory}");
-  // Loads of what nobody writes are bound to nothing but their addresses: these begin here.
-  for (const uint32_t base : bases)
-    slots_[base] =
-        text(builder_.getI64Type(), slots_[base], "mov.b64 $0, $1;", "=l,l").getResult(0);
-  if (module_.lookupSymbol(kMeetsNeighbours)) return;
-  const mlir::OpBuilder::InsertionGuard guard(builder_);
-  builder_.setInsertionPointToStart(module_.getBody());
-  LLVM::GlobalOp::create(builder_, loc, builder_.getI32Type(), /*isConstant=*/true,
-                         LLVM::Linkage::External, kMeetsNeighbours, builder_.getI32IntegerAttr(1),
-                         /*alignment=*/4, kConstant);
-}
 
 Value NvvmMemory::special(Location loc, llvm::StringRef name) {
   return LLVM::CallIntrinsicOp::create(builder_, loc, builder_.getI32Type(),

@@ -13,16 +13,9 @@ class NvvmMemory final : public ThreadMemory {
   /// `entry` is the entry block of the kernel function in `module`; its arguments are the
   /// parameters.
   NvvmMemory(mlir::OpBuilder& builder, mlir::ModuleOp module, mlir::Block* entry)
-      : ThreadMemory(builder),
-        module_(module),
-        entry_(entry),
-        slots_(entry->getArguments().begin(), entry->getArguments().end()) {}
+      : ThreadMemory(builder), module_(module), entry_(entry) {}
 
-  /// From here on the kernel before this one has ended and its memory is seen, while the one behind
-  /// may start. Nothing has touched memory yet; `bases` are the slots of addresses.
-  void meetNeighbours(mlir::Location loc, llvm::ArrayRef<uint32_t> bases);
-
-  mlir::Value slot(mlir::Location, uint32_t index) override { return slots_[index]; }
+  mlir::Value slot(mlir::Location, uint32_t index) override { return entry_->getArgument(index); }
   mlir::Value gridXy(mlir::Location) override {
     return entry_->getArgument(entry_->getNumArguments() - 2);
   }
@@ -56,7 +49,6 @@ class NvvmMemory final : public ThreadMemory {
 
   mlir::ModuleOp module_;
   mlir::Block* entry_;
-  llvm::SmallVector<mlir::Value> slots_;
 };
 
 }  // namespace tessera::compiler::simt

@@ -38,10 +38,6 @@ std::unique_ptr<mlir::Pass> createLowerToSpirvPass(const SimtTarget& target);
 /// PTX identifiers have no dots.
 std::string ptxName(llvm::StringRef kernel);
 
-/// Constant of a PTX module whose kernel waits for the one before it (griddepcontrol.wait) ahead of
-/// its first access to memory, so that it may be launched while that one still runs.
-inline constexpr llvm::StringLiteral kMeetsNeighbours = "tessera_meets_neighbours";
-
 /// tile.kernel -> an llvm.func of the name ptxName(kernel) for NVPTX whose body is scf, arith and
 /// math on scalars.
 std::unique_ptr<mlir::Pass> createLowerToNvvmPass(const SimtTarget& target);
