@@ -265,6 +265,9 @@ bool isPlainConstant(Value value) {
   return !number.isNaN() && !number.isZero();
 }
 
+/// NVIDIA's min.NaN and max.NaN.
+bool hasNanMinMax(const Emitter& e) { return e.target.ptx >= 80; }
+
 /// The one for which `beats` holds, NaN if one operand is.
 Value pick(Emitter& e, CmpFPredicate beats, Value a, Value b) {
   // One instruction of processors: it gives its second operand when the two do not compare.
@@ -275,8 +278,14 @@ Value pick(Emitter& e, CmpFPredicate beats, Value a, Value b) {
 
 }  // namespace
 
-Value minFloat(Emitter& e, Value a, Value b) { return pick(e, CmpFPredicate::OLT, a, b); }
+Value minFloat(Emitter& e, Value a, Value b) {
+  if (hasNanMinMax(e)) return arith::MinimumFOp::create(e.builder, e.loc, a, b);
+  return pick(e, CmpFPredicate::OLT, a, b);
+}
 
-Value maxFloat(Emitter& e, Value a, Value b) { return pick(e, CmpFPredicate::OGT, a, b); }
+Value maxFloat(Emitter& e, Value a, Value b) {
+  if (hasNanMinMax(e)) return arith::MaximumFOp::create(e.builder, e.loc, a, b);
+  return pick(e, CmpFPredicate::OGT, a, b);
+}
 
 }  // namespace tessera::compiler

@@ -3,6 +3,7 @@
 
 #include "mlir/Dialect/SCF/IR/SCF.h"
 #include "tessera/compiler/lowering/lanes/elementwise.h"
+#include "tessera/compiler/lowering/simt/hopper.h"
 #include "tessera/compiler/lowering/simt/matrix_loop.h"
 #include "tessera/compiler/lowering/simt/scope.h"
 
@@ -31,6 +32,7 @@ KernelLowering::KernelLowering(Emitter& emitter, ThreadMemory& memory, KernelOp 
 
 LogicalResult KernelLowering::run(Value thread) {
   thread_ = thread;
+  if (!layouts_.products().empty()) warpgroup_ = Hopper(e_.builder).warpgroup(e_.loc, thread);
   if (pipeline_ != nullptr) place_ = startPipeline();
   const Value xy = memory_.gridXy(e_.loc), programs = memory_.programs(e_.loc);
   const Value x = e_.andi(xy, 0xffffffff), y = e_.shr(xy, 32);
@@ -171,15 +173,9 @@ LogicalResult KernelLowering::lowerFor(ForOp loop) {
     else
       llvm::append_range(init, get(value, *layouts_.of(argument)).values);
   }
-  Ahead ahead{loop, loadsAhead(loop), e_.i32(0)};
-  if (!ahead.loads.empty()) {
-    for (Operation* load : ahead.loads) {
-      const Value tile = load->getResult(0);
-      shared_.beforeWrite(e_.loc, (staged_[tile] = reserve(tile, 2)).array);
-    }
-    copyAhead(ahead, scalar(loop.getLo()), ahead.place);
-    init.push_back(ahead.place);
-  }
+  Ahead ahead{loop, loadsAhead(loop)};
+  const size_t tiles = init.size();
+  if (!ahead.loads.empty()) llvm::append_range(init, startAhead(ahead));
   auto lowered = scf::ForOp::create(e_.builder, e_.loc, scalar(loop.getLo()), scalar(loop.getHi()),
                                     scalar(loop.getStep()), init);
   // Carried values lie in a row, tile by tile.
@@ -208,7 +204,7 @@ LogicalResult KernelLowering::lowerFor(ForOp loop) {
       e_.builder.setInsertionPointToEnd(lowered.getBody());
     scalars_[body.getArgument(0)] = lowered.getInductionVar();
     bind(body.getArguments().drop_front(), lowered.getRegionIterArgs());
-    if (ahead_ != nullptr) startTurn(lowered.getRegionIterArgs().back());
+    if (ahead_ != nullptr) startTurn(lowered.getRegionIterArgs().drop_front(tiles));
     if (mlir::failed(lowerBlock(body))) return mlir::failure();
     llvm::SmallVector<Value> yields;
     for (auto [value, argument] : llvm::zip(loop.yielded(), body.getArguments().drop_front())) {
@@ -218,8 +214,8 @@ LogicalResult KernelLowering::lowerFor(ForOp loop) {
         llvm::append_range(yields, get(value, *layouts_.of(argument)).values);
     }
     if (ahead_ != nullptr) {
-      copyNext();
-      yields.push_back(e_.xori(ahead.place, 1));
+      yields.push_back(ahead.place);
+      llvm::append_range(yields, ahead.rows);
     }
     if (!yields.empty()) scf::YieldOp::create(e_.builder, e_.loc, yields);
   }

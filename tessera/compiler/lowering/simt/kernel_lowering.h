@@ -196,8 +196,8 @@ class KernelLowering {
   struct Ahead {
     tile::ForOp loop;
     llvm::SmallVector<mlir::Operation*> loads;
-    mlir::Value place;        // of this turn: 0 or 1, i32
-    bool copiesNext = false;  // not begun yet in this turn
+    mlir::Value place = {};                    // of this turn, then of the next: 0 or 1, i32
+    llvm::SmallVector<mlir::Value> rows = {};  // to gather for the next
   };
   Staged reserve(mlir::Value tile, int64_t places);
   llvm::SmallVector<mlir::Value> reserveStaged(mlir::Block& block);
@@ -216,10 +216,13 @@ class KernelLowering {
   llvm::SmallVector<mlir::Operation*> loadsAhead(tile::ForOp loop);
   void copyAhead(const Ahead& ahead, mlir::Value counter, mlir::Value place);
   void remakeScalars(mlir::Value value, mlir::Block& block, llvm::DenseSet<mlir::Value>& remade);
-  void startTurn(mlir::Value place);
-  void copyNext();
-  mlir::Value groupIndex(mlir::Value group, const Layout& layout, const lang::TileShape& shape,
-                         int dim);
+  void inTurn(tile::ForOp loop, mlir::Value counter, llvm::function_ref<void()> emit);
+  Layout rowsToCopy(tile::GatherOp gather);
+  llvm::SmallVector<mlir::Value> rowsOfTurn(const Ahead& ahead, mlir::Value counter);
+  llvm::SmallVector<mlir::Value> startAhead(Ahead& ahead);
+  void startTurn(mlir::ValueRange carried);
+  void advanceAhead();
+  mlir::Value groupIndex(const Layout& layout, const lang::TileShape& shape, int dim);
   Staged stagedOf(mlir::Value tile);
   void lowerProduct(const TileProduct& product);
 
@@ -253,6 +256,7 @@ class KernelLowering {
   llvm::DenseMap<mlir::Value, std::vector<Registers>> tiles_;
   std::vector<mlir::Value> noted_;                          // tiles in the order of set()
   llvm::SmallVector<mlir::Value, 3> programId_, gridSize_;  // i64
+  mlir::Value warpgroup_;  // its number (i32), where there are products of tiles
   llvm::DenseMap<mlir::Value, Staged> staged_;
   Ahead* ahead_ = nullptr;      // of the innermost loop; null: nothing is copied ahead
   bool copiesPending_ = false;  // to places that products read

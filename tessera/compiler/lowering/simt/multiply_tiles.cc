@@ -34,14 +34,13 @@ SmallVector<int64_t> alongRows(int64_t k) {
 }  // namespace
 
 /// The part of the index along a dimension that the number of the warpgroup gives.
-Value KernelLowering::groupIndex(Value group, const Layout& layout, const lang::TileShape& shape,
-                                 int dim) {
+Value KernelLowering::groupIndex(const Layout& layout, const lang::TileShape& shape, int dim) {
   Value index = e_.i32(0);
   const int first = firstBit(shape, dim), end = first + bitCount(shape, dim);
   for (int t = kGroupBits; t < static_cast<int>(layout.threads.size()); ++t) {
     const int bit = layout.threads[t];
     if (bit < first || bit >= end) continue;
-    index = e_.ori(index, e_.shl(e_.andi(e_.shr(group, t - kGroupBits), 1), bit - first));
+    index = e_.ori(index, e_.shl(e_.andi(e_.shr(warpgroup_, t - kGroupBits), 1), bit - first));
   }
   return index;
 }
@@ -77,8 +76,7 @@ void KernelLowering::lowerProduct(const TileProduct& product) {
       const SmallVector<int64_t> lower = rowBlocks;
       for (int64_t row : lower) rowBlocks.push_back(row | int64_t{1} << bit);
     }
-  const Value group = hopper.warpgroup(e_.loc, thread_);
-  const Value row0 = groupIndex(group, layout, out, 0), column0 = groupIndex(group, layout, out, 1);
+  const Value row0 = groupIndex(layout, out, 0), column0 = groupIndex(layout, out, 1);
   const auto panelOf = [&](Value column, const StagedShape& shape) {
     return e_.mul(e_.shr(column, 6), e_.i32(shape.panelBytes()));
   };
@@ -111,7 +109,6 @@ void KernelLowering::lowerProduct(const TileProduct& product) {
       }
       llvm::append_range(all, hopper.begin(e_.loc, width, left, right, product.bIsKn, sums));
     }
-  copyNext();
   all = hopper.finish(e_.loc, std::move(all));
   Registers sums{layout, SmallVector<Value>(static_cast<size_t>(layout.registerCount()))};
   for (auto [number, sum] : llvm::zip(numbers, all)) sums.values[number] = sum;

@@ -1,6 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
 // Reductions: in registers, then between lanes, then between warps. A tree whose shape follows from
 // the layout; every thread ends with the result, bit for bit the same.
+#include "tessera/compiler/lowering/lanes/math.h"
 #include "tessera/compiler/lowering/simt/kernel_lowering.h"
 #include "tessera/compiler/lowering/simt/ordering.h"
 
@@ -27,15 +28,10 @@ Best combine(Emitter& e, Reduction kind, Best a, Best b) {
   const bool is_float = llvm::isa<mlir::FloatType>(a.value.getType());
   if (kind == Reduction::sum) return {e.add(a.value, b.value), {}};
   if (kind == Reduction::max || kind == Reduction::min) {
-    if (!is_float)
-      return {
-          kind == Reduction::max ? e.maxSigned(a.value, b.value) : e.minSigned(a.value, b.value),
-          {}};
-    // A NaN operand gives NaN.
-    const auto predicate =
-        kind == Reduction::max ? arith::CmpFPredicate::OGT : arith::CmpFPredicate::OLT;
-    const Value keep = e.ori(e.compare(predicate, a.value, b.value), isNan(e, a.value));
-    return {e.select(keep, a.value, b.value), {}};
+    const bool greatest = kind == Reduction::max;
+    if (is_float)  // a NaN operand gives NaN
+      return {greatest ? maxFloat(e, a.value, b.value) : minFloat(e, a.value, b.value), {}};
+    return {greatest ? e.maxSigned(a.value, b.value) : e.minSigned(a.value, b.value), {}};
   }
   // b replaces a if it is better, or equal with a lower index; NaN loses to any number.
   const bool greatest = kind == Reduction::argmax;

@@ -128,7 +128,7 @@ void KernelLowering::stageLoad(Operation* load) {
     // This turn's tiles are there, and nobody reads those of the turn before any more.
     awaitCopies();
     shared_.barrier(e_.loc);
-    ahead_->copiesNext = true;
+    advanceAhead();
     return;
   }
   if (!copiesDirectly(load)) {
@@ -159,28 +159,62 @@ SmallVector<Operation*> KernelLowering::loadsAhead(ForOp loop) {
   return loads;
 }
 
-/// Copies the tiles of the turn with this counter, if there is one, to their places at `offset`
-/// times their size.
+/// Emits what the loop's body would with another counter.
+void KernelLowering::inTurn(ForOp loop, Value counter, llvm::function_ref<void()> emit) {
+  mlir::Block& body = loop.getBody().front();
+  const auto scalars = scalars_;
+  const auto tiles = tiles_;
+  const auto noted = noted_;
+  for (auto& [tile, registers] : tiles_)
+    if (tile.getParentBlock() == &body) registers.clear();
+  scalars_[body.getArgument(0)] = counter;
+  emit();
+  scalars_ = scalars;
+  tiles_ = tiles;
+  noted_ = noted;
+}
+
+Layout KernelLowering::rowsToCopy(GatherOp gather) {
+  const lang::TileShape shape = shapeOf(gather.getResult());
+  return panelLayout(shape, layouts_.threadBits()).renamed(Closed{0, bitCount(shape, 1)});
+}
+
+/// The rows that the turn with this counter gathers, for threads that copy.
+SmallVector<Value> KernelLowering::rowsOfTurn(const Ahead& ahead, Value counter) {
+  ForOp loop = ahead.loop;
+  SmallVector<Value> rows;
+  inTurn(loop, counter, [&] {
+    llvm::DenseSet<Value> remade;
+    for (Operation* load : ahead.loads)
+      if (auto gather = llvm::dyn_cast<GatherOp>(load)) {
+        remakeScalars(gather.getRows(), loop.getBody().front(), remade);
+        llvm::append_range(rows, get(gather.getRows(), rowsToCopy(gather)).values);
+      }
+  });
+  return rows;
+}
+
+/// Copies the tiles of the turn with this counter, if there is one, to their places number `place`.
 void KernelLowering::copyAhead(const Ahead& ahead, Value counter, Value place) {
   ForOp loop = ahead.loop;
-  mlir::Block& body = loop.getBody().front();
   e_.ifThen(e_.compare(arith::CmpIPredicate::slt, counter, scalar(loop.getHi())), [&] {
-    const auto scalars = scalars_;
-    const auto tiles = tiles_;
-    const auto noted = noted_;
-    for (auto& [tile, registers] : tiles_)
-      if (tile.getParentBlock() == &body) registers.clear();
-    scalars_[body.getArgument(0)] = counter;
-    llvm::DenseSet<Value> remade;
-    for (Operation* load : ahead.loads) {
-      for (Value operand : load->getOperands()) remakeScalars(operand, body, remade);
-      const Staged& to = staged_.find(load->getResult(0))->second;
-      const Value first = memory_.sharedAddress(e_.loc, to.array);
-      copyStaged(load, to.shape, e_.add(first, e_.mul(place, e_.i32(to.shape.bytes()))));
-    }
-    scalars_ = scalars;
-    tiles_ = tiles;
-    noted_ = noted;
+    inTurn(loop, counter, [&] {
+      llvm::DenseSet<Value> remade;
+      mlir::ValueRange rows = ahead.rows;
+      for (Operation* load : ahead.loads) {
+        for (Value operand : load->getOperands())
+          if (isScalar(operand)) remakeScalars(operand, loop.getBody().front(), remade);
+        if (auto gather = llvm::dyn_cast<GatherOp>(load)) {
+          const Layout layout = rowsToCopy(gather);
+          const auto count = static_cast<size_t>(layout.registerCount());
+          tiles_[gather.getRows()] = {{layout, rows.take_front(count)}};
+          rows = rows.drop_front(count);
+        }
+        const Staged& to = staged_.find(load->getResult(0))->second;
+        const Value first = memory_.sharedAddress(e_.loc, to.array);
+        copyStaged(load, to.shape, e_.add(first, e_.mul(place, e_.i32(to.shape.bytes()))));
+      }
+    });
   });
 }
 
@@ -192,22 +226,40 @@ void KernelLowering::remakeScalars(Value value, mlir::Block& block, llvm::DenseS
   if (isScalar(value)) lowerScalar(op);
 }
 
-/// The loop's tiles are at this place now.
-void KernelLowering::startTurn(Value place) {
-  ahead_->place = place;
+/// Before the loop: the first turn's tiles are on their way, the second one's rows known.
+SmallVector<Value> KernelLowering::startAhead(Ahead& ahead) {
+  ForOp loop = ahead.loop;
+  for (Operation* load : ahead.loads) {
+    const Value tile = load->getResult(0);
+    shared_.beforeWrite(e_.loc, (staged_[tile] = reserve(tile, 2)).array);
+  }
+  ahead.rows = rowsOfTurn(ahead, scalar(loop.getLo()));
+  copyAhead(ahead, scalar(loop.getLo()), e_.i32(0));
+  SmallVector<Value> carried = {e_.i32(0)};
+  llvm::append_range(carried,
+                     rowsOfTurn(ahead, e_.add(scalar(loop.getLo()), scalar(loop.getStep()))));
+  return carried;
+}
+
+/// In a turn: where its tiles are, and the rows of the next one.
+void KernelLowering::startTurn(mlir::ValueRange carried) {
+  ahead_->place = carried.front();
+  ahead_->rows.assign(carried.begin() + 1, carried.end());
   for (Operation* load : ahead_->loads) {
     Staged& to = staged_[load->getResult(0)];
-    to.address =
-        e_.add(memory_.sharedAddress(e_.loc, to.array), e_.mul(place, e_.i32(to.shape.bytes())));
+    to.address = e_.add(memory_.sharedAddress(e_.loc, to.array),
+                        e_.mul(ahead_->place, e_.i32(to.shape.bytes())));
   }
 }
 
-/// The copies of the next turn, once: behind a product that has begun, or at the loop's end.
-void KernelLowering::copyNext() {
-  if (ahead_ == nullptr || !ahead_->copiesNext) return;
-  ahead_->copiesNext = false;
-  const Value counter = scalar(ahead_->loop.getBody().front().getArgument(0));
-  copyAhead(*ahead_, e_.add(counter, scalar(ahead_->loop.getStep())), e_.xori(ahead_->place, 1));
+/// Everything of this turn has arrived: the next one's tiles are copied, and the rows read of the
+/// one behind it, so that copies never wait for their addresses.
+void KernelLowering::advanceAhead() {
+  ForOp loop = ahead_->loop;
+  const Value next = e_.add(scalar(loop.getBody().front().getArgument(0)), scalar(loop.getStep()));
+  ahead_->place = e_.xori(ahead_->place, 1);
+  copyAhead(*ahead_, next, ahead_->place);
+  ahead_->rows = rowsOfTurn(*ahead_, e_.add(next, scalar(loop.getStep())));
 }
 
 }  // namespace tessera::compiler::simt

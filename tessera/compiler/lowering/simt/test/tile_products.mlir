@@ -1,8 +1,8 @@
 // RUN: tessera-opt --lower-to-nvvm %s | FileCheck %s
 
 // Two products a turn share the gathered rows: they lie in workgroup memory once, [N, K] for the
-// first and [K, N] for the second. The rows of the next turn are copied to a second place while
-// the first product is under way; the other operand of the first lies there from before the loop.
+// first and [K, N] for the second. The rows of the next turn are copied to a second place
+// meanwhile; the other operand of the first lies there from before the loop.
 // CHECK-LABEL: llvm.func @attend(
 // CHECK-SAME: nvvm.maxntid = array<i32: 256>
 // CHECK-COUNT-16: cp.async.cg.shared.global
@@ -14,10 +14,11 @@
 // CHECK: cp.async.wait_group 0
 // CHECK: fence.proxy.async
 // CHECK: llvm.nvvm.barrier.cta.sync.aligned.all
-// CHECK: wgmma.mma_async.sync.aligned.m64n32k16.f32.bf16.bf16 {{.*}}, a, b, add, 1, 1, 0, 0;
-// CHECK-NOT: wgmma.wait_group
 // CHECK-COUNT-16: cp.async.cg.shared.global
 // CHECK: cp.async.commit_group
+// CHECK-COUNT-2: ld.global.nc.b32
+// CHECK: wgmma.mma_async.sync.aligned.m64n32k16.f32.bf16.bf16 {{.*}}, a, b, add, 1, 1, 0, 0;
+// CHECK-NOT: wgmma.wait_group
 // CHECK: wgmma.wait_group.sync.aligned 0
 // CHECK: st.shared.b32
 // CHECK: fence.proxy.async
