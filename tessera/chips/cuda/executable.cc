@@ -40,7 +40,13 @@ Result<std::shared_ptr<runtime::Executable>> CudaExecutable::load(
     driver.module_unload(module);
     return found.error();
   }
-  std::shared_ptr<CudaExecutable> executable(new CudaExecutable(device, image, module, function));
+  auto maps = tensor_maps_of(driver, module);
+  if (!maps.ok()) {
+    driver.module_unload(module);
+    return std::move(maps).context(fmt::format("kernel {}", image.entry)).error();
+  }
+  std::shared_ptr<CudaExecutable> executable(
+      new CudaExecutable(device, image, module, function, std::move(maps).value()));
   if (image.shared_bytes > kSharedBytesWithoutAsking)
     TESSERA_TRY(driver.check(
         driver.function_set(function, kMaxDynamicSharedBytes, static_cast<int>(image.shared_bytes)),

@@ -112,10 +112,16 @@ Result<void> CudaStream::do_launch(Executable& executable, Grid grid,
   const int64_t programs = grid.programs();
   uint64_t hidden[kHiddenSlots] = {grid.x | (uint64_t{grid.y} << 32),
                                    static_cast<uint64_t>(programs)};
-  void* parameters[kMaxSlots];
+  void* parameters[kMaxSlots + kMaxTensorMaps];
   for (size_t i = 0; i < slots.size(); ++i) parameters[i] = const_cast<uint64_t*>(&slots[i]);
   for (size_t i = 0; i < kHiddenSlots; ++i) parameters[slots.size() + i] = &hidden[i];
   TESSERA_TRY(cuda_.enter());
+  TensorMap maps[kMaxTensorMaps];
+  void** next = parameters + slots.size() + kHiddenSlots;
+  for (size_t i = 0; const TensorMapForm& form : kernel.tensor_maps()) {
+    TESSERA_TRY(encode(cuda_.driver(), form, slots, maps[i]));
+    *next++ = &maps[i++];
+  }
   if (capturing()) captured_kernels_.push_back(executable.shared_from_this());
   return check(
       cuda_.driver().launch(

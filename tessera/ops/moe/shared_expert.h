@@ -46,7 +46,7 @@ struct SharedExpert {
     const int64_t T = b.dim("T"), D = b.dim("D"), I = b.dim("I");
     const auto blocking = [&](int64_t k) {
       return gemm::blocking(b.caps(), b.m_class("T"), k,
-                            gemm::exact_in_bf16(b.dtype("x"), gemm::kFp8));
+                            gemm::products_of(b.dtype("x"), gemm::kFp8));
     };
     const gemm::Blocking t = blocking(I);
     const bool quantised = b.dtype("x") == DType::f8e4m3;

@@ -15,7 +15,7 @@ namespace {
 
 using Status = int;
 constexpr Status kSuccess = 0, kInvalidValue = 1, kOutOfMemory = 2, kNoDevice = 100,
-                 kInvalidImage = 200, kInvalidPtx = 218, kLaunchFailed = 719;
+                 kInvalidImage = 200, kInvalidPtx = 218, kNotFound = 500, kLaunchFailed = 719;
 constexpr size_t kMemory = size_t{1} << 30, kSmallMemory = size_t{1} << 16;
 constexpr char kMark[] =
     "\x7f"
@@ -157,6 +157,14 @@ Status cuModuleLoadDataEx(void** module, const void* image, unsigned count, int*
 Status cuModuleUnload(void*) { return kSuccess; }
 Status cuModuleGetFunction(void** function, void*, const char*) {
   return *function = kHandle, kSuccess;
+}
+Status cuModuleGetGlobal_v2(uint64_t*, size_t*, void*, const char*) { return kNotFound; }
+Status cuMemcpyDtoH_v2(void* to, uint64_t from, size_t bytes) {
+  return std::memcpy(to, reinterpret_cast<void*>(from), bytes), kSuccess;
+}
+Status cuTensorMapEncodeTiled(void*, int, unsigned, void*, const uint64_t*, const uint64_t*,
+                              const uint32_t*, const uint32_t*, int, int, int, int) {
+  return kSuccess;
 }
 Status cuFuncSetAttribute(void*, int, int) { return kSuccess; }
 Status cuLinkCreate_v2(unsigned count, int* options, void** values, void** state) {

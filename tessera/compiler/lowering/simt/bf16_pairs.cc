@@ -42,10 +42,15 @@ SmallVector<Value> fromE2m1(Emitter& e, Value word) {
   return pairs;
 }
 
-/// Exponent and mantissa moved to where bf16 has them are 2^-120 of the number.
+/// Exponent and mantissa moved to where bf16 has them are 2^-120 of the number. A NaN makes all
+/// four numbers NaN: they are of one row, whose sum it spoils anyway.
 SmallVector<Value> fromE4m3(Emitter& e, Value word) {
   SmallVector<Value> pairs;
-  const Value zero = e.i32(0), factor = e.i32(0x7b807b80);  // 2^120
+  const Value zero = e.i32(0);
+  // Of the magnitudes NaN's alone, 0x7f, reaches bit 7 when one is added.
+  const Value above = e.andi(e.add(e.andi(word, 0x7f7f7f7f), e.i32(0x01010101)), 0x80808080);
+  const Value factor = e.select(e.compare(mlir::arith::CmpIPredicate::eq, above, zero),
+                                e.i32(0x7b807b80), e.i32(0x7fc07fc0));  // 2^120; NaN
   for (int64_t selector : {0x1404, 0x3424}) {
     const Value upper = permute(e, word, zero, selector);
     const Value bits = e.ori(e.andi(upper, 0x80008000), e.andi(e.shr(upper, 4), 0x07f007f0));

@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0
 // Narrow floats as pairs of bf16 in words of 32 bits, by byte permutations and multiplications by
-// powers of two of NVIDIA's chips. Exact, but for e4m3's NaN, which reads as 480.
+// powers of two of NVIDIA's chips. Exact; a NaN of e4m3 makes its whole word NaN.
 #pragma once
 
 #include "llvm/ADT/SmallVector.h"
@@ -10,7 +10,7 @@
 namespace tessera::compiler::simt {
 
 /// The elements of a word of packed bf16, e4m3 or e2m1, the first in the low half of the first
-/// pair.
+/// pair. A word's elements must belong to one sum of products.
 llvm::SmallVector<mlir::Value> bf16Pairs(Emitter& e, DType dtype, mlir::Value word);
 /// An e8m0 code (i8) as a factor for pairs.
 mlir::Value scalePair(Emitter& e, mlir::Value code);

@@ -1,6 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
 // From one layout to another: by lanes that exchange registers where no element leaves its warp,
 // else through the workgroup's memory.
+#include "mlir/Dialect/LLVMIR/LLVMDialect.h"
 #include "tessera/compiler/lowering/simt/kernel_lowering.h"
 
 namespace tessera::compiler::simt {
@@ -21,6 +22,17 @@ Value swizzle(Emitter& e, Value position) {
   return e.xori(position, e.andi(e.shr(position, 5), kBanks - 1));
 }
 int64_t swizzle(int64_t position) { return position ^ ((position >> 5) & (kBanks - 1)); }
+
+/// Two elements of 16 bits as a word. As a vector of bf16: two roundings into one are one
+/// instruction.
+Value pairOf(Emitter& e, Value low, Value high) {
+  const mlir::Type bf16 = e.builder.getBF16Type();
+  Value pair = mlir::LLVM::UndefOp::create(e.builder, e.loc, mlir::VectorType::get({2}, bf16));
+  for (int64_t lane : {0, 1})
+    pair = mlir::LLVM::InsertElementOp::create(
+        e.builder, e.loc, pair, e.bitcast(lane == 0 ? low : high, bf16), e.i32(lane));
+  return e.bitcast(pair, e.i32());
+}
 
 /// `registers` without those whose bit number `index` is not `set`.
 SmallVector<Value> half(llvm::ArrayRef<Value> registers, size_t index, bool set) {
@@ -57,8 +69,28 @@ Value KernelLowering::exchange(Value value, int laneBit) {
 
 Registers KernelLowering::convertLayout(const Registers& from, DType dtype, const Layout& to) {
   if (from.layout == to) return from;
+  if (auto converted = convertPairsByLanes(from, to)) return *converted;
   if (auto converted = convertByLanes(from, to)) return *converted;
   return convertByMemory(from, dtype, to);
+}
+
+/// Elements of 16 bits that stay side by side move as pairs, where sums of products do.
+std::optional<Registers> KernelLowering::convertPairsByLanes(const Registers& from,
+                                                             const Layout& to) {
+  if (pipeline_ == nullptr || !from.values[0].getType().isInteger(16) ||
+      !from.layout.inRegister(0) || !to.inRegister(0))
+    return std::nullopt;
+  Registers pairs{from.layout.renamed(Closed{0}), {}};
+  for (size_t r = 0; r < from.values.size(); r += 2)
+    pairs.values.push_back(pairOf(e_, from.values[r], from.values[r + 1]));
+  const auto moved = convertByLanes(pairs, to.renamed(Closed{0}));
+  if (!moved) return std::nullopt;
+  Registers all{to, {}};
+  for (Value pair : moved->values) {
+    all.values.push_back(e_.truncate(pair, e_.i16()));
+    all.values.push_back(e_.truncate(e_.shr(pair, 16), e_.i16()));
+  }
+  return all;
 }
 
 /// Three kinds of steps, as each thread bit wants: a position bit leaves a lane bit (both halves

@@ -19,6 +19,8 @@ Value number(mlir::OpBuilder& builder, Location loc, mlir::Type type, int64_t va
   return arith::ConstantOp::create(builder, loc, builder.getIntegerAttr(type, value));
 }
 
+const std::string kBf16 = "k16.f32.bf16.bf16", kE4m3 = "k32.f32.e4m3.e4m3";
+
 LLVM::InlineAsmOp assembly(mlir::OpBuilder& builder, Location loc, mlir::Type result,
                            const std::string& text, const std::string& constraints,
                            mlir::ValueRange operands) {
@@ -36,6 +38,19 @@ void Hopper::statement(Location loc, const std::string& text, const std::string&
            constraints + (constraints.empty() ? "" : ",") + "~{memory}", operands);
 }
 
+/// The statement where the condition (i1; null: always) holds.
+void Hopper::conditional(Location loc, const std::string& text, std::string constraints,
+                         llvm::SmallVector<Value> operands, Value condition) {
+  if (!condition) return statement(loc, text, constraints, operands);
+  const auto wanted = operands.size();
+  operands.push_back(arith::ExtUIOp::create(builder_, loc, builder_.getI32Type(), condition));
+  statement(
+      loc,
+      fmt::format("{{\n\t.reg .pred wanted;\n\tsetp.ne.b32 wanted, ${}, 0;\n\t@wanted {}\n\t}}",
+                  wanted, text),
+      constraints + ",r", operands);
+}
+
 void Hopper::copyAsync(Location loc, Value to, Value from, Value inside) {
   const mlir::Type i32 = builder_.getI32Type();
   const Value all = number(builder_, loc, i32, 16);
@@ -49,6 +64,40 @@ void Hopper::commitCopies(Location loc) { statement(loc, "cp.async.commit_group;
 
 void Hopper::waitForCopies(Location loc, int pending) {
   statement(loc, fmt::format("cp.async.wait_group {};", pending), "", {});
+}
+
+void Hopper::expectCopies(Location loc, Value barrier) {
+  statement(loc, "cp.async.mbarrier.arrive.shared::cta.b64 [$0];", "r", {barrier});
+}
+
+void Hopper::copyBox(Location loc, Value map, mlir::ValueRange from, Value to, Value barrier,
+                     Value condition) {
+  llvm::SmallVector<Value> operands = {to, map, barrier};
+  std::string constraints = "r,l,r", coordinates;
+  for (Value coordinate : from) {
+    coordinates += fmt::format("{}${}", coordinates.empty() ? "" : ", ", operands.size());
+    constraints += ",r";
+    operands.push_back(coordinate);
+  }
+  conditional(loc,
+              fmt::format("cp.async.bulk.tensor.{}d.shared::cluster.global.mbarrier::complete_tx"
+                          "::bytes [$0], [$1, {{{}}}], [$2];",
+                          from.size(), coordinates),
+              constraints, std::move(operands), condition);
+}
+
+void Hopper::expectBytes(Location loc, Value barrier, int64_t bytes, Value condition) {
+  conditional(loc, "mbarrier.expect_tx.relaxed.cta.shared::cta.b64 [$0], $1;", "r,r",
+              {barrier, number(builder_, loc, builder_.getI32Type(), bytes)}, condition);
+}
+
+void Hopper::meetWarp(Location loc) { statement(loc, "bar.warp.sync 0xffffffff;", "", {}); }
+
+void Hopper::haveRegisters(Location loc, Registers change, int count) {
+  statement(loc,
+            fmt::format("setmaxnreg.{}.sync.aligned.u32 {};",
+                        change == Registers::kMore ? "inc" : "dec", count),
+            "", {});
 }
 
 void Hopper::storeWords(Location loc, mlir::ValueRange words, Value to) {
@@ -75,12 +124,7 @@ void Hopper::initialise(Location loc, Value barrier, int64_t arrivals) {
 }
 
 void Hopper::arrive(Location loc, Value barrier, Value condition) {
-  if (!condition) return statement(loc, "mbarrier.arrive.shared::cta.b64 _, [$0];", "r", {barrier});
-  const Value wanted = arith::ExtUIOp::create(builder_, loc, builder_.getI32Type(), condition);
-  statement(loc,
-            "{\n\t.reg .pred wanted;\n\tsetp.ne.b32 wanted, $1, 0;\n\t"
-            "@wanted mbarrier.arrive.shared::cta.b64 _, [$0];\n\t}",
-            "r,r", {barrier, wanted});
+  conditional(loc, "mbarrier.arrive.shared::cta.b64 _, [$0];", "r", {barrier}, condition);
 }
 
 void Hopper::wait(Location loc, Value barrier, Value parity) {
@@ -131,6 +175,7 @@ Hopper::Sums Hopper::tied(Location loc, const std::string& text, Sums sums, mlir
     operands.push_back(sums[i]);
   }
   constraints += moreConstraints;
+  if (moreConstraints.empty()) constraints.pop_back();
   llvm::append_range(operands, more);
   const auto result = LLVM::LLVMStructType::getLiteral(
       builder_.getContext(), llvm::SmallVector<mlir::Type>(sums.size(), builder_.getF32Type()));
@@ -140,32 +185,54 @@ Hopper::Sums Hopper::tied(Location loc, const std::string& text, Sums sums, mlir
   return sums;
 }
 
+/// Products of `pairs` pairs of swizzled rows whose descriptors are operands from `firstOperand`
+/// on, as one group that has ended. Unless it `adds`, the first product replaces the sums.
+std::string Hopper::steps(int64_t n, const std::string& types, int64_t sums, int64_t firstOperand,
+                          int64_t pairs, bool adds) {
+  std::string registers;
+  for (int64_t i = 0; i < sums; ++i) registers += fmt::format("{}${}", i == 0 ? "" : ",", i);
+  std::string text = fmt::format(
+      "{{\n\t.reg .b64 a<{0}>, b<{0}>;\n\t.reg .pred add, first;\n\tsetp.eq.b32 add, 0, 0;\n\t"
+      "setp.{1}.b32 first, 0, 0;\n\twgmma.fence.sync.aligned;\n\t",
+      kSteps * pairs, adds ? "eq" : "ne");
+  for (int64_t step = 0; step < kSteps * pairs; ++step) {
+    const int64_t a = firstOperand + 2 * (step / kSteps);
+    text += fmt::format(
+        "add.s64 a{0}, ${1}, {3};\n\tadd.s64 b{0}, ${2}, {3};\n\t"
+        "wgmma.mma_async.sync.aligned.m64n{4}{5} {{{6}}}, a{0}, b{0}, {7}, 1, 1{8};\n\t",
+        step, a, a + 1, 2 * (step % kSteps), n, types, registers, step == 0 ? "first" : "add",
+        types == kE4m3 ? "" : ", 0, 0");
+  }
+  return text + "wgmma.commit_group.sync.aligned;\n\twgmma.wait_group.sync.aligned 0;\n\t}";
+}
+
 Hopper::Sums Hopper::multiply(Location loc, int64_t n, mlir::ValueRange a, mlir::ValueRange b,
                               Sums sums) {
-  constexpr int kSteps = 4;  // of 16 elements in 64
   const auto count = static_cast<int64_t>(sums.size()), pairs = static_cast<int64_t>(a.size());
-  std::string registers;
-  for (int64_t i = 0; i < count; ++i) registers += fmt::format("{}${}", i == 0 ? "" : ",", i);
-  std::string text = fmt::format(
-      "{{\n\t.reg .b64 a<{0}>, b<{0}>;\n\t.reg .pred add;\n\tsetp.eq.b32 add, 0, 0;\n\t"
-      "wgmma.fence.sync.aligned;\n\t",
-      kSteps * pairs);
   std::string more;
   llvm::SmallVector<Value> descriptors;
   for (int64_t pair = 0; pair < pairs; ++pair) {
-    const int64_t first = 2 * count + 2 * pair;  // operand number of descriptor a
-    for (int64_t i = 0; i < kSteps; ++i)
-      text += fmt::format(
-          "add.s64 a{0}, ${1}, {3};\n\tadd.s64 b{0}, ${2}, {3};\n\t"
-          "wgmma.mma_async.sync.aligned.m64n{4}k16.f32.bf16.bf16 {{{5}}}, a{0}, b{0}, add, 1, 1, "
-          "0, "
-          "0;\n\t",
-          kSteps * pair + i, first, first + 1, 2 * i, n, registers);
     descriptors.append({a[pair], b[pair]});
     more += "l,l,";
   }
-  text += "wgmma.commit_group.sync.aligned;\n\twgmma.wait_group.sync.aligned 0;\n\t}";
-  return tied(loc, text, std::move(sums), descriptors, more + "~{memory}");
+  return tied(loc, steps(n, kBf16, count, 2 * count, pairs, /*adds=*/true), std::move(sums),
+              descriptors, more + "~{memory}");
+}
+
+Hopper::Sums Hopper::multiplyE4m3(Location loc, int64_t n, Value a, Value b) {
+  const int64_t count = n / 2;
+  std::string constraints;
+  for (int64_t i = 0; i < count; ++i) constraints += "=f,";
+  const auto type = LLVM::LLVMStructType::getLiteral(
+      builder_.getContext(),
+      llvm::SmallVector<mlir::Type>(static_cast<size_t>(count), builder_.getF32Type()));
+  const Value all = assembly(builder_, loc, type, steps(n, kE4m3, count, count, 1, /*adds=*/false),
+                             constraints + "l,l,~{memory}", {a, b})
+                        .getResult(0);
+  Sums sums;
+  for (int64_t i = 0; i < count; ++i)
+    sums.push_back(LLVM::ExtractValueOp::create(builder_, loc, all, llvm::ArrayRef<int64_t>{i}));
+  return sums;
 }
 
 Hopper::Sums Hopper::begin(Location loc, int64_t n, const Operand& a, const Operand& b, bool turned,

@@ -23,10 +23,26 @@ class Hopper {
   void commitCopies(mlir::Location loc);
   /// Waits until at most `pending` groups of this thread are under way.
   void waitForCopies(mlir::Location loc, int pending);
+  /// The barrier's phase waits for the copies this thread has begun, besides its arrivals.
+  void expectCopies(mlir::Location loc, mlir::Value barrier);
+  /// Copies a tensor map's box from these coordinates on (i32, the innermost first); what is out of
+  /// bounds becomes zero. By one thread; the bytes of the whole box arrive at the barrier.
+  void copyBox(mlir::Location loc, mlir::Value map, mlir::ValueRange from, mlir::Value to,
+               mlir::Value barrier, mlir::Value condition);
+  /// The barrier's phase waits for so many bytes, besides its arrivals.
+  void expectBytes(mlir::Location loc, mlir::Value barrier, int64_t bytes, mlir::Value condition);
   /// Stores one, two or four words, or 16 bits, to a multiple of their size.
   void storeWords(mlir::Location loc, mlir::ValueRange words, mlir::Value to);
   /// What this thread wrote, the matrix unit sees after the next synchronisation.
   void showToMatrixUnit(mlir::Location loc);
+
+  // ---- threads ----
+  /// The threads of a warp meet here; what they wrote, all of them see.
+  void meetWarp(mlir::Location loc);
+  /// From here on the threads of this warpgroup have so many registers: more than they were
+  /// launched with, which others gave up, or fewer.
+  enum class Registers : uint8_t { kMore, kFewer };
+  void haveRegisters(mlir::Location loc, Registers change, int count);
 
   // ---- barriers that count arrivals, 8 bytes each ----
   void initialise(mlir::Location loc, mlir::Value barrier, int64_t arrivals);
@@ -43,6 +59,11 @@ class Hopper {
   /// are in the order of the instruction.
   using Sums = llvm::SmallVector<mlir::Value>;
   Sums multiply(mlir::Location loc, int64_t n, mlir::ValueRange a, mlir::ValueRange b, Sums sums);
+  /// The same sums, of which the compiler knows nothing else: what is computed from them stays
+  /// where it is.
+  Sums pinned(mlir::Location loc, Sums sums) { return tied(loc, "", std::move(sums), {}, ""); }
+  /// a b^T in e4m3: 64 rows, n columns, 128 of K.
+  Sums multiplyE4m3(mlir::Location loc, int64_t n, mlir::Value a, mlir::Value b);
   /// Of a tile whose rows run along K instead: panels of 64 columns with rows of 128 bytes,
   /// swizzled.
   mlir::Value turnedDescriptor(mlir::Location loc, mlir::Value address, int64_t panelBytes);
@@ -57,8 +78,13 @@ class Hopper {
   Sums finish(mlir::Location loc, Sums sums);
 
  private:
+  static constexpr int kSteps = 4;  // of 32 bytes in a swizzled row
+  std::string steps(int64_t n, const std::string& types, int64_t sums, int64_t firstOperand,
+                    int64_t pairs, bool adds);
   void statement(mlir::Location loc, const std::string& text, const std::string& constraints,
                  mlir::ValueRange operands);
+  void conditional(mlir::Location loc, const std::string& text, std::string constraints,
+                   llvm::SmallVector<mlir::Value> operands, mlir::Value condition);
   Sums tied(mlir::Location loc, const std::string& text, Sums sums, mlir::ValueRange more,
             const std::string& moreConstraints);
 

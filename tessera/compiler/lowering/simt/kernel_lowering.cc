@@ -9,6 +9,13 @@
 
 namespace tessera::compiler::simt {
 
+namespace {
+
+/// Programs along y that are taken before the next along x, where they share operands.
+constexpr int64_t kRasterRows = 16;
+
+}  // namespace
+
 namespace arith = mlir::arith;
 namespace scf = mlir::scf;
 using mlir::LogicalResult;
@@ -28,6 +35,20 @@ KernelLowering::KernelLowering(Emitter& emitter, ThreadMemory& memory, KernelOp 
       role_(role),
       pipeline_(pipeline) {
   if (pipeline_ != nullptr) shared_.reserve(pipeline_->words);
+}
+
+/// Program number `linear` of a grid whose neighbours share rows and columns: groups of rows,
+/// column by column.
+llvm::SmallVector<Value, 3> KernelLowering::rasterOf(Value linear) {
+  const Value x = gridSize_[0], y = gridSize_[1], plane = e_.mul(x, y);
+  const auto divide = [&](Value a, Value b) -> Value {
+    return arith::DivUIOp::create(e_.builder, e_.loc, a, b);
+  };
+  const Value z = divide(linear, plane), inPlane = e_.sub(linear, e_.mul(z, plane));
+  const Value most = e_.i64(kRasterRows), group = divide(inPlane, e_.mul(x, most));
+  const Value above = e_.mul(group, most), inGroup = e_.sub(inPlane, e_.mul(above, x));
+  const Value rows = e_.minSigned(most, e_.sub(y, above)), column = divide(inGroup, rows);
+  return {column, e_.add(above, e_.sub(inGroup, e_.mul(column, rows))), z};
 }
 
 LogicalResult KernelLowering::run(Value thread) {
@@ -55,7 +76,10 @@ LogicalResult KernelLowering::run(Value thread) {
     return {e_.sub(linear, e_.mul(line, x)), e_.sub(line, e_.mul(divide(line, y), y)),
             divide(linear, plane)};
   };
-  programId_ = target_.arithmetic.ptx > 0 ? onOneLine(linear, x, programs, places) : places();
+  if (pipeline_ != nullptr)
+    programId_ = rasterOf(linear);
+  else
+    programId_ = target_.arithmetic.ptx > 0 ? onOneLine(linear, x, programs, places) : places();
   if (!aligned) return lowerProgram();
   // Twice: wide accesses need aligned views, which nearly all are.
   auto versions = scf::IfOp::create(e_.builder, e_.loc, aligned, /*withElseRegion=*/true);

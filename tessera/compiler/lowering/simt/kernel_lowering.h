@@ -18,6 +18,7 @@ namespace tessera::compiler::simt {
 
 struct MatrixLoop;
 struct PipelinePlan;
+struct TensorMap;
 struct RowsPlan;
 
 /// What a thread does in a kernel with a pipeline (pipeline.cc).
@@ -31,6 +32,7 @@ struct PipelineMemory {
   int64_t stages = 0, stageBytes = 0, words = 0;
   mlir::Value full, empty;  // barriers, 8 bytes each
   mlir::Value data;
+  llvm::ArrayRef<TensorMap> maps;
 };
 
 /// A tile in a thread's registers, or a part of one.
@@ -57,6 +59,7 @@ class KernelLowering {
   llvm::SmallVector<mlir::Value, 3> onOneLine(
       mlir::Value linear, mlir::Value x, mlir::Value programs,
       llvm::function_ref<llvm::SmallVector<mlir::Value, 3>()> otherwise);
+  llvm::SmallVector<mlir::Value, 3> rasterOf(mlir::Value linear);
   mlir::LogicalResult lowerProgram();
   mlir::LogicalResult lowerBlock(mlir::Block& block);
   mlir::LogicalResult lowerOperation(mlir::Operation* op);
@@ -95,6 +98,7 @@ class KernelLowering {
   // ---- layouts (convert_layout.cc) ----
   Registers convertLayout(const Registers& from, DType dtype, const Layout& to);
   std::optional<Registers> convertByLanes(const Registers& from, const Layout& to);
+  std::optional<Registers> convertPairsByLanes(const Registers& from, const Layout& to);
   Registers convertByMemory(const Registers& from, DType dtype, const Layout& to);
   mlir::Value exchange(mlir::Value value, int laneBit);
   /// The elements in workgroup memory, in row-major order, and from there at any positions.
@@ -127,6 +131,8 @@ class KernelLowering {
     int64_t first = 0, count = INT64_MAX;
     mlir::Value wanted = {};
   };
+  void forEachWord(mlir::Operation* op, const Layout& layout, Part part,
+                   llvm::function_ref<void(mlir::Value)> take);
   llvm::SmallVector<mlir::Value> loadWords(mlir::Operation* op, const Layout& layout, Part part);
   llvm::SmallVector<mlir::Value> loadWords(mlir::Operation* op, const Layout& layout) {
     return loadWords(op, layout, Part());
@@ -143,9 +149,10 @@ class KernelLowering {
   void lowerRowUpdate(mlir::Operation* op);
   bool needsOrder(tile::StoreOp store);
   bool wantsOtherLayout(tile::StoreOp store, const Layout& layout);
+  Layout widened(mlir::Value tile, const Layout& layout);
   mlir::Value basesAligned();
 
-  // ---- matrix loops (pipeline.cc, matrix_rows.cc, matrix_row.cc) ----
+  // ---- matrix loops (pipeline.cc, pipeline_fill.cc, matrix_rows.cc, matrix_row.cc) ----
   mlir::Value startPipeline();
   void lowerPipeline(const MatrixLoop& loop);
   struct Turns;
@@ -157,13 +164,32 @@ class KernelLowering {
   mlir::Value stageAddress(const Place& place);
   /// Of the barriers of all stages, of which `first` is the address, the stage's.
   mlir::Value barrierAt(mlir::Value first, mlir::Value stage);
+  /// The scales of an operand that multiply sums, in the layout of the sums' rows or columns: that
+  /// of the sum at position p of the tile is number p / divisor % count.
+  struct SumScale {
+    mlir::Operation* scale;
+    Layout layout;
+    int64_t divisor, count;
+  };
+  llvm::SmallVector<SumScale> sumScales(const MatrixLoop& loop);
+  mlir::Value sumFactor(const Layout& sums, int64_t number, llvm::ArrayRef<SumScale> scales,
+                        mlir::ValueRange factors);
+  llvm::SmallVector<mlir::Value> scalesOfTurn(const Turns& turns, mlir::Value turn,
+                                              llvm::ArrayRef<SumScale> scales);
+  llvm::SmallVector<mlir::Value> sumsOfStage(const MatrixLoop& loop, const Place& at,
+                                             mlir::Value group, mlir::ValueRange before,
+                                             mlir::ValueRange factors,
+                                             llvm::ArrayRef<SumScale> scales);
   void multiplyStages(const MatrixLoop& loop);
   void fillStages(const MatrixLoop& loop);
   struct Filling;
-  void fillStages(const MatrixLoop& loop, llvm::ArrayRef<Filling> sides);
+  Filling fillingOf(const MatrixLoop& loop, mlir::Operation* operand, bool first);
+  void fillStage(llvm::ArrayRef<Filling> sides, mlir::ValueRange fetched, const Place& at);
   llvm::SmallVector<mlir::Value> fetch(const Filling& side);
   void deposit(const Filling& side, mlir::ValueRange fetched, mlir::Value stage);
-  void copyDirectly(const Filling& side, mlir::Value stage);
+  void copyByThreads(const Filling& side, mlir::Value stage);
+  void copyPieces(const Filling& side, mlir::Value stage);
+  void copyBoxes(const Filling& side, mlir::Value stage, mlir::Value full, int64_t warp);
   mlir::Value stagePlace(const Filling& side, mlir::Value first, int64_t number);
   mlir::Value stageBase(const Filling& side, mlir::Value stage);
   void lowerMatrixRows(const MatrixLoop& loop);

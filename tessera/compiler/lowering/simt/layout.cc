@@ -62,6 +62,20 @@ Layout Layout::withRegister(int bit) const {
   return result;
 }
 
+Layout Layout::withLowest(int count, int laneBits) const {
+  Layout to = *this;
+  for (int bit = 0; bit < count; ++bit) {
+    const int thread = threadBitOf(bit);
+    const auto given = llvm::find_if(to.registers, [&](int own) { return own >= count; });
+    if (inRegister(bit) || thread < 0 || thread >= laneBits || given == to.registers.end())
+      continue;
+    to.threads[static_cast<size_t>(thread)] = *given;
+    to.registers.erase(given);
+    to = to.withRegister(bit);
+  }
+  return to;
+}
+
 int bitCount(const TileShape& shape, int dim) { return llvm::Log2_64(shape[dim]); }
 
 int firstBit(const TileShape& shape, int dim) {

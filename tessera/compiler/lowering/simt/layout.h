@@ -44,6 +44,9 @@ class Layout {
   Layout renamed(llvm::function_ref<int(int)> to) const;
   /// The same with `bit` in a register.
   Layout withRegister(int bit) const;
+  /// The same with as many of the lowest `count` bits in registers as lanes can give up for a
+  /// higher register bit each.
+  Layout withLowest(int count, int laneBits) const;
 };
 
 /// Number of position bits of a tile.

@@ -16,10 +16,17 @@ using namespace tile;  // the dialect's operations
 namespace {
 
 constexpr int64_t kAccessBytes = 16;
-constexpr int kMostWarpBits = 3;  // of few rows
-constexpr int64_t kPanel = 64;    // elements of K in a swizzled row
+constexpr int kMostWarpBits = 3;                      // of few rows
+constexpr int64_t kScaledRows = 128, kScaledK = 128;  // of a tile whose sums are scaled
+constexpr int64_t kMostScaledColumns = 128;           // both kinds of sums fit the registers
+constexpr int64_t kMostBoxRows = 256;
 constexpr int64_t kMostColumns = 256;
 constexpr int64_t kMostStages = 8;
+/// log2 of the threads that fill stages: one warpgroup can copy as fast as others multiply, not
+/// decode.
+constexpr int kCopierBits = 7, kDecoderBits = 8;
+/// With more threads that multiply, a second warpgroup beside the first leaves too few registers.
+constexpr int64_t kMostPaired = 128;
 /// Of workgroup memory left for what comes before and after the loops.
 constexpr int64_t kOtherBytes = 8192;
 
@@ -64,9 +71,19 @@ bool isMadeAnywhere(KernelOp kernel, Value tile) {
          llvm::all_of(op->getOperands(), [&](Value x) { return isMadeAnywhere(kernel, x); });
 }
 
+/// Whether e4m3 may be multiplied as it is: each turn is one block of scales.
+bool fitsScaledSums(const MatrixLoop& loop) {
+  const auto oneBlock = [](Operation* scale) {
+    return !scale || shapeOf(scale->getResult(0))[1] == 1;
+  };
+  return operandType(loop.a) == DType::f8e4m3 && operandType(loop.b) == DType::f8e4m3 &&
+         loop.m >= kScaledRows && loop.n <= kMostScaledColumns && loop.k == kScaledK &&
+         oneBlock(loop.aScale) && oneBlock(loop.bScale);
+}
+
 bool fitsTiles(KernelOp kernel, const MatrixLoop& loop) {
-  if (loop.k % kPanel != 0 || (loop.rows() != 64 && loop.rows() != 128) || loop.columns() < 8 ||
-      loop.columns() > kMostColumns)
+  if (loop.k % loop.panel() != 0 || (loop.rows() != 64 && loop.rows() != 128) ||
+      loop.columns() < 8 || loop.columns() > kMostColumns)
     return false;
   for (Operation* load : {loop.a, loop.b, loop.aScale, loop.bScale})
     if (auto gather = llvm::dyn_cast_or_null<GatherOp>(load))
@@ -136,6 +153,7 @@ std::optional<MatrixLoop> matchMatrixLoop(ForOp loop, const SimtTarget& target) 
   }
   const TileShape a = shapeOf(dot->getOperand(0)), b = shapeOf(dot->getOperand(1));
   found.m = a[0], found.n = b[0], found.k = a[1];
+  if (fitsScaledSums(found)) found.multiplied = DType::f8e4m3;
   const bool fits = found.fewRows()
                         ? fitsRows(found)
                         : target.matrix == MatrixUnit::kWgmma && fitsTiles(kernel, found);
@@ -204,15 +222,40 @@ int threadBitsOf(const MatrixLoop& loop) {
   return 1 + static_cast<int>(llvm::Log2_64(loop.rows()));  // 64 rows a warpgroup
 }
 
+bool MatrixLoop::isPlain(Operation* operand) const {
+  return operandType(operand) == multiplied && (scalesSums() || !(operand == a ? aScale : bScale));
+}
+
+std::optional<TensorMap> tensorMapOf(const MatrixLoop& loop, Operation* operand) {
+  auto load = llvm::dyn_cast<LoadOp>(operand);
+  const TileShape shape = shapeOf(operand->getResult(0));
+  if (!load || !loop.isPlain(operand) || load.getOverridden() != 0 || load.getFill() != 0 ||
+      shape[0] > kMostBoxRows)
+    return std::nullopt;
+  const ViewAttr view = load->getParentOfType<KernelOp>().view(load.getView());
+  const size_t rank = load.getOffsets().size();
+  for (size_t d = 0; d + 1 < rank; ++d) {
+    const int64_t divisor = d < view.getStrides().size() ? view.getStrides()[d] : 1;
+    if (size_in_bytes(loop.multiplied, divisor) % kAccessBytes != 0) return std::nullopt;
+  }
+  return TensorMap{static_cast<int64_t>(load.getView()), shape[0], loop.panel()};
+}
+
 std::optional<PipelinePlan> pipelinePlan(KernelOp kernel, const SimtTarget& target) {
   PipelinePlan plan;
   kernel->walk([&](ForOp op) {
     const auto loop = matchMatrixLoop(op, target);
     if (!loop || loop->fewRows()) return;
-    plan.stageBytes = std::max(plan.stageBytes, 2 * (loop->m + loop->n) * loop->k);
+    plan.stageBytes = std::max(plan.stageBytes, loop->stageBytes());
     plan.consumers = std::max(plan.consumers, int64_t{1} << threadBitsOf(*loop));
+    for (Operation* operand : {loop->a, loop->b}) {
+      plan.decodes |= !loop->isPlain(operand);
+      const auto map = tensorMapOf(*loop, operand);
+      if (map && !llvm::is_contained(plan.maps, *map)) plan.maps.push_back(*map);
+    }
   });
   if (plan.consumers == 0) return std::nullopt;
+  plan.producerBits = plan.decodes && plan.consumers <= kMostPaired ? kDecoderBits : kCopierBits;
   plan.stages = std::min((target.sharedBytes - kOtherBytes) / plan.stageBytes, kMostStages);
   return plan;
 }

@@ -13,6 +13,7 @@ namespace tessera::compiler::simt {
 /// for (..) acc = a b^T [scaled] + acc, where nothing else happens but scalars and the loads. Both
 /// operands are exact in bf16.
 struct MatrixLoop {
+  static constexpr int64_t kRowBytes = 128;  // of a swizzled row in workgroup memory
   tile::ForOp loop;
   mlir::Operation* dot = nullptr;                        // DotOp or DotScaledOp
   mlir::Operation *a = nullptr, *b = nullptr;            // LoadOp or GatherOp: [M, K] and [N, K]
@@ -31,6 +32,15 @@ struct MatrixLoop {
   bool turned() const { return m < 64; }
   int64_t rows() const { return turned() ? n : m; }
   int64_t columns() const { return turned() ? m : n; }
+
+  /// What the instruction multiplies: e4m3 as it is, scaled after each turn, or bf16, into which
+  /// operands and scales are decoded.
+  DType multiplied = DType::bf16;
+  bool scalesSums() const { return multiplied == DType::f8e4m3; }
+  int64_t panel() const { return kRowBytes / size_in_bytes(multiplied, 1); }  // of K, a row
+  int64_t stageBytes() const { return size_in_bytes(multiplied, (m + n) * k); }
+  /// Of an operand: whether stages hold it as it lies in memory.
+  bool isPlain(mlir::Operation* operand) const;
 };
 
 /// The loop as one for the target's matrix instructions.
@@ -52,13 +62,26 @@ Layout accumulatorLayout(const MatrixLoop& loop);
 /// log2 of the threads that multiply.
 int threadBitsOf(const MatrixLoop& loop);
 
+/// A view as the chip's copy engine sees it: boxes of `rows` x `columns` elements of its last two
+/// dimensions.
+struct TensorMap {
+  int64_t view = 0, rows = 0, columns = 0;
+  bool operator==(const TensorMap&) const = default;
+};
+/// The map by which an operand of a loop can be copied; null where its bytes are changed on the way
+/// or lie as the engine cannot copy them.
+std::optional<TensorMap> tensorMapOf(const MatrixLoop& loop, mlir::Operation* operand);
+
 /// How the other loops of a kernel share its workgroup memory: stages of both operands, filled by
 /// threads of their own.
 struct PipelinePlan {
-  static constexpr int kProducerBits = 7;
-  static constexpr int64_t kProducers = int64_t{1} << kProducerBits;  // threads
   int64_t stages = 0, stageBytes = 0;
   int64_t consumers = 0;  // threads
+  int producerBits = 0;
+  bool decodes = false;               // the producers, some of what they read
+  llvm::SmallVector<TensorMap> maps;  // parameters of the kernel, in this order
+
+  int64_t producers() const { return int64_t{1} << producerBits; }
 };
 /// Null: there are none.
 std::optional<PipelinePlan> pipelinePlan(tile::KernelOp kernel, const SimtTarget& target);

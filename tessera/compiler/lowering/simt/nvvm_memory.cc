@@ -36,6 +36,11 @@ Value NvvmMemory::workgroupCount(Location loc) {
 }
 Value NvvmMemory::threadId(Location loc) { return special(loc, "tid.x"); }
 
+Value NvvmMemory::tensorMap(Location loc, uint32_t index) {
+  return LLVM::PtrToIntOp::create(builder_, loc, builder_.getI64Type(),
+                                  entry_->getArgument(slotCount_ + 2 + index));
+}
+
 void NvvmMemory::barrier(Location loc) {
   const auto number = [&](int64_t value) -> Value {
     return arith::ConstantOp::create(builder_, loc,
@@ -65,7 +70,8 @@ Value NvvmMemory::globalPointer(Location loc, Value address) {
 
 // Loads and stores are PTX texts: LLVM has no predicated ones, and would branch around each.
 //
-// A unit is an operand of 16 or 32 bits; bytes travel in registers of 16.
+// A unit is an operand of 16 or 32 bits. Bytes travel in registers of 32: two of them in one would
+// have to be put together as soon as the first has arrived.
 namespace {
 
 struct UnitForm {
@@ -74,7 +80,7 @@ struct UnitForm {
 };
 UnitForm formOf(Type unit) {
   switch (unit.getIntOrFloatBitWidth()) {
-    case 8: return {"b8", "h", 16};
+    case 8: return {"b8", "r", 32};
     case 16: return {"b16", "h", 16};
     default: return {"b32", "r", 32};
   }

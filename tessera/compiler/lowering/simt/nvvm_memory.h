@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0
 // ThreadMemory in LLVM's dialect for NVPTX: the slots are kernel parameters, followed by gridXy and
-// programs.
+// programs, and by tensor maps.
 #pragma once
 
 #include "mlir/Dialect/LLVMIR/LLVMDialect.h"
@@ -12,16 +12,14 @@ class NvvmMemory final : public ThreadMemory {
  public:
   /// `entry` is the entry block of the kernel function in `module`; its arguments are the
   /// parameters.
-  NvvmMemory(mlir::OpBuilder& builder, mlir::ModuleOp module, mlir::Block* entry)
-      : ThreadMemory(builder), module_(module), entry_(entry) {}
+  NvvmMemory(mlir::OpBuilder& builder, mlir::ModuleOp module, mlir::Block* entry,
+             uint32_t slotCount)
+      : ThreadMemory(builder), module_(module), entry_(entry), slotCount_(slotCount) {}
 
   mlir::Value slot(mlir::Location, uint32_t index) override { return entry_->getArgument(index); }
-  mlir::Value gridXy(mlir::Location) override {
-    return entry_->getArgument(entry_->getNumArguments() - 2);
-  }
-  mlir::Value programs(mlir::Location) override {
-    return entry_->getArgument(entry_->getNumArguments() - 1);
-  }
+  mlir::Value gridXy(mlir::Location) override { return entry_->getArgument(slotCount_); }
+  mlir::Value programs(mlir::Location) override { return entry_->getArgument(slotCount_ + 1); }
+  mlir::Value tensorMap(mlir::Location loc, uint32_t index) override;
   mlir::Value workgroup(mlir::Location loc) override;
   mlir::Value workgroupCount(mlir::Location loc) override;
   mlir::Value threadId(mlir::Location loc) override;
@@ -49,6 +47,7 @@ class NvvmMemory final : public ThreadMemory {
 
   mlir::ModuleOp module_;
   mlir::Block* entry_;
+  uint32_t slotCount_;
 };
 
 }  // namespace tessera::compiler::simt

@@ -6,12 +6,12 @@
 // one when it is free. Both roles go through the programs of the workgroup by themselves, so that
 // stages of the next one fill while the sums of the last are stored.
 #include "mlir/Dialect/SCF/IR/SCF.h"
-#include "tessera/compiler/lowering/simt/bf16_pairs.h"
+#include "tessera/compiler/lowering/lanes/conversions.h"
 #include "tessera/compiler/lowering/simt/hopper.h"
 #include "tessera/compiler/lowering/simt/kernel_lowering.h"
 #include "tessera/compiler/lowering/simt/matrix_loop.h"
 #include "tessera/compiler/lowering/simt/scope.h"
-#include "tessera/compiler/lowering/simt/window.h"
+#include "tessera/compiler/lowering/simt/turns.h"
 
 namespace tessera::compiler::simt {
 
@@ -25,9 +25,7 @@ using namespace tile;  // the dialect's operations
 
 namespace {
 
-constexpr int64_t kPanel = 64, kRowBytes = 2 * kPanel;  // of K, a row of the swizzled tile
-constexpr int64_t kPanelAlignment = 1024;
-constexpr int kPieceBits = 3;  // 16 bytes of bf16
+constexpr int64_t kRowBytes = MatrixLoop::kRowBytes, kPanelAlignment = 1024;
 
 /// Number of the instruction's sum that a register holds: d[4 j + 2 h + c] is row half h, column
 /// 8 j + c.
@@ -38,22 +36,25 @@ int64_t sumOf(const MatrixLoop& loop, const Layout& layout, int64_t number) {
   return 4 * (column >> 3) + 2 * ((row >> 3) & 1) + (column & 1);
 }
 
-}  // namespace
-
-/// The turns of a loop, counted from 0.
-struct KernelLowering::Turns {
-  KernelLowering& lowering;
-  mlir::Block* body;
-  Value lo, step, count;  // i64, i64, i32
-
-  /// What the loop's scalars are in turn number `turn`.
-  void enter(Value turn) const {
-    Emitter& e = lowering.e_;
-    lowering.scalars_[body->getArgument(0)] = e.add(lo, e.mul(e.zeroExtend(turn, e.i64()), step));
-    for (Operation& inner : body->without_terminator())
-      if (inner.getNumResults() == 1 && isScalar(inner.getResult(0))) lowering.lowerScalar(&inner);
-  }
+/// Registers of a thread, as the two roles divide those of a multiprocessor.
+struct RegisterShares {
+  int consumer, producer;
 };
+/// All threads together have no more than they were launched with, 168 each, else those that want
+/// more could wait for ever. Null: all keep what they have. Threads that decode need theirs.
+std::optional<RegisterShares> registerShares(const PipelinePlan& plan) {
+  if (plan.consumers != 256 || plan.decodes) return std::nullopt;
+  return RegisterShares{208, 88};
+}
+
+/// Whether threads may copy parts of a stage that no tensor map describes, past their registers.
+bool isCopiedByThreads(const MatrixLoop& loop) {
+  return llvm::any_of(llvm::ArrayRef({loop.a, loop.b}), [&](Operation* operand) {
+    return loop.isPlain(operand) && !tensorMapOf(loop, operand);
+  });
+}
+
+}  // namespace
 
 KernelLowering::Turns KernelLowering::turnsOf(const MatrixLoop& loop) {
   ForOp op = loop.loop;
@@ -63,11 +64,6 @@ KernelLowering::Turns KernelLowering::turnsOf(const MatrixLoop& loop) {
       arith::DivUIOp::create(e_.builder, e_.loc, e_.sub(e_.add(span, step), e_.i64(1)), step);
   return {*this, &op.getBody().front(), lo, step, e_.truncate(count, e_.i32())};
 }
-
-/// A stage and the parity of its phase (i32).
-struct KernelLowering::Place {
-  Value stage, parity;
-};
 
 KernelLowering::Place KernelLowering::placeAfter(const Place& place) {
   const Value more = e_.add(place.stage, e_.i32(1));
@@ -110,185 +106,121 @@ void KernelLowering::lowerPipeline(const MatrixLoop& loop) {
   });
 }
 
-void KernelLowering::multiplyStages(const MatrixLoop& loop) {
+SmallVector<KernelLowering::SumScale> KernelLowering::sumScales(const MatrixLoop& loop) {
+  SmallVector<SumScale> all;
+  const Value result = ForOp(loop.loop).getResult(0);
+  const auto add = [&](Operation* scale, int64_t rows, int reducedAxis, int64_t inner) {
+    if (!scale) return;
+    const lang::TileShape shape = shapeOf(scale->getResult(0));
+    const Layout own = layouts_.of(result)->renamed(Reduced{shapeOf(result), reducedAxis});
+    all.push_back(
+        {scale, own.renamed(Grouped{{rows, 1}, shape}), inner * (rows / shape[0]), shape[0]});
+  };
+  add(loop.aScale, loop.m, 1, loop.n);
+  add(loop.bScale, loop.n, 0, 1);
+  return all;
+}
+
+/// The factor of the sum in register `number` from the codes of all scales.
+Value KernelLowering::sumFactor(const Layout& sums, int64_t number, llvm::ArrayRef<SumScale> scales,
+                                mlir::ValueRange factors) {
+  Value product;
+  const int64_t position = sums.registerOffset(number);
+  for (const SumScale& side : scales) {
+    const int64_t at = side.layout.registerOf(position / side.divisor % side.count);
+    product = product ? e_.mul(product, factors[at]) : factors[at];
+    factors = factors.drop_front(static_cast<size_t>(side.layout.registerCount()));
+  }
+  return product;
+}
+
+SmallVector<Value> KernelLowering::scalesOfTurn(const Turns& turns, Value turn,
+                                                llvm::ArrayRef<SumScale> scales) {
+  if (scales.empty()) return {};
+  const Scope scope(*this);
+  turns.enter(turn);
+  SmallVector<Value> codes;
+  for (const SumScale& side : scales)
+    llvm::append_range(codes, load(side.scale, side.layout).values);
+  return codes;
+}
+
+/// The sums of a turn, in the order of the instruction. The stage is free before they are scaled.
+SmallVector<Value> KernelLowering::sumsOfStage(const MatrixLoop& loop, const Place& at, Value group,
+                                               mlir::ValueRange before, mlir::ValueRange factors,
+                                               llvm::ArrayRef<SumScale> scales) {
   Hopper hopper(e_.builder);
+  const int64_t panels = loop.k / loop.panel();
+  const Layout& layout = *layouts_.of(ForOp(loop.loop).getResult(0));
+  const Value leads = e_.compare(CmpIPredicate::eq, e_.andi(thread_, 31), e_.i32(0));
+  hopper.wait(e_.loc, barrierAt(pipeline_->full, at.stage), at.parity);
+  if (isCopiedByThreads(loop)) hopper.showToMatrixUnit(e_.loc);
+  const Value stage = stageAddress(at);
+  SmallVector<Value> rows, columns;
+  for (int64_t panel = 0; panel < panels; ++panel) {
+    const Value own = e_.mul(group, e_.i32(64 * kRowBytes));
+    rows.push_back(hopper.descriptor(
+        e_.loc, e_.add(stage, e_.add(own, e_.i32(panel * loop.rows() * kRowBytes)))));
+    columns.push_back(hopper.descriptor(
+        e_.loc,
+        e_.add(stage, e_.i32((panels * loop.rows() + panel * loop.columns()) * kRowBytes))));
+  }
+  const auto release = [&] { hopper.arrive(e_.loc, barrierAt(pipeline_->empty, at.stage), leads); };
+  if (!loop.scalesSums()) {
+    SmallVector<Value> sums = hopper.multiply(e_.loc, loop.columns(), rows, columns,
+                                              Hopper::Sums(before.begin(), before.end()));
+    release();
+    return sums;
+  }
+  SmallVector<Value> sums = hopper.multiplyE4m3(e_.loc, loop.columns(), rows[0], columns[0]);
+  release();
+  for (int64_t r = 0; r < layout.registerCount(); ++r) {
+    Value& sum = sums[sumOf(loop, layout, r)];
+    const Value factor = sumFactor(layout, r, scales, factors);
+    const Value old = before[sumOf(loop, layout, r)];
+    sum = factor ? e_.fma(sum, factor, old) : e_.add(sum, old);
+  }
+  return sums;
+}
+
+void KernelLowering::multiplyStages(const MatrixLoop& loop) {
   ForOp op = loop.loop;
   const Value result = op.getResult(0);
   const Layout& layout = *layouts_.of(result);
-  const int64_t sums = layout.registerCount(), panels = loop.k / kPanel;
+  const auto sums = static_cast<size_t>(layout.registerCount());
   const Turns turns = turnsOf(loop);
-  const Value group = hopper.warpgroup(e_.loc, thread_);
-  const Value leads = e_.compare(CmpIPredicate::eq, e_.andi(thread_, 31), e_.i32(0));
-  const Value zero = e_.i32(0);
+  const Value group = Hopper(e_.builder).warpgroup(e_.loc, thread_);
+  const SmallVector<SumScale> scales =
+      loop.scalesSums() ? sumScales(loop) : SmallVector<SumScale>();
 
-  Hopper::Sums first(static_cast<size_t>(sums));
+  SmallVector<Value> carried(sums);
   const Registers initial = get(op.getInits()[0], layout);
-  for (int64_t r = 0; r < sums; ++r) first[sumOf(loop, layout, r)] = initial.values[r];
-  SmallVector<Value> carried(first);
+  for (size_t r = 0; r < sums; ++r)
+    carried[sumOf(loop, layout, static_cast<int64_t>(r))] = initial.values[r];
   const Place begin = keptPlace();
   carried.append({begin.stage, begin.parity});
+  llvm::append_range(carried, scalesOfTurn(turns, e_.i32(0), scales));
   const auto results =
-      loop32(e_, zero, turns.count, e_.i32(1), carried, [&](Value, mlir::ValueRange now) {
+      loop32(e_, e_.i32(0), turns.count, e_.i32(1), carried, [&](Value turn, mlir::ValueRange now) {
         const Place at{now[sums], now[sums + 1]};
-        hopper.wait(e_.loc, barrierAt(pipeline_->full, at.stage), at.parity);
-        const Value stage = stageAddress(at);
-        SmallVector<Value> rows, columns;
-        for (int64_t panel = 0; panel < panels; ++panel) {
-          const Value own = e_.mul(group, e_.i32(64 * kRowBytes));
-          rows.push_back(hopper.descriptor(
-              e_.loc, e_.add(stage, e_.add(own, e_.i32(panel * loop.rows() * kRowBytes)))));
-          columns.push_back(hopper.descriptor(
-              e_.loc,
-              e_.add(stage, e_.i32((panels * loop.rows() + panel * loop.columns()) * kRowBytes))));
-        }
-        SmallVector<Value> next = hopper.multiply(e_.loc, loop.columns(), rows, columns,
-                                                  Hopper::Sums(now.begin(), now.begin() + sums));
-        hopper.arrive(e_.loc, barrierAt(pipeline_->empty, at.stage), leads);
+        SmallVector<Value> factors;
+        for (Value code : now.drop_front(sums + 2))
+          factors.push_back(decodeFloat(e_, DType::f8e8m0, code));
+        const SmallVector<Value> codes = scalesOfTurn(turns, e_.add(turn, e_.i32(1)), scales);
+        SmallVector<Value> next =
+            sumsOfStage(loop, at, group, now.take_front(sums), factors, scales);
         const Place after = placeAfter(at);
         next.append({after.stage, after.parity});
+        llvm::append_range(next, codes);
         return next;
       });
   keepPlace({results[sums], results[sums + 1]});
+  const Hopper::Sums last =
+      Hopper(e_.builder).pinned(e_.loc, {results.begin(), results.begin() + sums});
   Registers own{layout, {}};
-  for (int64_t r = 0; r < sums; ++r) own.values.push_back(results[sumOf(loop, layout, r)]);
+  for (size_t r = 0; r < sums; ++r)
+    own.values.push_back(last[sumOf(loop, layout, static_cast<int64_t>(r))]);
   set(result, own);
-}
-
-/// One operand of a loop as the threads that fill stages see it.
-struct KernelLowering::Filling {
-  Operation *operand, *scale;
-  int64_t rows, offset;  // bytes from the start of the stage
-  lang::TileShape shape;
-  Layout layout;
-  bool direct;          // copied past the registers
-  size_t words, codes;  // of a thread, from loadWords() and scaleCodes()
-};
-
-/// The address of the first piece of this thread.
-Value KernelLowering::stageBase(const Filling& side, Value stage) {
-  const Value row = threadIndex(side.layout, side.shape, 0);
-  const Value column = threadIndex(side.layout, side.shape, 1);
-  const Value piece = e_.xori(e_.andi(e_.shr(column, kPieceBits), 7), e_.andi(row, 7));
-  const Value panel = e_.mul(e_.shr(column, 6), e_.i32(side.rows * kRowBytes));
-  return e_.add(e_.add(stage, e_.i32(side.offset)),
-                e_.add(panel, e_.add(e_.shl(row, 7), e_.shl(piece, 4))));
-}
-
-/// The address of the 16 bytes that begin with register `number`. Piece i of row r lies at the
-/// place that is the exclusive or of i and r mod 8.
-Value KernelLowering::stagePlace(const Filling& side, Value first, int64_t number) {
-  const int64_t row = registerIndex(side.layout, side.shape, 0, number);
-  const int64_t column = registerIndex(side.layout, side.shape, 1, number);
-  const int64_t bytes = (column / kPanel * side.rows + row) * kRowBytes;
-  return e_.xori(e_.add(first, e_.i32(bytes)), (((column >> kPieceBits) & 7) ^ (row & 7)) << 4);
-}
-
-/// What the entered turn's stage is made of: words, then codes of scales.
-SmallVector<Value> KernelLowering::fetch(const Filling& side) {
-  SmallVector<Value> fetched = loadWords(side.operand, side.layout);
-  llvm::append_range(fetched, scaleCodes(side.operand, side.scale, side.layout));
-  return fetched;
-}
-
-void KernelLowering::deposit(const Filling& side, mlir::ValueRange fetched, Value stage) {
-  Hopper hopper(e_.builder);
-  const SmallVector<Value> pairs =
-      pairsOf(side.operand, side.scale, side.layout, fetched.take_front(side.words),
-              fetched.drop_front(side.words));
-  const Value first = stageBase(side, stage);
-  for (size_t i = 0; i < pairs.size(); i += 4)
-    hopper.storeWords(e_.loc, mlir::ValueRange(llvm::ArrayRef(pairs).slice(i, 4)),
-                      stagePlace(side, first, static_cast<int64_t>(2 * i)));
-}
-
-void KernelLowering::copyDirectly(const Filling& side, Value stage) {
-  Hopper hopper(e_.builder);
-  const Value first = stageBase(side, stage);
-  int64_t number = 0;
-  forEachChunk(side.operand, side.layout, [&](const Window&, const Chunk& chunk, int, int64_t) {
-    hopper.copyAsync(e_.loc, stagePlace(side, first, number), chunk.address, chunk.inside);
-    number += int64_t{1} << kPieceBits;
-  });
-}
-
-void KernelLowering::fillStages(const MatrixLoop& loop) {
-  const auto filling = [&](Operation* operand, Operation* scale, int64_t rows, int64_t offset) {
-    Filling side{operand, scale, rows, offset, shapeOf(operand->getResult(0)), {}, false, 0, 0};
-    const int64_t width = bits(dtypeOf(operand->getResult(0)));
-    const int64_t access = 8 * target_.widestBytes / width;
-    side.layout =
-        blockedLayout(side.shape, layouts_.threadBits(), static_cast<int>(llvm::Log2_64(access)));
-    side.direct = !scale && access == int64_t{1} << kPieceBits && isWide(operand, side.layout);
-    side.words = static_cast<size_t>(side.layout.registerCount() * width / 32);
-    if (scale)
-      side.codes = static_cast<size_t>(
-          side.layout.renamed(Grouped{side.shape, shapeOf(scale->getResult(0))}).registerCount());
-    return side;
-  };
-  const int64_t second = loop.rows() * loop.k * 2;
-  const Filling sides[2] = {filling(loop.a, loop.aScale, loop.m, loop.turned() ? second : 0),
-                            filling(loop.b, loop.bScale, loop.n, loop.turned() ? 0 : second)};
-  fillStages(loop, sides);
-}
-
-void KernelLowering::fillStages(const MatrixLoop& loop, llvm::ArrayRef<Filling> sides) {
-  Hopper hopper(e_.builder);
-  const bool copies = sides[0].direct || sides[1].direct;
-  const Turns turns = turnsOf(loop);
-  const Value zero = e_.i32(0);
-  const auto fetchAll = [&](Value turn) {
-    turns.enter(turn);
-    SmallVector<Value> fetched;
-    for (const Filling& side : sides)
-      if (!side.direct) llvm::append_range(fetched, fetch(side));
-    return fetched;
-  };
-  SmallVector<Value> carried;
-  {
-    const Scope scope(*this);
-    carried = fetchAll(zero);
-  }
-  const size_t words = carried.size();
-  const Place begin = keptPlace();
-  carried.append({begin.stage, begin.parity, zero});
-  const auto results =
-      loop32(e_, zero, turns.count, e_.i32(1), carried, [&](Value turn, mlir::ValueRange now) {
-        const Scope scope(*this);
-        const Place at{now[words], now[words + 1]};
-        SmallVector<Value> next = fetchAll(e_.add(turn, e_.i32(1)));
-        hopper.wait(e_.loc, barrierAt(pipeline_->empty, at.stage), e_.xori(at.parity, 1));
-        const Value stage = stageAddress(at);
-        turns.enter(turn);
-        for (const Filling& side : sides)
-          if (side.direct) copyDirectly(side, stage);
-        mlir::ValueRange fetched = now.take_front(words);
-        for (const Filling& side : sides) {
-          if (side.direct) continue;
-          deposit(side, fetched.take_front(side.words + side.codes), stage);
-          fetched = fetched.drop_front(side.words + side.codes);
-        }
-        if (copies) {
-          // Those of the turn before have arrived.
-          hopper.commitCopies(e_.loc);
-          hopper.waitForCopies(e_.loc, 1);
-          hopper.showToMatrixUnit(e_.loc);
-          hopper.arrive(e_.loc, barrierAt(pipeline_->full, now[words + 2]),
-                        e_.compare(CmpIPredicate::ne, turn, zero));
-        } else {
-          hopper.showToMatrixUnit(e_.loc);
-          hopper.arrive(e_.loc, barrierAt(pipeline_->full, at.stage));
-        }
-        const Place after = placeAfter(at);
-        next.append({after.stage, after.parity, at.stage});
-        return next;
-      });
-  if (copies) {
-    hopper.waitForCopies(e_.loc, 0);
-    hopper.showToMatrixUnit(e_.loc);
-    hopper.arrive(e_.loc, barrierAt(pipeline_->full, results[words + 2]),
-                  e_.compare(CmpIPredicate::ne, turns.count, zero));
-  }
-  keepPlace({results[words], results[words + 1]});
 }
 
 mlir::FailureOr<ThreadCode> emitRoles(Emitter& e, ThreadMemory& memory, KernelOp kernel,
@@ -302,29 +234,33 @@ mlir::FailureOr<ThreadCode> emitRoles(Emitter& e, ThreadMemory& memory, KernelOp
       stack.allocate(e.loc, DType::i32, plan.stages * plan.stageBytes / 4, kPanelAlignment / 4);
   PipelineMemory pipeline{plan.stages, plan.stageBytes,
                           stack.top(), memory.sharedAddress(e.loc, barriers),
-                          {},          memory.sharedAddress(e.loc, data)};
+                          {},          memory.sharedAddress(e.loc, data),
+                          plan.maps};
   pipeline.empty = e.add(pipeline.full, e.i32(8 * plan.stages));
   e.ifThen(e.compare(CmpIPredicate::eq, thread, e.i32(0)), [&] {
     for (int64_t i = 0; i < plan.stages; ++i) {
-      hopper.initialise(e.loc, e.add(pipeline.full, e.i32(8 * i)), PipelinePlan::kProducers);
+      hopper.initialise(e.loc, e.add(pipeline.full, e.i32(8 * i)), plan.producers() / 32);
       hopper.initialise(e.loc, e.add(pipeline.empty, e.i32(8 * i)), plan.consumers / 32);
     }
   });
+  hopper.showToMatrixUnit(e.loc);  // the copy engine, too
   memory.barrier(e.loc);
   memory.limitBarriers(plan.consumers);
 
   KernelLowering consumer(e, memory, kernel, target, Role::kConsumer, 0, &pipeline);
-  KernelLowering producer(e, memory, kernel, target, Role::kProducer, PipelinePlan::kProducerBits,
-                          &pipeline);
+  KernelLowering producer(e, memory, kernel, target, Role::kProducer, plan.producerBits, &pipeline);
   const Value consumes =
       e.compare(CmpIPredicate::ult, hopper.warpgroup(e.loc, thread), e.i32(plan.consumers / 128));
   auto roles = scf::IfOp::create(e.builder, e.loc, consumes, /*withElseRegion=*/true);
   mlir::OpBuilder::InsertionGuard guard(e.builder);
+  const auto shares = registerShares(plan);
   e.builder.setInsertionPoint(roles.thenBlock()->getTerminator());
+  if (shares) hopper.haveRegisters(e.loc, Hopper::Registers::kMore, shares->consumer);
   if (mlir::failed(consumer.run(thread))) return mlir::failure();
   e.builder.setInsertionPoint(roles.elseBlock()->getTerminator());
+  if (shares) hopper.haveRegisters(e.loc, Hopper::Registers::kFewer, shares->producer);
   if (mlir::failed(producer.run(e.sub(thread, e.i32(plan.consumers))))) return mlir::failure();
-  return ThreadCode{plan.consumers + PipelinePlan::kProducers, consumer.sharedWords()};
+  return ThreadCode{plan.consumers + plan.producers(), consumer.sharedWords()};
 }
 
 }  // namespace tessera::compiler::simt

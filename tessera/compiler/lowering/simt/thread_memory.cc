@@ -2,6 +2,7 @@
 #include "tessera/compiler/lowering/simt/thread_memory.h"
 
 #include "mlir/Dialect/Arith/IR/Arith.h"
+#include "tessera/base/check.h"
 
 namespace tessera::compiler::simt {
 
@@ -26,6 +27,10 @@ Type registerType(mlir::MLIRContext* context, DType dtype) {
 
 Value ThreadMemory::constant(Location loc, Type type, int64_t value) {
   return arith::ConstantOp::create(builder_, loc, builder_.getIntegerAttr(type, value));
+}
+
+Value ThreadMemory::tensorMap(Location, uint32_t) {
+  TESSERA_UNREACHABLE("the chip has no copy engine");
 }
 
 Array ThreadMemory::allocateShared(Location loc, DType dtype, int64_t count, int64_t firstWord) {

@@ -50,6 +50,9 @@ class ThreadMemory {
   virtual mlir::Value workgroupCount(mlir::Location loc) = 0;
   virtual mlir::Value threadId(mlir::Location loc) = 0;  // i32
 
+  /// The address (i64) of tensor map number `index` among the kernel's parameters.
+  virtual mlir::Value tensorMap(mlir::Location loc, uint32_t index);
+
   /// Waits for all threads of the workgroup; memory of all kinds is consistent afterwards.
   virtual void barrier(mlir::Location loc) = 0;
   /// The same value, of which the compiler knows nothing else: what is computed from it stays where

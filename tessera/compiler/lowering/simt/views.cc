@@ -8,6 +8,7 @@
 #include "tessera/compiler/lowering/lanes/memory_format.h"
 #include "tessera/compiler/lowering/simt/divisibility.h"
 #include "tessera/compiler/lowering/simt/kernel_lowering.h"
+#include "tessera/compiler/lowering/simt/matrix_loop.h"
 #include "tessera/compiler/lowering/simt/window.h"
 
 namespace tessera::compiler::simt {
@@ -306,26 +307,30 @@ Registers KernelLowering::load(Operation* op, const Layout& layout) {
   return result;
 }
 
-/// The same as they lie in memory, in words of 32 bits; the fill in threads that want nothing.
-SmallVector<Value> KernelLowering::loadWords(Operation* op, const Layout& layout, Part part) {
-  SmallVector<Value> words;
-  int filled = 32;  // bits of the last one
+/// The same as they lie in memory, in words of 32 bits, each as soon as it is whole; the fill in
+/// threads that want nothing.
+void KernelLowering::forEachWord(Operation* op, const Layout& layout, Part part,
+                                 llvm::function_ref<void(Value)> take) {
+  Value word;
+  int filled = 0;  // bits
   const int64_t last = part.first + std::min(part.count, layout.registerCount() - part.first);
   const auto read = [&](const Window& w, Chunk chunk, int vector, int64_t fill) {
     if (part.wanted) chunk.inside = chunk.inside ? e_.andi(chunk.inside, part.wanted) : part.wanted;
     for (Value unit : readUnits(w, chunk, vector, fill)) {
       const auto width = static_cast<int>(unit.getType().getIntOrFloatBitWidth());
       const Value wide = width < 32 ? e_.zeroExtend(unit, e_.i32()) : unit;
-      if (filled == 32) {
-        words.push_back(wide);
-        filled = width;
-      } else {
-        words.back() = e_.ori(words.back(), e_.shl(wide, filled));
-        filled += width;
-      }
+      word = filled == 0 ? wide : e_.ori(word, e_.shl(wide, filled));
+      filled = (filled + width) % 32;
+      if (filled == 0) take(word);
     }
   };
   forEachChunk(op, layout, part.first, last, read);
+  if (filled != 0) take(word);
+}
+
+SmallVector<Value> KernelLowering::loadWords(Operation* op, const Layout& layout, Part part) {
+  SmallVector<Value> words;
+  forEachWord(op, layout, part, [&](Value word) { words.push_back(word); });
   return words;
 }
 
@@ -360,6 +365,17 @@ bool KernelLowering::wantsOtherLayout(StoreOp store, const Layout& layout) {
          4 * (shared_.top() + shape.numel()) <= target_.sharedBytes;
 }
 
+/// The layout of a sum of products with 16 bytes in a row for each thread, by exchanges between
+/// lanes: beside a pipeline there is no room for the tile in workgroup memory.
+Layout KernelLowering::widened(Value tile, const Layout& layout) {
+  const TileShape shape = shapeOf(tile);
+  if (pipeline_ == nullptr || !aligned_ || shape.rank() == 0) return layout;
+  const auto elements = 8 * target_.widestBytes / bitsInMemory(dtypeOf(tile));
+  return layout.withLowest(
+      std::min(static_cast<int>(llvm::Log2_64(elements)), bitCount(shape, shape.rank() - 1)),
+      target_.laneBits);
+}
+
 void KernelLowering::lowerStore(StoreOp store) {
   const bool ordered = needsOrder(store);
   const TileShape shape = shapeOf(store.getTile());
@@ -369,7 +385,10 @@ void KernelLowering::lowerStore(StoreOp store) {
   // Both codes of a byte belong to one thread.
   if (dtype == DType::f4e2m1 && layout.consecutive() == 0)
     layout = layouts_.blocked(store.getTile());
-  if (wantsOtherLayout(store, layout)) layout = layouts_.blocked(store.getTile());
+  if (wantsOtherLayout(store, layout))
+    layout = layouts_.blocked(store.getTile());
+  else if (dtype != DType::f4e2m1)
+    layout = widened(store.getTile(), layout);
   const Registers tile = get(store.getTile(), layout);
   const Registers mask = store.getMask() ? get(store.getMask(), layout) : Registers();
   if (ordered) shared_.barrier(e_.loc);
@@ -393,7 +412,9 @@ void KernelLowering::lowerRowUpdate(Operation* op) {
   const auto emit = [&](auto update) {
     const bool atomic = llvm::isa<AtomicAddOp>(op);
     const TileShape shape = shapeOf(update.getTile());
-    const Layout layout = layouts_.ownOrBlocked(update.getTile());
+    const bool whole = !atomic && dtypeOf(update.getTile()) != DType::f4e2m1;
+    const Layout own = layouts_.ownOrBlocked(update.getTile());
+    const Layout layout = whole ? widened(update.getTile(), own) : own;
     const Registers tile = get(update.getTile(), layout);
     const Registers rows =
         get(update.getRows(),
@@ -514,6 +535,8 @@ Value KernelLowering::basesAligned() {
     if (auto store = llvm::dyn_cast<StoreOp>(op)) visit(store, store.getTile(), false);
     if (auto scatter = llvm::dyn_cast<ScatterOp>(op)) visit(scatter, scatter.getTile(), true);
   });
+  if (pipeline_ != nullptr)
+    for (const TensorMap& map : pipeline_->maps) views.insert(map.view);
   aligned_ = false;
   leadingAligned_ = 0;
   if (views.empty()) return {};

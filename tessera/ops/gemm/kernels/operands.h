@@ -24,9 +24,12 @@ inline constexpr WeightFormat kFp8 = {DType::f8e4m3, 128, 128, "N/128,K/128"};
 inline constexpr WeightFormat kFp4 = {DType::f4e2m1, 1, 32, "N,K/32"};
 inline constexpr WeightFormat kInt8 = {DType::i8, 0, 0, "N", true};
 
-/// Whether products of such operands are those of two bf16 numbers.
-constexpr bool exact_in_bf16(DType activations, const WeightFormat& f) {
-  return (activations == DType::bf16 || activations == DType::f8e4m3) && f.dtype != DType::i8;
+/// What such operands make.
+constexpr Products products_of(DType activations, const WeightFormat& f) {
+  if (activations == DType::f8e4m3 && f.dtype == DType::f8e4m3) return Products::kE4m3;
+  return (activations == DType::bf16 || activations == DType::f8e4m3) && f.dtype != DType::i8
+             ? Products::kExactInBf16
+             : Products::kWide;
 }
 
 /// Extent of a tile of scales, one per `group` elements; a tile smaller than a group has one.

@@ -56,8 +56,10 @@ inline DotSum dot_sum(const double* a, const double* w, int64_t k) {
 }
 
 /// f32 accumulation of exact products: K / 16 sequential roundings in each lane, and a tree over
-/// the lanes. With f32 activations every product rounds as well.
-inline Tolerance dot_tolerance(int64_t k, DType activations = DType::bf16) {
+/// the lanes. With f32 activations every product rounds as well. `e4m3`: instructions for e4m3 may
+/// keep partial sums below f32 (docs/numerics.md).
+inline Tolerance dot_tolerance(int64_t k, DType activations = DType::bf16, bool e4m3 = false) {
+  if (e4m3) return {.scaled = 0x1p-11};
   const double roundings = activations == DType::f32 ? 2 : 1;
   return {.scaled = roundings * (static_cast<double>(k) / 16 + 16) * 0x1p-24};
 }

@@ -15,12 +15,12 @@
 namespace tessera::ops::gemm {
 
 /// The kernel of y [T, N]: step(v, t, m, n, k0, acc) adds a tile's products along K, finish(v, t,
-/// m, n, sum) gives what is rounded to y. `args` hold w and y besides what these two read. `exact`:
-/// as for blocking().
+/// m, n, sum) gives what is rounded to y. `args` hold w and y besides what these two read.
+/// `products`: as for blocking().
 template <class Step, class Finish>
 void plan_product(PlanBuilder& b, std::vector<Arg> args, DType sum_dtype, Step step, Finish finish,
-                  bool exact = false) {
-  const Blocking t = blocking(b.caps(), b.m_class("T"), b.dim("K"), exact);
+                  Products products = Products::kWide) {
+  const Blocking t = blocking(b.caps(), b.m_class("T"), b.dim("K"), products);
   const DType y_dtype = b.dtype("y");
   b.kernel_named(
       "product", grid(t, b.dim("T"), b.dim("N")), std::move(args),
@@ -41,13 +41,13 @@ inline void plan_product(PlanBuilder& b, const WeightFormat& f, std::string a,
                          std::vector<Arg> args) {
   const auto activation =
       std::find_if(args.begin(), args.end(), [&](const Arg& arg) { return arg.name == a; });
-  const bool exact = exact_in_bf16(activation->dtype, f);
+  const Products products = products_of(activation->dtype, f);
   plan_product(
       b, std::move(args), DType::f32,
       [=](const NamedViews& v, const Blocking& t, Tile m, Tile n, Tile k0, Tile acc) {
         return dot_scaled(activations(v, a, m, k0, t), weights(f, v, "w", n, k0, t), acc);
       },
-      as_it_is, exact);
+      as_it_is, products);
 }
 inline void plan_product(PlanBuilder& b, const WeightFormat& f, const std::string& a) {
   plan_product(b, f, a, b.tensors({a, scale_of(a), "w", "w_scale", "y"}));

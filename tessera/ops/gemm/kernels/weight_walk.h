@@ -22,11 +22,19 @@ struct Blocking {
   int64_t rows;     // rows of w a program owns; a multiple of n
 };
 
+/// What decides a step besides the chip: e4m3 by e4m3 has matrix instructions of its own.
+enum class Products : uint8_t { kWide, kExactInBf16, kE4m3 };
+
 /// `k`: extent of the shared dimension. Steps of rows shorter than a tile are as long as the rows
-/// are, rounded up to a power of two. `exact`: both operands are exact in bf16.
+/// are, rounded up to a power of two.
 inline Blocking blocking(const runtime::Capabilities& caps, int64_t m_class, int64_t k,
-                         bool exact = false) {
-  const runtime::DotTile& tile = caps.dot(m_class, exact);
+                         Products products = Products::kWide) {
+  const bool exact = products != Products::kWide;
+  runtime::DotTile tile = caps.dot(m_class, exact);
+  // Rows of e4m3 take half the bytes of bf16; their sums, first apart for a block of scales, twice
+  // the registers.
+  if (products == Products::kE4m3 && m_class > 64 && caps.matrix_tile[3].m > 0)
+    tile = {tile.m, std::max<int64_t>(64, tile.n / 2), 2 * tile.k};
   const int64_t rows = m_class <= 8 ? std::max(caps.gemv_rows, tile.n) : tile.n;
   const int64_t step = std::min(tile.k, std::max(kShortestStep, pow2_ceil(k)));
   return {tile.m, tile.n, step, rows};

@@ -23,8 +23,10 @@ inline ProductSizes product_sizes(const PlanBuilder& b, const gemm::WeightFormat
   const auto block = static_cast<int64_t>(b.attribute("block"));
   // Tiles of many pairs come from more pairs than one holds.
   const int64_t pairs = block >= 64 ? 2 * block : block;
-  gemm::Blocking tile =
-      gemm::blocking(b.caps(), pairs, b.dim("K"), gemm::exact_in_bf16(b.dtype("x"), f));
+  gemm::Products products = gemm::products_of(b.dtype("x"), f);
+  // Tiles of so few rows are not worth the rounding of e4m3 instructions.
+  if (products == gemm::Products::kE4m3) products = gemm::Products::kExactInBf16;
+  gemm::Blocking tile = gemm::blocking(b.caps(), pairs, b.dim("K"), products);
   tile.m = block;
   return {tile, static_cast<int64_t>(b.attribute("fan")), b.dtype("y")};
 }

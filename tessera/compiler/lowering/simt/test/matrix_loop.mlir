@@ -1,26 +1,33 @@
 // RUN: tessera-opt --lower-to-nvvm %s | FileCheck %s
 
-// bf16 tiles: two warpgroups multiply through descriptors; a third warpgroup copies, and says that a stage is full when what it copied in
-// the turn before has arrived. Where a base is not aligned elements pass through registers.
+// bf16 tiles: two warpgroups multiply through descriptors and have more registers than the third, which copies boxes by
+// the maps that follow the slots. Where a base is not aligned elements pass through registers.
 // CHECK-LABEL: llvm.func @product(
-// CHECK-SAME: nvvm.maxntid = array<i32: 384>
+// CHECK-SAME: llvm.byval = !llvm.array<128 x i8>, nvvm.grid_constant
+// CHECK-SAME: nvvm.maxntid = array<i32: 384>, nvvm.minctasm = 1
 // CHECK: mbarrier.init
 // CHECK: llvm.nvvm.barrier.cta.sync.aligned.all
+// CHECK: setmaxnreg.inc.sync.aligned.u32 208
 // CHECK: scf.for
 // CHECK: mbarrier.try_wait.parity
 // CHECK: wgmma.mma_async.sync.aligned.m64n256k16.f32.bf16.bf16
 // CHECK-SAME: wgmma.wait_group.sync.aligned 0
 // CHECK: mbarrier.arrive
-// CHECK: st.global
+// Four lanes trade registers, so that each stores 16 bytes.
+// CHECK: llvm.nvvm.shfl.sync.bfly
+// CHECK: st.global.v4.b32
+// CHECK: setmaxnreg.dec.sync.aligned.u32 88
 // CHECK: mbarrier.try_wait.parity
-// CHECK: cp.async.cg.shared.global
-// CHECK: cp.async.wait_group 1
-// CHECK: fence.proxy.async
+// CHECK: mbarrier.expect_tx
+// CHECK: cp.async.bulk.tensor.2d.shared::cluster.global.mbarrier::complete_tx::bytes
+// CHECK-NOT: release.cluster
 // CHECK: mbarrier.arrive
 // CHECK: else
-// CHECK-NOT: cp.async.cg
+// CHECK-NOT: cp.async
 // CHECK: ld.global.nc.b16
 // CHECK: st.shared.v4.b32
+// View's slot, rank, bytes of an element, rows and columns of a box.
+// CHECK: llvm.mlir.global external constant @tensor_maps(dense<[0, 2, 2, 128, 64, 4, 2, 2, 256, 64]>
 // CHECK-LABEL: llvm.func @experts(
 tile.kernel @product views [
     #tile.view<"x" : bf16, read, slot = 0 extents = [1, 128] strides = [128]>,
@@ -45,7 +52,7 @@ tile.kernel @product views [
 
 // 16 gathered rows of e4m3 with FP4 weights: the instruction's rows are those of the weights. What
 // is read is decoded one turn later.
-// CHECK-SAME: nvvm.maxntid = array<i32: 256>
+// CHECK-SAME: nvvm.maxntid = array<i32: 384>
 // CHECK: wgmma.mma_async.sync.aligned.m64n16k16.f32.bf16.bf16
 // CHECK: st.global
 // CHECK: ld.global.nc.v4.b32

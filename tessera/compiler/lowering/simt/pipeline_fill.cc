@@ -1,0 +1,232 @@
+// SPDX-License-Identifier: Apache-2.0
+// The threads of a pipeline that fill stages. What a tensor map describes the copy engine brings,
+// at the word of one thread; what stages hold as memory does is copied past the registers, or where
+// it is not aligned, piece by piece through them; anything else is read one turn ahead, decoded and
+// stored.
+#include "mlir/Dialect/SCF/IR/SCF.h"
+#include "tessera/compiler/lowering/simt/bf16_pairs.h"
+#include "tessera/compiler/lowering/simt/hopper.h"
+#include "tessera/compiler/lowering/simt/kernel_lowering.h"
+#include "tessera/compiler/lowering/simt/matrix_loop.h"
+#include "tessera/compiler/lowering/simt/scope.h"
+#include "tessera/compiler/lowering/simt/turns.h"
+#include "tessera/compiler/lowering/simt/window.h"
+
+namespace tessera::compiler::simt {
+
+using llvm::SmallVector;
+using mlir::Operation;
+using mlir::Value;
+using mlir::arith::CmpIPredicate;
+using namespace tile;  // the dialect's operations
+
+namespace {
+
+constexpr int64_t kRowBytes = MatrixLoop::kRowBytes;
+constexpr int64_t kPieceBytes = 16, kPieces = kRowBytes / kPieceBytes;  // of a row
+
+}  // namespace
+
+/// One operand of a loop as the threads that fill stages see it.
+struct KernelLowering::Filling {
+  enum class Way : uint8_t { kBoxes, kCopies, kPieces, kDecoded };
+  Operation *operand, *scale;
+  Way way;
+  int64_t rows, offset;     // bytes from the start of the stage
+  int64_t bytes, elements;  // all of it; of a swizzled row
+  lang::TileShape shape;
+  Layout layout;
+  Value map;            // of boxes
+  size_t words, codes;  // of a thread, from loadWords() and scaleCodes()
+
+  int64_t perPiece() const { return elements / kPieces; }
+};
+
+/// The address of the first piece of this thread.
+Value KernelLowering::stageBase(const Filling& side, Value stage) {
+  const Value row = threadIndex(side.layout, side.shape, 0);
+  const Value column = threadIndex(side.layout, side.shape, 1);
+  const auto pieceBits = static_cast<int64_t>(llvm::Log2_64(side.perPiece()));
+  const auto panelBits = static_cast<int64_t>(llvm::Log2_64(side.elements));
+  const Value piece =
+      e_.xori(e_.andi(e_.shr(column, pieceBits), kPieces - 1), e_.andi(row, kPieces - 1));
+  const Value panel = e_.mul(e_.shr(column, panelBits), e_.i32(side.rows * kRowBytes));
+  return e_.add(
+      e_.add(stage, e_.i32(side.offset)),
+      e_.add(panel, e_.add(e_.mul(row, e_.i32(kRowBytes)), e_.mul(piece, e_.i32(kPieceBytes)))));
+}
+
+/// The address of the 16 bytes that begin with register `number`. Piece i of row r lies at the
+/// place that is the exclusive or of i and r mod 8.
+Value KernelLowering::stagePlace(const Filling& side, Value first, int64_t number) {
+  const int64_t row = registerIndex(side.layout, side.shape, 0, number);
+  const int64_t column = registerIndex(side.layout, side.shape, 1, number);
+  const int64_t bytes = (column / side.elements * side.rows + row) * kRowBytes;
+  const int64_t piece = (column / side.perPiece() % kPieces) ^ (row % kPieces);
+  return e_.xori(e_.add(first, e_.i32(bytes)), piece * kPieceBytes);
+}
+
+/// What the entered turn's stage is made of: words, then codes of scales.
+SmallVector<Value> KernelLowering::fetch(const Filling& side) {
+  SmallVector<Value> fetched = loadWords(side.operand, side.layout);
+  llvm::append_range(fetched, scaleCodes(side.operand, side.scale, side.layout));
+  return fetched;
+}
+
+void KernelLowering::deposit(const Filling& side, mlir::ValueRange fetched, Value stage) {
+  Hopper hopper(e_.builder);
+  const SmallVector<Value> pairs =
+      pairsOf(side.operand, side.scale, side.layout, fetched.take_front(side.words),
+              fetched.drop_front(side.words));
+  const Value first = stageBase(side, stage);
+  for (size_t i = 0; i < pairs.size(); i += 4)
+    hopper.storeWords(e_.loc, mlir::ValueRange(llvm::ArrayRef(pairs).slice(i, 4)),
+                      stagePlace(side, first, static_cast<int64_t>(i) / 4 * side.perPiece()));
+}
+
+void KernelLowering::copyByThreads(const Filling& side, Value stage) {
+  Hopper hopper(e_.builder);
+  const Value first = stageBase(side, stage);
+  int64_t number = 0;
+  forEachChunk(side.operand, side.layout, [&](const Window&, const Chunk& chunk, int, int64_t) {
+    hopper.copyAsync(e_.loc, stagePlace(side, first, number), chunk.address, chunk.inside);
+    number += side.perPiece();
+  });
+}
+
+/// Addresses are computed in each turn: kept over all, they would fill the registers.
+void KernelLowering::copyPieces(const Filling& side, Value stage) {
+  Hopper hopper(e_.builder);
+  const Value thread = std::exchange(thread_, memory_.opaque(e_.loc, thread_));
+  const Value first = stageBase(side, stage);
+  SmallVector<Value> piece;
+  int64_t number = 0;
+  forEachWord(side.operand, side.layout, Part(), [&](Value word) {
+    piece.push_back(word);
+    if (piece.size() < 4) return;
+    hopper.storeWords(e_.loc, piece, stagePlace(side, first, number));
+    number += side.perPiece();
+    piece.clear();
+  });
+  thread_ = thread;
+}
+
+/// One box a panel, by one thread: the first of warp `warp`.
+void KernelLowering::copyBoxes(const Filling& side, Value stage, Value full, int64_t warp) {
+  Hopper hopper(e_.builder);
+  const Value acts = e_.compare(CmpIPredicate::eq, thread_, e_.i32(32 * warp));
+  hopper.expectBytes(e_.loc, full, side.bytes, acts);
+  SmallVector<Value> from;
+  for (Value offset : llvm::reverse(llvm::cast<LoadOp>(side.operand).getOffsets()))
+    from.push_back(e_.truncate(scalar(offset), e_.i32()));
+  const Value column = from[0];
+  for (int64_t panel = 0; panel * side.elements < side.shape[1]; ++panel) {
+    from[0] = e_.add(column, e_.i32(panel * side.elements));
+    const Value to = e_.add(stage, e_.i32(side.offset + panel * side.rows * kRowBytes));
+    hopper.copyBox(e_.loc, side.map, from, to, full, acts);
+  }
+}
+
+KernelLowering::Filling KernelLowering::fillingOf(const MatrixLoop& loop, Operation* operand,
+                                                  bool first) {
+  using Way = Filling::Way;
+  const int64_t bytes = size_in_bytes(loop.multiplied, 1);
+  Filling side{operand,
+               operand == loop.a ? loop.aScale : loop.bScale,
+               Way::kDecoded,
+               0,
+               0,
+               0,
+               loop.panel(),
+               shapeOf(operand->getResult(0)),
+               {},
+               {},
+               0,
+               0};
+  side.rows = side.shape[0];
+  side.bytes = side.rows * loop.k * bytes;
+  side.offset = first ? 0 : loop.rows() * loop.k * bytes;
+  const int64_t width = bits(dtypeOf(operand->getResult(0)));
+  const int64_t access = 8 * target_.widestBytes / width;
+  side.layout =
+      blockedLayout(side.shape, layouts_.threadBits(), static_cast<int>(llvm::Log2_64(access)));
+  const auto map = tensorMapOf(loop, operand);
+  if (map && aligned_) {
+    side.way = Way::kBoxes;
+    side.map = memory_.tensorMap(
+        e_.loc, static_cast<uint32_t>(llvm::find(pipeline_->maps, *map) - pipeline_->maps.begin()));
+  } else if (loop.isPlain(operand)) {
+    side.way = isWide(operand, side.layout) ? Way::kCopies : Way::kPieces;
+  } else {
+    side.words = static_cast<size_t>(side.layout.registerCount() * width / 32);
+    if (side.scale)
+      side.codes = static_cast<size_t>(
+          side.layout.renamed(Grouped{side.shape, shapeOf(side.scale->getResult(0))})
+              .registerCount());
+  }
+  return side;
+}
+
+void KernelLowering::fillStages(const MatrixLoop& loop) {
+  const Filling sides[2] = {fillingOf(loop, loop.a, !loop.turned()),
+                            fillingOf(loop, loop.b, loop.turned())};
+  const auto ways = [&](Filling::Way way) { return sides[0].way == way || sides[1].way == way; };
+  Hopper hopper(e_.builder);
+  const Turns turns = turnsOf(loop);
+  const auto fetchAll = [&](Value turn) {
+    turns.enter(turn);
+    SmallVector<Value> fetched;
+    for (const Filling& side : sides)
+      if (side.way == Filling::Way::kDecoded) llvm::append_range(fetched, fetch(side));
+    return fetched;
+  };
+  SmallVector<Value> carried;
+  {
+    const Scope scope(*this);
+    carried = fetchAll(e_.i32(0));
+  }
+  const size_t words = carried.size();
+  const Place begin = keptPlace();
+  carried.append({begin.stage, begin.parity});
+  const Value leads = e_.compare(CmpIPredicate::eq, e_.andi(thread_, 31), e_.i32(0));
+  const auto results =
+      loop32(e_, e_.i32(0), turns.count, e_.i32(1), carried, [&](Value turn, mlir::ValueRange now) {
+        const Scope scope(*this);
+        const Place at{now[words], now[words + 1]};
+        SmallVector<Value> next = fetchAll(e_.add(turn, e_.i32(1)));
+        hopper.wait(e_.loc, barrierAt(pipeline_->empty, at.stage), e_.xori(at.parity, 1));
+        turns.enter(turn);
+        fillStage(sides, now.take_front(words), at);
+        if (ways(Filling::Way::kCopies))
+          hopper.expectCopies(e_.loc, barrierAt(pipeline_->full, at.stage));
+        if (ways(Filling::Way::kPieces) || ways(Filling::Way::kDecoded))
+          hopper.showToMatrixUnit(e_.loc);
+        // Also where nothing was written: a lane that fell behind by two phases would wait for
+        // ever.
+        hopper.meetWarp(e_.loc);
+        hopper.arrive(e_.loc, barrierAt(pipeline_->full, at.stage), leads);
+        const Place after = placeAfter(at);
+        next.append({after.stage, after.parity});
+        return next;
+      });
+  keepPlace({results[words], results[words + 1]});
+}
+
+/// Begins the copies first.
+void KernelLowering::fillStage(llvm::ArrayRef<Filling> sides, mlir::ValueRange fetched,
+                               const Place& at) {
+  const Value stage = stageAddress(at);
+  for (auto [number, side] : llvm::enumerate(sides)) {
+    if (side.way == Filling::Way::kBoxes)
+      copyBoxes(side, stage, barrierAt(pipeline_->full, at.stage), static_cast<int64_t>(number));
+    if (side.way == Filling::Way::kCopies) copyByThreads(side, stage);
+    if (side.way == Filling::Way::kPieces) copyPieces(side, stage);
+  }
+  for (const Filling& side : sides) {
+    if (side.way != Filling::Way::kDecoded) continue;
+    deposit(side, fetched.take_front(side.words + side.codes), stage);
+    fetched = fetched.drop_front(side.words + side.codes);
+  }
+}
+
+}  // namespace tessera::compiler::simt
