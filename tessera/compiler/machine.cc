@@ -62,8 +62,21 @@ void describeMachine(llvm::Module& module, const llvm::TargetMachine& target,
   }
 }
 
-/// The code is vectorised and unrolled already; what is left is scalar clean-up and memory to
-/// registers.
+/// What code for processors needs: it is one function, vectorised and unrolled already, so scratch
+/// becomes registers, addresses are simplified and leave their loops. LLVM's O2 takes twice as long
+/// (it runs InstCombine eight times) for code 4 to 7 % shorter.
+constexpr const char* kCpuPasses =
+    "function("
+    "sroa<modify-cfg>,early-cse<memssa>,simplifycfg,"
+    "instcombine<max-iterations=1;no-verify-fixpoint>,correlated-propagation,reassociate,"
+    "loop-mssa(loop-instsimplify,loop-simplifycfg,licm<no-allowspeculation>,loop-rotate,"
+    "licm<allowspeculation>),"
+    "simplifycfg,loop(indvars,loop-deletion),sroa<modify-cfg>,gvn,bdce,"
+    "instcombine<max-iterations=1;no-verify-fixpoint>,adce,memcpyopt,dse,"
+    "loop-mssa(licm<allowspeculation>),"
+    "simplifycfg<switch-range-to-icmp;hoist-common-insts;sink-common-insts>,"
+    "instcombine<max-iterations=1;no-verify-fixpoint>,div-rem-pairs)";
+
 void optimize(llvm::Module& module, llvm::TargetMachine& target) {
   llvm::PipelineTuningOptions tuning;
   tuning.LoopVectorization = false;
@@ -80,7 +93,12 @@ void optimize(llvm::Module& module, llvm::TargetMachine& target) {
   builder.registerFunctionAnalyses(functions);
   builder.registerLoopAnalyses(loops);
   builder.crossRegisterProxies(loops, functions, calls, modules);
-  builder.buildPerModuleDefaultPipeline(llvm::OptimizationLevel::O2).run(module, modules);
+  if (target.getTargetTriple().isNVPTX())
+    return (void)builder.buildPerModuleDefaultPipeline(llvm::OptimizationLevel::O2)
+        .run(module, modules);
+  llvm::ModulePassManager passes;
+  llvm::cantFail(builder.parsePassPipeline(passes, kCpuPasses));
+  passes.run(module, modules);
 }
 
 Result<void> emit(llvm::Module& module, llvm::TargetMachine& target, llvm::CodeGenFileType type,

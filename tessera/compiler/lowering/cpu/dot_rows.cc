@@ -14,6 +14,7 @@ using mlir::arith::CmpIPredicate;
 
 constexpr int64_t kLine = 64;
 constexpr int64_t kPrefetchAhead = 12 * 1024;  // bytes; into L2: further than L1 could hold
+constexpr int64_t kUnrolledVectors = 8;
 
 /// How scales of b meet the products.
 enum class Scaling {
@@ -49,8 +50,10 @@ class RowBlock {
     scaling_ = scaling;
     used_ = used;
     unit_ = decoder_.step();
+    // Code of narrow vectors would grow with every element that is not behind a loop.
+    const int64_t unrolled = kUnrolledVectors * e_.target.lanes;
     if (scaling == Scaling::kGroups)
-      unit_ = std::max(unit_, std::min<int64_t>(groupOf(*task_.bScale, task_.k), 128));
+      unit_ = std::max(unit_, std::min(groupOf(*task_.bScale, task_.k), unrolled));
     const int64_t units = task_.k / unit_, pairs = static_cast<int64_t>(accumulators.size());
     // Independent sums hide the latency of the additions where there are few accumulators.
     const int64_t all = task_.m * sideBySide(e_, task_, task_.m);
@@ -59,7 +62,7 @@ class RowBlock {
     const Values initial = accumulators;
     for (int64_t chain = 1; chain < chains; ++chain)
       for (Value value : initial) accumulators.push_back(e_.constant(value.getType(), 0));
-    const int64_t unroll = std::min(units, std::max({chains, 16 / pairs, 128 / unit_}));
+    const int64_t unroll = std::min(units, std::max({chains, 16 / pairs, unrolled / unit_}));
     const auto emit = [&](Value first, mlir::ValueRange carried) {
       Values values(carried);
       for (int64_t i = 0; i < unroll; ++i) {
