@@ -89,8 +89,10 @@ int main(int argc, char** argv) {
   std::vector<double> totals;
   for (const Measured& kernel : kernels) totals.push_back(kernel.milliseconds);
   fmt::print(
-      "{} kernels for {}: median {:.1f} ms, 90 % {:.1f} ms, largest {:.1f} ms, together {:.1f} s; {} bytes\n",
-      totals.size(), arch, at(totals, 0.5), at(totals, 0.9), at(totals, 1), sum(totals) / 1e3, bytes);
+      "{} kernels for {}: median {:.1f} ms, 90 % {:.1f} ms, largest {:.1f} ms, together {:.1f} s; "
+      "{} bytes\n",
+      totals.size(), arch, at(totals, 0.5), at(totals, 0.9), at(totals, 1), sum(totals) / 1e3,
+      bytes);
   for (const auto& [stage, values] : stages)
     fmt::print("  {:<10} median {:6.1f} ms, 90 % {:6.1f} ms, together {:6.1f} s\n", stage,
                at(values, 0.5), at(values, 0.9), sum(values) / 1e3);

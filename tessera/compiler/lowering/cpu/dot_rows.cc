@@ -62,7 +62,8 @@ class RowBlock {
     const Values initial = accumulators;
     for (int64_t chain = 1; chain < chains; ++chain)
       for (Value value : initial) accumulators.push_back(e_.constant(value.getType(), 0));
-    const int64_t unroll = std::min(units, std::max({chains, 16 / pairs, unrolled / unit_}));
+    const int64_t unroll =
+        std::min(units, std::max({chains, e_.target.lanes / pairs, unrolled / unit_}));
     const auto emit = [&](Value first, mlir::ValueRange carried) {
       Values values(carried);
       for (int64_t i = 0; i < unroll; ++i) {

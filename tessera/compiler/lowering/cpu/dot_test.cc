@@ -4,6 +4,7 @@
 #include <gtest/gtest.h>
 #include <sys/mman.h>
 
+#include <algorithm>
 #include <bit>
 #include <cmath>
 #include <cstring>
@@ -402,6 +403,17 @@ TEST(DotCodeTest, UsesTheInstructionsOfTheLevel) {
   ASSERT_TRUE(kernel.ok());
   const std::string& text = kernel->assembly();
   EXPECT_TRUE(text.find("vpermi2b") != text.npos || text.find("vpermt2b") != text.npos);
+}
+
+/// Vectors of SSE2 are a quarter of those of AVX-512: its loops go round more often.
+TEST(DotCodeTest, CodeForNarrowVectorsIsNotUnrolledFurther) {
+  const auto lines = [](const char* level) {
+    const auto kernel = TestKernel::compile(fp8(1, 8, 1024), testLevel(level));
+    return kernel.ok() ? std::ranges::count(kernel->assembly(), '\n') : 0;
+  };
+  const auto wide = lines("avx512"), narrow = lines("sse2");
+  EXPECT_GT(wide, 0);
+  EXPECT_LT(narrow, 2 * wide) << wide << " lines for AVX-512";
 }
 
 }  // namespace
