@@ -166,6 +166,7 @@ struct HcSplitSinkhorn {
         {{{"T", 33}}, {}, {{"iterations", 2}, {"eps", 0.01}}, false, true, "numbers of order 10"},
         {{{"T", 0}}},
         bench_case({{"T", 1}}),
+        bench_case({{"T", 64}}),
         bench_case({{"T", 4096}}),
     };
   }

@@ -79,6 +79,7 @@ struct Hadamard {
         {{{"T", 3}}, narrowed},
         {{{"T", 0}}, bf16},
         bench_case({{"T", 64}}, bf16),
+        bench_case({{"T", 262144}}, bf16),
         bench_case({{"T", 1048576}}, bf16, {}, "256 MB"),
     };
   }

@@ -75,7 +75,7 @@ inline Cost linear_cost(const Problem& p, const char* a) {
 }
 
 /// Token counts of decoding, speculation, batches and prompts.
-inline constexpr int64_t kBenchTokens[] = {1, 2, 4, 8, 64, 512, 4096};
+inline constexpr int64_t kBenchTokens[] = {1, 2, 4, 8, 16, 64, 512, 4096};
 
 /// Linear layers of Flash in FP8, [N, K].
 inline constexpr std::pair<int64_t, int64_t> kFlashLinears[] = {
