@@ -11,10 +11,13 @@ namespace tessera::chips::vulkan {
 
 Result<std::shared_ptr<runtime::Executable>> VulkanExecutable::load(
     VulkanDevice& device, const runtime::KernelImage& image) {
-  std::vector<uint32_t> words(image.code.size() / 4);
-  std::memcpy(words.data(), image.code.data(), words.size() * 4);
-  words = with_float_controls(words, device.float_controls());
-  if (image.code.size() % 4 != 0 || words.empty())
+  std::vector<uint32_t> words;
+  if (!image.code.empty() && image.code.size() % 4 == 0) {
+    words.resize(image.code.size() / 4);
+    std::memcpy(words.data(), image.code.data(), image.code.size());
+    words = with_float_controls(words, device.float_controls());
+  }
+  if (words.empty())
     return corrupt(fmt::format("kernel {}: {} bytes that are not a SPIR-V module", image.entry,
                                image.code.size()));
   const DeviceFunctions& vk = device.vk();
