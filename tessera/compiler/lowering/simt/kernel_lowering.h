@@ -193,6 +193,9 @@ class KernelLowering {
   mlir::Value stagePlace(const Filling& side, mlir::Value first, int64_t number);
   mlir::Value stageBase(const Filling& side, mlir::Value stage);
   void lowerMatrixRows(const MatrixLoop& loop);
+  llvm::SmallVector<mlir::Value> sumsOfTurns(
+      tile::ForOp loop, int64_t count,
+      llvm::function_ref<llvm::SmallVector<mlir::Value>(mlir::ValueRange)> turn);
   void lowerMatrixRow(const MatrixLoop& loop);
   struct SumScales;
   SumScales sumScales(mlir::Operation* operand, mlir::Operation* scale, const Layout& layout,

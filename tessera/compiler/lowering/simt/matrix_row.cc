@@ -5,18 +5,15 @@
 // where the other three lanes have theirs. So every thread ends with the sum of what it read
 // itself, and multiplies that by the scale of its own block, instead of scaling each weight. What
 // is left is decoding: e4m3 and e2m1 become f16, in which both are exact.
-#include "mlir/Dialect/SCF/IR/SCF.h"
 #include "tessera/compiler/lowering/simt/bf16_pairs.h"
 #include "tessera/compiler/lowering/simt/half_pairs.h"
 #include "tessera/compiler/lowering/simt/kernel_lowering.h"
 #include "tessera/compiler/lowering/simt/matrix_loop.h"
 #include "tessera/compiler/lowering/simt/mma_sync.h"
-#include "tessera/compiler/lowering/simt/scope.h"
 
 namespace tessera::compiler::simt {
 
 namespace arith = mlir::arith;
-namespace scf = mlir::scf;
 using llvm::SmallVector;
 using mlir::Operation;
 using mlir::Value;
@@ -105,80 +102,65 @@ SmallVector<Value> KernelLowering::pairsForRow(const MatrixLoop& loop, Operation
 
 /// The sums of this thread: of rows g, g + 8, .. of b, over what it read of them.
 SmallVector<Value> KernelLowering::sumsOfRow(const MatrixLoop& loop, const RowsPlan& plan) {
-  ForOp op = loop.loop;
   const bool half = usesHalf(e_, loop);
-  const int64_t access = plan.accessOf(operandType(loop.b));
-  const SmallVector<Value> none(static_cast<size_t>(loop.n / kGroup), e_.f32(0));
-  auto lowered = scf::ForOp::create(e_.builder, e_.loc, scalar(op.getLo()), scalar(op.getHi()),
-                                    scalar(op.getStep()), none);
-  const Scope scope(*this);
-  mlir::OpBuilder::InsertionGuard guard(e_.builder);
-  e_.builder.setInsertionPointToEnd(lowered.getBody());
-  mlir::Block& body = op.getBody().front();
-  scalars_[body.getArgument(0)] = lowered.getInductionVar();
-  // Addresses are computed in each turn: kept over all of them, they would take every register.
-  const Value thread = std::exchange(thread_, memory_.opaque(e_.loc, thread_));
-  for (Operation& inner : body.without_terminator())
-    if (inner.getNumResults() == 1 && isScalar(inner.getResult(0))) lowerScalar(&inner);
-
-  const auto column = [&] { return e_.andi(e_.shr(thread_, 2), 7); };
-  const auto own = [&] { return e_.shl(e_.andi(thread_, 3), 1); };
-  const auto hasColumn = [&] { return e_.compare(CmpIPredicate::eq, column(), own()); };
-  const int64_t groups = loop.n / kGroup;
-  const int64_t steps = plan.b.registerCount() / access / groups;
-  // Wide accesses are under way for several steps before the first one is needed. Narrow ones are
-  // too many for that.
-  const int64_t batch = isWide(loop.b, plan.b) ? std::min(steps, kStepsAhead) : 1;
-  const SumScales bScales = sumScales(loop.b, loop.bScale, plan.b, access);
-  const SumScales aScales = sumScales(loop.a, loop.aScale, plan.a, access);
-  // Of a batch, and of b for each group of rows.
-  SmallVector<SmallVector<Value>> bWords(static_cast<size_t>(groups));
-  SmallVector<Value> aWords;
-  const auto readBatch = [&](int64_t step) {
-    if (batch == 1) thread_ = memory_.opaque(e_.loc, thread_);
-    for (int64_t group = 0; group < groups; ++group)
-      bWords[group] =
-          loadWords(loop.b, plan.b, {(group * steps + step) * access, batch * access, {}});
-    aWords = loadWords(loop.a, plan.a, {step * access, batch * access, hasColumn()});
-  };
-  const auto ofStep = [&](const SmallVector<Value>& words, int64_t step) {
-    const size_t each = words.size() / static_cast<size_t>(batch);
-    return llvm::ArrayRef(words).slice(static_cast<size_t>(step % batch) * each, each);
-  };
-  SmallVector<Value> sums(lowered.getRegionIterArgs());
-  for (int64_t step = 0; step < steps; ++step) {
-    if (step % batch == 0) readBatch(step);
-    const SmallVector<Value> x = pairsForRow(loop, loop.a, ofStep(aWords, step));
-    Value aScale;
-    if (aScales.scale) aScale = scaleOfSum(aScales, step * access);
-    // Codes of e2m1 in the place of e4m3 are 2^-6 of the number.
-    if (half && operandType(loop.b) == DType::f4e2m1)
-      aScale = aScale ? e_.mul(aScale, e_.f32(64)) : e_.f32(64);
-    for (int64_t group = 0; group < groups; group += 2) {
-      const auto rows = [&](int64_t which) {
-        return pairsForRow(loop, loop.b, ofStep(bWords[which], step));
-      };
-      const SmallVector<Value> low = rows(group), high = rows(group + 1);
-      SmallVector<Value> products(kMmaSums, e_.f32(0));
-      for (size_t i = 0; i < x.size(); i += 2)
-        products =
-            multiplyAdd(e_, half ? PairType::kF16 : PairType::kBf16,
-                        {low[i], high[i], low[i + 1], high[i + 1]}, {x[i], x[i + 1]}, products);
-      for (int64_t which = 0; which < 2; ++which) {
-        Value& sum = sums[static_cast<size_t>(group + which)];
-        const Value product = products[static_cast<size_t>(2 * which)];
-        Value scale = aScale;
-        if (bScales.scale) {
-          const Value code = scaleOfSum(bScales, ((group + which) * steps + step) * access);
-          scale = scale ? e_.mul(code, scale) : code;
+  const int64_t access = plan.accessOf(operandType(loop.b)), groups = loop.n / kGroup;
+  return sumsOfTurns(loop.loop, groups, [&](mlir::ValueRange before) {
+    const auto column = [&] { return e_.andi(e_.shr(thread_, 2), 7); };
+    const auto own = [&] { return e_.shl(e_.andi(thread_, 3), 1); };
+    const auto hasColumn = [&] { return e_.compare(CmpIPredicate::eq, column(), own()); };
+    const int64_t steps = plan.b.registerCount() / access / groups;
+    // Wide accesses are under way for several steps before the first one is needed. Narrow ones are
+    // too many for that.
+    const int64_t batch = isWide(loop.b, plan.b) ? std::min(steps, kStepsAhead) : 1;
+    const SumScales bScales = sumScales(loop.b, loop.bScale, plan.b, access);
+    const SumScales aScales = sumScales(loop.a, loop.aScale, plan.a, access);
+    // Of a batch, and of b for each group of rows.
+    SmallVector<SmallVector<Value>> bWords(static_cast<size_t>(groups));
+    SmallVector<Value> aWords;
+    const auto readBatch = [&](int64_t step) {
+      if (batch == 1) thread_ = memory_.opaque(e_.loc, thread_);
+      for (int64_t group = 0; group < groups; ++group)
+        bWords[group] =
+            loadWords(loop.b, plan.b, {(group * steps + step) * access, batch * access, {}});
+      aWords = loadWords(loop.a, plan.a, {step * access, batch * access, hasColumn()});
+    };
+    const auto ofStep = [&](const SmallVector<Value>& words, int64_t step) {
+      const size_t each = words.size() / static_cast<size_t>(batch);
+      return llvm::ArrayRef(words).slice(static_cast<size_t>(step % batch) * each, each);
+    };
+    SmallVector<Value> sums(before);
+    for (int64_t step = 0; step < steps; ++step) {
+      if (step % batch == 0) readBatch(step);
+      const SmallVector<Value> x = pairsForRow(loop, loop.a, ofStep(aWords, step));
+      Value aScale;
+      if (aScales.scale) aScale = scaleOfSum(aScales, step * access);
+      // Codes of e2m1 in the place of e4m3 are 2^-6 of the number.
+      if (half && operandType(loop.b) == DType::f4e2m1)
+        aScale = aScale ? e_.mul(aScale, e_.f32(64)) : e_.f32(64);
+      for (int64_t group = 0; group < groups; group += 2) {
+        const auto rows = [&](int64_t which) {
+          return pairsForRow(loop, loop.b, ofStep(bWords[which], step));
+        };
+        const SmallVector<Value> low = rows(group), high = rows(group + 1);
+        SmallVector<Value> products(kMmaSums, e_.f32(0));
+        for (size_t i = 0; i < x.size(); i += 2)
+          products =
+              multiplyAdd(e_, half ? PairType::kF16 : PairType::kBf16,
+                          {low[i], high[i], low[i + 1], high[i + 1]}, {x[i], x[i + 1]}, products);
+        for (int64_t which = 0; which < 2; ++which) {
+          Value& sum = sums[static_cast<size_t>(group + which)];
+          const Value product = products[static_cast<size_t>(2 * which)];
+          Value scale = aScale;
+          if (bScales.scale) {
+            const Value code = scaleOfSum(bScales, ((group + which) * steps + step) * access);
+            scale = scale ? e_.mul(code, scale) : code;
+          }
+          sum = scale ? e_.fma(product, scale, sum) : e_.add(product, sum);
         }
-        sum = scale ? e_.fma(product, scale, sum) : e_.add(product, sum);
       }
     }
-  }
-  scf::YieldOp::create(e_.builder, e_.loc, sums);
-  thread_ = thread;
-  return lowered.getResults();
+    return sums;
+  });
 }
 
 /// Lanes of a quad, then warps.

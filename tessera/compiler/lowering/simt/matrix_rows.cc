@@ -105,30 +105,38 @@ void KernelLowering::lowerMatrixRows(const MatrixLoop& loop) {
   set(op.getResult(0), sumOfWarps(loop, plan, sums));
 }
 
+/// Adds up sums over the turns of a loop: `turn` gives those after a turn from those before it, its
+/// scalars lowered. Addresses are computed in each turn: kept over all of them, they would take
+/// every register.
+SmallVector<Value> KernelLowering::sumsOfTurns(
+    ForOp loop, int64_t count, llvm::function_ref<SmallVector<Value>(mlir::ValueRange)> turn) {
+  const SmallVector<Value> none(static_cast<size_t>(count), e_.f32(0));
+  auto lowered = scf::ForOp::create(e_.builder, e_.loc, scalar(loop.getLo()), scalar(loop.getHi()),
+                                    scalar(loop.getStep()), none);
+  const Scope scope(*this);
+  mlir::OpBuilder::InsertionGuard guard(e_.builder);
+  e_.builder.setInsertionPointToEnd(lowered.getBody());
+  mlir::Block& body = loop.getBody().front();
+  scalars_[body.getArgument(0)] = lowered.getInductionVar();
+  const Value thread = std::exchange(thread_, memory_.opaque(e_.loc, thread_));
+  for (Operation& inner : body.without_terminator())
+    if (inner.getNumResults() == 1 && isScalar(inner.getResult(0))) lowerScalar(&inner);
+  scf::YieldOp::create(e_.builder, e_.loc, turn(lowered.getRegionIterArgs()));
+  thread_ = thread;
+  return lowered.getResults();
+}
+
 /// The sums of this thread, in the order of the instruction, 16 rows of b after 16 rows.
 SmallVector<Value> KernelLowering::sumsOfThread(const MatrixLoop& loop, const RowsPlan& plan) {
-  ForOp op = loop.loop;
   const int64_t blocks = loop.n / 16;
-  const SmallVector<Value> none(static_cast<size_t>(kMmaSums * blocks), e_.f32(0));
-  auto lowered = scf::ForOp::create(e_.builder, e_.loc, scalar(op.getLo()), scalar(op.getHi()),
-                                    scalar(op.getStep()), none);
-  {
-    const Scope scope(*this);
-    mlir::OpBuilder::InsertionGuard guard(e_.builder);
-    e_.builder.setInsertionPointToEnd(lowered.getBody());
-    mlir::Block& body = op.getBody().front();
-    scalars_[body.getArgument(0)] = lowered.getInductionVar();
-    // Addresses are computed in each turn: kept over all of them, they would take every register.
-    const Value thread = std::exchange(thread_, memory_.opaque(e_.loc, thread_));
-    for (Operation& inner : body.without_terminator())
-      if (inner.getNumResults() == 1 && isScalar(inner.getResult(0))) lowerScalar(&inner);
+  return sumsOfTurns(loop.loop, kMmaSums * blocks, [&](mlir::ValueRange before) {
     const auto bring = [&](Operation* operand, Operation* scale, const Layout& layout) {
       const SmallVector<Value> words = loadWords(operand, layout);
       return pairsOf(operand, scale, layout, words, scaleCodes(operand, scale, layout));
     };
     const SmallVector<Value> b = bring(loop.b, loop.bScale, plan.b);
     const SmallVector<Value> a = bring(loop.a, loop.aScale, plan.a);
-    SmallVector<Value> sums(lowered.getRegionIterArgs());
+    SmallVector<Value> sums(before);
     const size_t perRow = a.size();
     for (int64_t block = 0; block < blocks; ++block) {
       const auto rows = llvm::ArrayRef(b).slice(2 * block * perRow, 2 * perRow);
@@ -139,10 +147,8 @@ SmallVector<Value> KernelLowering::sumsOfThread(const MatrixLoop& loop, const Ro
                                {a[i], a[i + 1]}, mine),
                    mine.begin());
     }
-    scf::YieldOp::create(e_.builder, e_.loc, sums);
-    thread_ = thread;
-  }
-  return lowered.getResults();
+    return sums;
+  });
 }
 
 }  // namespace tessera::compiler::simt
