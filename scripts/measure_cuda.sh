@@ -18,15 +18,17 @@ check() {
   for pack in "$packs"/*.pack; do "$rt" pack --finish "$pack" --chip cuda; done
   operators | xargs -P 8 -I{} timeout 120 "$rt" ops test --chip cuda --op {} --pack "$packs/ops.pack"
   for precision in fp32 native; do
-    timeout 120 "$rt" verify "$nano" --chip cuda --precision $precision --pack "$packs/nano-$precision.pack" \
-      --golden "$nano/golden.safetensors" --layers "$nano/layers.safetensors"
+    local golden=(--golden "$nano/golden.safetensors")
+    [ $precision = native ] && golden+=(--layers "$nano/layers.safetensors")
+    timeout 120 "$rt" verify "$nano" --chip cuda --precision $precision --pack "$packs/nano-$precision.pack" "${golden[@]}"
     echo "verify $precision: exit code $?"
   done
 }
 
+# API errors are checked by the program itself: a kernel without tensor maps has no symbol of that name.
 sanitize() {
   for tool in memcheck racecheck initcheck; do
-    operators | xargs -P 12 -I{} sh -c "timeout 240 '$sanitizer' --tool $tool --print-limit 2 --error-exitcode 9 \
+    operators | xargs -P 12 -I{} sh -c "timeout 240 '$sanitizer' --tool $tool --report-api-errors no --print-limit 2 --error-exitcode 9 \
       '$rt' ops test --chip cuda --op {} --pack '$packs/ops.pack' > '$out/$tool.{}.txt' 2>&1; echo $tool {} exit code \$?"
   done
 }

@@ -95,6 +95,9 @@ class Model {
   /// The residual stream after the last step or run_layers().
   Result<std::vector<std::byte>> stream(int64_t rows) const;
   DType activation() const { return writer_.numerics().activation; }
+  const runtime::Capabilities& capabilities() const {
+    return library_.device().info().capabilities;
+  }
 
   /// Bytes that an operator of a step has just written; what `watch` changes takes their place.
   using OutputWatch = std::function<Result<void>(const WrittenTensor&, std::span<std::byte>)>;

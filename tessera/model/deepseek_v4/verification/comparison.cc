@@ -85,15 +85,22 @@ int64_t count_equal_greedy_ids(const Rows& prompt, const Rows& steps,
   return equal;
 }
 
-void LayerErrors::add(const Rows& actual, const Rows& expected, const std::string& where) {
+void LayerErrors::add(Sums sums, const Rows& actual, const Rows& expected,
+                      const std::string& where) {
   check_shapes(actual, expected);
   for (int64_t r = 0; r < expected.count(); ++r) {
     const double error = row_error(actual[r], expected[r]);
-    errors_.push_back(error);
+    errors_[static_cast<size_t>(sums)].push_back(error);
     if (error <= worst_) continue;
     worst_ = error;
     worst_row_ = expected.count() == 1 ? where : fmt::format("{} row {}", where, r);
   }
+}
+
+std::vector<double> LayerErrors::all() const {
+  std::vector<double> errors = of(Sums::kExact);
+  errors.insert(errors.end(), of(Sums::kCoarse).begin(), of(Sums::kCoarse).end());
+  return errors;
 }
 
 }  // namespace tessera::model::deepseek_v4

@@ -46,21 +46,26 @@ LogitsComparison compare_logits(const Rows& actual, const Rows& expected);
 /// from the rows of `steps`, which were fed ids one by one.
 int64_t count_equal_greedy_ids(const Rows& prompt, const Rows& steps, std::span<const int32_t> ids);
 
+/// What was summed for a row and for those it attends to: with the bits of f32, or partly by FP8
+/// instructions.
+enum class Sums : uint8_t { kExact, kCoarse };
+
 /// Row errors of one layer over all prompts and decode steps.
 class LayerErrors {
  public:
   /// `where`: "prompt_33 step 2".
-  void add(const Rows& actual, const Rows& expected, const std::string& where);
+  void add(Sums sums, const Rows& actual, const Rows& expected, const std::string& where);
 
-  const std::vector<double>& all() const { return errors_; }
-  double median() const { return quantile(errors_, 0.5); }
-  double percentile_90() const { return quantile(errors_, 0.9); }
+  const std::vector<double>& of(Sums sums) const { return errors_[static_cast<size_t>(sums)]; }
+  std::vector<double> all() const;
+  double median() const { return quantile(all(), 0.5); }
+  double percentile_90() const { return quantile(all(), 0.9); }
   double worst() const { return worst_; }
   /// "prompt_33 row 7"
   const std::string& worst_row() const { return worst_row_; }
 
  private:
-  std::vector<double> errors_;
+  std::vector<double> errors_[2];  // by Sums
   double worst_ = -1;
   std::string worst_row_;
 };

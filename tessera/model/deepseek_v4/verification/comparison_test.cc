@@ -66,12 +66,12 @@ TEST(Comparison, GreedyIdsComeFromThePromptAndTheSteps) {
 TEST(Comparison, LayersRememberTheirWorstRow) {
   LayerErrors errors;
   const Rows expected(2, {3, 4, 3, 4, 3, 4});
-  errors.add(Rows(2, {3, 4, 6, 8, 3, 4}), expected, "prompt_3");
-  errors.add(Rows(2, {3, 4.5}), Rows(2, {3, 4}), "prompt_3 step 0");
+  errors.add(Sums::kExact, Rows(2, {3, 4, 6, 8, 3, 4}), expected, "prompt_3");
+  errors.add(Sums::kExact, Rows(2, {3, 4.5}), Rows(2, {3, 4}), "prompt_3 step 0");
   EXPECT_EQ(errors.all(), (std::vector<double>{0, 1, 0, 0.1}));
   EXPECT_EQ(errors.worst(), 1);
   EXPECT_EQ(errors.worst_row(), "prompt_3 row 1");
-  errors.add(Rows(2, {kNaN, 0}), Rows(2, {3, 4}), "prompt_3 step 1");
+  errors.add(Sums::kExact, Rows(2, {kNaN, 0}), Rows(2, {3, 4}), "prompt_3 step 1");
   EXPECT_EQ(errors.worst_row(), "prompt_3 step 1");
   EXPECT_EQ(quantile(errors.all(), 1), kInfinity);
 }

@@ -3,6 +3,7 @@
 
 #include "tessera/base/element.h"
 #include "tessera/model/deepseek_v4/model.h"
+#include "tessera/ops/gemm/kernels/weight_walk.h"
 
 namespace tessera::model::deepseek_v4 {
 namespace {
@@ -15,6 +16,10 @@ Result<Rows> copy(Result<std::span<const float>> logits, int64_t columns) {
 }  // namespace
 
 int64_t ModelSubject::largest_step() const { return model_.options().largest_step; }
+
+int64_t ModelSubject::most_exact_rows() const {
+  return ops::gemm::most_exact_rows(model_.capabilities());
+}
 
 Result<Rows> ModelSubject::step(const Span& span) {
   return copy(model_.step(std::span(&span, 1)), model_.config().vocab_size);

@@ -16,6 +16,8 @@ class Subject {
 
   /// Most tokens of a step.
   virtual int64_t largest_step() const = 0;
+  /// Most tokens of a step in which every sum has the bits of f32.
+  virtual int64_t most_exact_rows() const = 0;
   /// As Model::step and Model::draft, for one span.
   virtual Result<Rows> step(const Span& span) = 0;
   virtual Result<Rows> draft(const Span& span) = 0;
@@ -28,6 +30,7 @@ class ModelSubject final : public Subject {
   explicit ModelSubject(Model& model) : model_(model) {}
 
   int64_t largest_step() const override;
+  int64_t most_exact_rows() const override;
   Result<Rows> step(const Span& span) override;
   Result<Rows> draft(const Span& span) override;
   /// The stream is rounded to the model's activation type.

@@ -96,14 +96,16 @@ Result<> verify_layer(Subject& subject, const Prompt& prompt, size_t layer, Laye
         after.append(out.values);
         return {};
       }));
-  errors.add(after, read_rows(*trace.prefill[layer + 1], columns), prompt.name);
+  const int64_t chunk = std::min(prompt.length(), subject.largest_step());
+  const Sums sums = chunk <= subject.most_exact_rows() ? Sums::kExact : Sums::kCoarse;
+  errors.add(sums, after, read_rows(*trace.prefill[layer + 1], columns), prompt.name);
   for (size_t j = 0; j < trace.steps.size(); ++j) {
     const auto step = static_cast<int64_t>(j);
     TESSERA_ASSIGN(
         const Rows out,
         subject.layer(layer, {0, prompt.length() + step, part(prompt.greedy_ids, step, 1)},
                       read_rows(*trace.steps[j][layer], columns)));
-    errors.add(out, read_rows(*trace.steps[j][layer + 1], columns),
+    errors.add(sums, out, read_rows(*trace.steps[j][layer + 1], columns),
                fmt::format("{} step {}", prompt.name, j));
   }
   return {};

@@ -185,6 +185,31 @@ TEST_F(VerificationTest, AWrongLayerIsMissed) {
             Names{"median row error of all layers"});
 }
 
+TEST_F(VerificationTest, FlipsOfEveryRowAreAllowedWhereFp8InstructionsMultiply) {
+  make_native();
+  make_traces();
+  for (const size_t stream : {1, 2})
+    for (float& value : *data_[stream]) value *= stream == 1 ? 1.02f : 1.04f;
+  EXPECT_EQ(
+      missed(run(Precision::native, Numbers::native)),
+      (Names{"median row error of all layers", "90th percentile of row errors of all layers"}));
+  subject_.sum_exactly_up_to(8);
+  Verification all = run(Precision::native, Numbers::native);
+  EXPECT_EQ(missed(all), Names{});
+  EXPECT_EQ(all.layers[0].of(Sums::kExact).size(), 0u);
+  EXPECT_EQ(all.layers[0].of(Sums::kCoarse).size(), 22u);
+  for (float& value : *data_[2]) value *= 1.04f;
+  all = run(Precision::native, Numbers::native);
+  EXPECT_EQ(missed(all), Names{"90th percentile of row errors of all layers by FP8 instructions"});
+  for (float& value : *data_[1]) value *= 1.02f;
+  EXPECT_EQ(missed(run(Precision::native, Numbers::native)),
+            Names{"median row error of all layers by FP8 instructions"});
+  subject_ = FakeSubject(7);  // the same prompt in steps that are summed exactly
+  subject_.sum_exactly_up_to(8);
+  all = run(Precision::native, Numbers::native);
+  EXPECT_EQ(all.layers[0].of(Sums::kExact).size(), 22u);
+}
+
 TEST_F(VerificationTest, RoundingsAgainstFp32AreJudgedByTheirMeanCosine) {
   for (const Precision precision : {Precision::native, Precision::fp8}) {
     const Verification all = run(precision, Numbers::fp32);

@@ -6,6 +6,7 @@
 
 #include <algorithm>
 #include <cstdint>
+#include <limits>
 #include <vector>
 
 #include "tessera/ops/frame/operator.h"
@@ -25,6 +26,12 @@ struct Blocking {
 /// What decides a step besides the chip: e4m3 by e4m3 has matrix instructions of its own.
 enum class Products : uint8_t { kWide, kExactInBf16, kE4m3 };
 
+/// Rows of activations up to which sums of e4m3 by e4m3 have the bits of f32. A chip with matrix
+/// instructions multiplies more rows by those for FP8, whose sums keep fewer (docs/numerics.md).
+inline int64_t most_exact_rows(const runtime::Capabilities& caps) {
+  return caps.matrix_tile[3].m > 0 ? 64 : std::numeric_limits<int64_t>::max();
+}
+
 /// `k`: extent of the shared dimension. Steps of rows shorter than a tile are as long as the rows
 /// are, rounded up to a power of two.
 inline Blocking blocking(const runtime::Capabilities& caps, int64_t m_class, int64_t k,
@@ -33,7 +40,7 @@ inline Blocking blocking(const runtime::Capabilities& caps, int64_t m_class, int
   runtime::DotTile tile = caps.dot(m_class, exact);
   // Rows of e4m3 take half the bytes of bf16; their sums, first apart for a block of scales, twice
   // the registers.
-  if (products == Products::kE4m3 && m_class > 64 && caps.matrix_tile[3].m > 0)
+  if (products == Products::kE4m3 && m_class > most_exact_rows(caps))
     tile = {tile.m, std::max<int64_t>(64, tile.n / 2), 2 * tile.k};
   const int64_t rows = m_class <= 8 ? std::max(caps.gemv_rows, tile.n) : tile.n;
   const int64_t step = std::min(tile.k, std::max(kShortestStep, pow2_ceil(k)));

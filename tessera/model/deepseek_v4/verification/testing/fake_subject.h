@@ -18,10 +18,13 @@ class FakeSubject final : public Subject {
 
   explicit FakeSubject(int64_t largest_step = 512) : largest_step_(largest_step) {}
 
+  /// Sums of larger steps are by FP8 instructions.
+  void sum_exactly_up_to(int64_t rows) { most_exact_rows_ = rows; }
   /// A step that ends at this position fails.
   void fail_at(int64_t position) { fail_at_ = position; }
 
   int64_t largest_step() const override { return largest_step_; }
+  int64_t most_exact_rows() const override { return most_exact_rows_; }
 
   Result<Rows> step(const Span& span) override {
     if (std::ssize(span.tokens) > largest_step_)
@@ -65,7 +68,7 @@ class FakeSubject final : public Subject {
   }
 
   int64_t largest_step_;
-  int64_t fail_at_ = -1;
+  int64_t fail_at_ = -1, most_exact_rows_ = 512;
   std::vector<int32_t> history_;
 };
 
