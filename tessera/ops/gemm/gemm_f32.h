@@ -1,8 +1,12 @@
 // SPDX-License-Identifier: Apache-2.0
-// Linear layer in f32 whatever the storage: router, compressor, mHC mixes, language-model head.
+// Linear layer in f32 whatever the storage: router, compressor, mHC mixes, language-model head. Few
+// columns leave a chip with instructions for tiles idle: K is split then, and a second kernel adds
+// the parts in order.
 #pragma once
 
+#include <algorithm>
 #include <tuple>
+#include <vector>
 
 #include "tessera/ops/gemm/kernels/product.h"
 
@@ -29,13 +33,63 @@ struct GemmF32 {
   static void plan(PlanBuilder& b) {
     // bf16 weights are widened while they are multiplied; products of two bf16 numbers are exact.
     const bool wide = b.dtype("w") == DType::f32;
-    gemm::plan_product(
-        b, b.tensors({"x", "w", "y"}), DType::f32,
-        [=](const NamedViews& v, const gemm::Blocking& t, Tile m, Tile n, Tile k0, Tile acc) {
-          const Tile x = load(v["x"], {m, k0}, {t.m, t.k}), w = load(v["w"], {n, k0}, {t.n, t.k});
-          return wide ? dot(cast(x, DType::f32), w, acc) : dot_scaled({x, {}}, {w, {}}, acc);
-        },
-        gemm::as_it_is);
+    const auto step = [=](const NamedViews& v, const gemm::Blocking& t, Tile m, Tile n, Tile k0,
+                          Tile acc) {
+      const Tile x = load(v["x"], {m, k0}, {t.m, t.k}), w = load(v["w"], {n, k0}, {t.n, t.k});
+      return wide ? dot(cast(x, DType::f32), w, acc) : dot_scaled({x, {}}, {w, {}}, acc);
+    };
+    const int64_t parts = parts_of(b);
+    if (parts > 1)
+      plan_parts(b, parts, step);
+    else
+      gemm::plan_product(b, b.tensors({"x", "w", "y"}), DType::f32, step, gemm::as_it_is,
+                         gemm::Products::kF32);
+  }
+
+  static gemm::Blocking blocking(const PlanBuilder& b) {
+    return gemm::blocking(b.caps(), b.m_class("T"), b.dim("K"), gemm::Products::kF32);
+  }
+
+  /// Parts of K: a function of N, K and the class of T. As many as it takes for `kLeastPrograms` in
+  /// a row of tiles; with more than 64 rows there are several rows of them.
+  static int64_t parts_of(const PlanBuilder& b) {
+    if (!gemm::has_matrix_tile(b.caps(), b.m_class("T"))) return 1;
+    constexpr int64_t kShortest = 256, kLeastPrograms = 64, kLeastOfMany = 8;
+    const int64_t columns = programs_for(b.dim("N"), blocking(b).n);
+    const int64_t wanted = b.m_class("T") > 64 ? kLeastOfMany : kLeastPrograms;
+    return std::clamp<int64_t>(wanted / std::max<int64_t>(columns, 1), 1,
+                               std::max<int64_t>(b.dim("K") / kShortest, 1));
+  }
+
+  template <class Step>
+  static void plan_parts(PlanBuilder& b, int64_t parts, Step step) {
+    const int64_t rows = b.dim("T"), outputs = b.dim("N"), cols = b.caps().vector_tile / 4;
+    const gemm::Blocking t = blocking(b);
+    const int64_t part = round_up(programs_for(b.dim("K"), parts), t.k);
+    Arg sums = b.workspace("sums", DType::f32, {parts, rows, outputs}, {false, true, false});
+    std::vector<int64_t> grid = gemm::grid(t, rows, outputs);
+    grid.push_back(parts);
+    b.kernel_named("parts", grid,
+                   {b.tensor("x"), b.tensor("w"), sums.with_access(Access::kWrite)},
+                   [=](KernelBuilder& k, const NamedViews& v) {
+                     const auto [m, n] = gemm::start(k, t);
+                     const Tile which = k.program_id(2), first = which * part;
+                     const auto sum = k.for_range(
+                         first, min(first + part, v["w"].extent(1)), t.k,
+                         lang::carry(k.zeros(DType::f32, {t.m, t.n})), [&](Tile k0, Tile acc) {
+                           return lang::carry(step(v, t, m, n, k0, acc));
+                         });
+                     store(v["sums"], {which, m, n}, reshape(sum[0], {1, t.m, t.n}));
+                   });
+    b.kernel("sum", {programs_for(rows * outputs, cols)},
+             {sums.with_access(Access::kRead).reshaped({parts, rows * outputs}),
+              b.tensor("y").reshaped({rows * outputs})},
+             [=](KernelBuilder& k, View sums, View y) {
+               const Tile first = k.program_id(0) * cols;
+               Tile sum = load(sums, {0, first}, {cols});
+               for (int64_t i = 1; i < parts; ++i) sum = sum + load(sums, {i, first}, {cols});
+               store(y, {first}, sum);
+             });
   }
 
   static void reference(const Reference& r) { gemm::plain_product(r, gemm::kBf16, "x"); }

@@ -36,8 +36,16 @@ struct HcMix {
     };
   }
 
-  /// Parts of K: a function of K alone.
-  static int64_t parts_of(int64_t k) { return std::clamp<int64_t>(k / 2048, 1, 16); }
+  /// Whether there are instructions for tiles of this use.
+  static bool in_tiles(const PlanBuilder& b) {
+    return b.m_class("T") > 8 && b.caps().matrix_tile[2].m > 0 && b.dtype("x") == DType::bf16;
+  }
+  /// Parts of K: a function of K and the class of T.
+  static int64_t parts_of(const PlanBuilder& b) {
+    const int64_t k = kCopies * b.dim("D");
+    if (in_tiles(b)) return std::clamp<int64_t>(k / 512, 1, b.m_class("T") > 64 ? 16 : 32);
+    return std::clamp<int64_t>(k / 2048, 1, 16);
+  }
 
   struct Parts {
     Arg dots;     // f32 [parts, T, N]
@@ -46,14 +54,16 @@ struct HcMix {
   };
   /// The kernel that sums products and squares of each part of K into workspace.
   static Parts plan_parts(PlanBuilder& b, int64_t outputs) {
-    const int64_t k_total = kCopies * b.dim("D"), rows = b.dim("T");
+    const int64_t rows = b.dim("T");
     Parts parts;
-    parts.count = parts_of(k_total);
+    parts.count = parts_of(b);
     parts.dots =
         b.workspace("dots", DType::f32, {parts.count, rows, outputs}, {false, true, false});
     parts.squares = b.workspace("squares", DType::f32, {parts.count, rows}, {false, true});
     if (b.m_class("T") == 1)
       plan_row(b, outputs, parts);
+    else if (in_tiles(b))
+      plan_tiles(b, outputs, parts);
     else
       plan_rows(b, outputs, parts);
     parts.dots = parts.dots.with_access(Access::kRead);
@@ -144,6 +154,31 @@ struct HcMix {
       default: kernel(std::integral_constant<size_t, 4>{}); break;
     }
   }
+  /// The same where all vectors fit one tile of the chip's instructions: x is read once, for products
+  /// and squares.
+  static void plan_tiles(PlanBuilder& b, int64_t outputs, const Parts& parts) {
+    const int64_t k_total = kCopies * b.dim("D"), rows = b.dim("T");
+    const runtime::DotTile tile = b.caps().dot(b.m_class("T"), /*exact_in_bf16=*/true);
+    const int64_t m = tile.m, n = std::max<int64_t>(8, pow2_ceil(outputs)), cols = 64;
+    const int64_t part = round_up(programs_for(k_total, parts.count), cols);
+    b.kernel(
+        "tiles", {programs_for(rows, m), parts.count},
+        {b.tensor("x").reshaped({rows, k_total}), b.tensor("fn"),
+         parts.dots.with_access(Access::kWrite), parts.squares.with_access(Access::kWrite)},
+        [=](KernelBuilder& k, View x, View fn, View dots, View squares) {
+          const Tile row = k.program_id(0) * m, which = k.program_id(1), first = which * part;
+          const auto [sums, lanes] = k.for_range(
+              first, min(first + part, x.extent(1)), cols,
+              lang::carry(k.zeros(DType::f32, {m, n}), k.zeros(DType::f32, {m, cols})),
+              [&](Tile c, Tile sums, Tile lanes) {
+                const Tile v = to_f32(load(x, {row, c}, {m, cols}));
+                return lang::carry(dot(v, load(fn, {0, c}, {n, cols}), sums), fma(v, v, lanes));
+              });
+          store(dots, {which, row, 0}, reshape(sums, {1, m, n}));
+          store(squares, {which, row}, reshape(reduce_sum(lanes, 1), {1, m}));
+        });
+  }
+
   /// The mixing numbers [rows, cols] from row `row` on, summed over the parts; `width`: 1 / K
   /// follows.
   static Tile finish(KernelBuilder& k, const View& dots, const View& squares, Tile row,
@@ -161,7 +196,10 @@ struct HcMix {
   static void plan(PlanBuilder& b) {
     const Parts parts = plan_parts(b, b.dim("N"));
     const int64_t cols = pow2_ceil(b.dim("N"));
-    const int64_t rows = std::clamp<int64_t>(b.caps().vector_tile / cols, 1, b.m_class("T"));
+    // A few rows a program where programs are many.
+    const int64_t most = b.caps().gemv_rows < 16 ? 16 : b.m_class("T");
+    const int64_t rows = std::clamp<int64_t>(b.caps().vector_tile / cols, 1,
+                                             std::min<int64_t>(most, b.m_class("T")));
     const double eps = b.attribute("eps");
     b.kernel("sum", {programs_for(b.dim("T"), rows)},
              {parts.dots, parts.squares, b.tensor("fn"), b.tensor("m")},

@@ -90,4 +90,25 @@ Value multiplyPairs(Emitter& e, Value a, Value b) {
       .getResult(0);
 }
 
+/// What is below a number, in magnitude, is cut off behind the upper half: never all of it.
+std::array<Value, 3> bf16Parts(Emitter& e, Value first, Value second) {
+  constexpr int64_t kUpperHalf = 0xffff0000, kUpperHalves = 0x7632;
+  std::array<Value, 2> rest = {first, second};
+  std::array<Value, 3> parts;
+  for (Value& pair : llvm::MutableArrayRef(parts).drop_back()) {
+    std::array<Value, 2> below;
+    for (auto [left, part] : llvm::zip(rest, below)) {
+      const Value number = e.bitcast(left, e.f32());
+      const Value counts =
+          e.compare(mlir::arith::CmpFPredicate::UNE, number, e.f32(0));
+      part = e.add(left, e.signExtend(counts, e.i32()));
+      const Value upper = e.bitcast(e.andi(part, kUpperHalf), e.f32());
+      left = e.bitcast(e.sub(number, upper), e.i32());
+    }
+    pair = permute(e, below[0], below[1], kUpperHalves);
+  }
+  parts.back() = permute(e, rest[0], rest[1], kUpperHalves);
+  return parts;
+}
+
 }  // namespace tessera::compiler::simt

@@ -3,6 +3,8 @@
 // powers of two of NVIDIA's chips. Exact; a NaN of e4m3 makes its whole word NaN.
 #pragma once
 
+#include <array>
+
 #include "llvm/ADT/SmallVector.h"
 #include "tessera/base/dtype.h"
 #include "tessera/compiler/lowering/lanes/emitter.h"
@@ -16,5 +18,10 @@ llvm::SmallVector<mlir::Value> bf16Pairs(Emitter& e, DType dtype, mlir::Value wo
 mlir::Value scalePair(Emitter& e, mlir::Value code);
 /// Element by element, each rounded once: exact while the product is a bf16 number.
 mlir::Value multiplyPairs(Emitter& e, mlir::Value a, mlir::Value b);
+
+/// Two f32 numbers as pairs of bf16 whose sum they are, the largest first. No part of a number but
+/// zero is zero, and all have its sign: so an infinite factor of it gives what it would give. An
+/// infinity has it in its last part. Of numbers below 2^-110 bits below 2^-133 are lost.
+std::array<mlir::Value, 3> bf16Parts(Emitter& e, mlir::Value first, mlir::Value second);
 
 }  // namespace tessera::compiler::simt

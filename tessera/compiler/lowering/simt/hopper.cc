@@ -114,6 +114,19 @@ void Hopper::storeWords(Location loc, mlir::ValueRange words, Value to) {
   }
 }
 
+llvm::SmallVector<Value> Hopper::loadWords(Location loc, Value from) {
+  constexpr int64_t kWords = 4;
+  const auto type = LLVM::LLVMStructType::getLiteral(
+      builder_.getContext(), llvm::SmallVector<mlir::Type>(kWords, builder_.getI32Type()));
+  const Value all = assembly(builder_, loc, type, "ld.shared.v4.b32 {$0, $1, $2, $3}, [$4];",
+                             "=r,=r,=r,=r,r,~{memory}", {from})
+                        .getResult(0);
+  llvm::SmallVector<Value> words;
+  for (int64_t i = 0; i < kWords; ++i)
+    words.push_back(LLVM::ExtractValueOp::create(builder_, loc, all, llvm::ArrayRef<int64_t>{i}));
+  return words;
+}
+
 void Hopper::showToMatrixUnit(Location loc) {
   statement(loc, "fence.proxy.async.shared::cta;", "", {});
 }
@@ -219,16 +232,24 @@ Hopper::Sums Hopper::multiply(Location loc, int64_t n, mlir::ValueRange a, mlir:
               descriptors, more + "~{memory}");
 }
 
-Hopper::Sums Hopper::multiplyE4m3(Location loc, int64_t n, Value a, Value b) {
-  const int64_t count = n / 2;
+Hopper::Sums Hopper::product(Location loc, int64_t n, DType dtype, mlir::ValueRange a,
+                             mlir::ValueRange b) {
+  const auto count = n / 2, pairs = static_cast<int64_t>(a.size());
   std::string constraints;
   for (int64_t i = 0; i < count; ++i) constraints += "=f,";
   const auto type = LLVM::LLVMStructType::getLiteral(
       builder_.getContext(),
       llvm::SmallVector<mlir::Type>(static_cast<size_t>(count), builder_.getF32Type()));
-  const Value all = assembly(builder_, loc, type, steps(n, kE4m3, count, count, 1, /*adds=*/false),
-                             constraints + "l,l,~{memory}", {a, b})
-                        .getResult(0);
+  llvm::SmallVector<Value> descriptors;
+  for (int64_t pair = 0; pair < pairs; ++pair) {
+    descriptors.append({a[pair], b[pair]});
+    constraints += "l,l,";
+  }
+  const std::string& types = dtype == DType::f8e4m3 ? kE4m3 : kBf16;
+  const Value all =
+      assembly(builder_, loc, type, steps(n, types, count, count, pairs, /*adds=*/false),
+               constraints + "~{memory}", descriptors)
+          .getResult(0);
   Sums sums;
   for (int64_t i = 0; i < count; ++i)
     sums.push_back(LLVM::ExtractValueOp::create(builder_, loc, all, llvm::ArrayRef<int64_t>{i}));

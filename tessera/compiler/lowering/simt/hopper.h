@@ -8,6 +8,7 @@
 
 #include "llvm/ADT/SmallVector.h"
 #include "mlir/IR/Builders.h"
+#include "tessera/base/dtype.h"
 
 namespace tessera::compiler::simt {
 
@@ -31,6 +32,8 @@ class Hopper {
                mlir::Value barrier, mlir::Value condition);
   /// The barrier's phase waits for so many bytes, besides its arrivals.
   void expectBytes(mlir::Location loc, mlir::Value barrier, int64_t bytes, mlir::Value condition);
+  /// Four words from a multiple of 16 bytes.
+  llvm::SmallVector<mlir::Value> loadWords(mlir::Location loc, mlir::Value from);
   /// Stores one, two or four words, or 16 bits, to a multiple of their size.
   void storeWords(mlir::Location loc, mlir::ValueRange words, mlir::Value to);
   /// What this thread wrote, the matrix unit sees after the next synchronisation.
@@ -62,8 +65,8 @@ class Hopper {
   /// The same sums, of which the compiler knows nothing else: what is computed from them stays
   /// where it is.
   Sums pinned(mlir::Location loc, Sums sums) { return tied(loc, "", std::move(sums), {}, ""); }
-  /// a b^T in e4m3: 64 rows, n columns, 128 of K.
-  Sums multiplyE4m3(mlir::Location loc, int64_t n, mlir::Value a, mlir::Value b);
+  /// The same of bf16 or e4m3 (128 of K for each pair), with sums that begin at zero.
+  Sums product(mlir::Location loc, int64_t n, DType dtype, mlir::ValueRange a, mlir::ValueRange b);
   /// Of a tile whose rows run along K instead: panels of 64 columns with rows of 128 bytes,
   /// swizzled.
   mlir::Value turnedDescriptor(mlir::Location loc, mlir::Value address, int64_t panelBytes);

@@ -118,6 +118,8 @@ class KernelLowering {
   llvm::SmallVector<mlir::Value> readChunk(const Window& window, const Chunk& chunk, int vector,
                                            int64_t fill);
   llvm::SmallVector<mlir::Value> packed(DType dtype, mlir::ValueRange values);
+  llvm::SmallVector<mlir::Value> unpacked(DType dtype, mlir::ValueRange units, int count,
+                                          mlir::Value odd);
   bool isWide(mlir::Operation* load, const Layout& layout);
   using Version = llvm::function_ref<llvm::SmallVector<mlir::Value>()>;
   llvm::SmallVector<mlir::Value> alignedVersions(llvm::ArrayRef<mlir::Operation*> loads,
@@ -176,6 +178,12 @@ class KernelLowering {
                         mlir::ValueRange factors);
   llvm::SmallVector<mlir::Value> scalesOfTurn(const Turns& turns, mlir::Value turn,
                                               llvm::ArrayRef<SumScale> scales);
+  struct StagePanels {
+    llvm::SmallVector<mlir::Value> rows, columns;
+  };
+  StagePanels panelsOf(const MatrixLoop& loop, mlir::Value stage, mlir::Value group);
+  llvm::SmallVector<mlir::Value> besideOfStage(const MatrixLoop& loop, mlir::Value stage,
+                                               mlir::ValueRange before);
   llvm::SmallVector<mlir::Value> sumsOfStage(const MatrixLoop& loop, const Place& at,
                                              mlir::Value group, mlir::ValueRange before,
                                              mlir::ValueRange factors,
@@ -183,10 +191,13 @@ class KernelLowering {
   void multiplyStages(const MatrixLoop& loop);
   void fillStages(const MatrixLoop& loop);
   struct Filling;
-  Filling fillingOf(const MatrixLoop& loop, mlir::Operation* operand, bool first);
+  Filling fillingOf(const MatrixLoop& loop, mlir::Operation* operand);
+  Filling waysOf(const MatrixLoop& loop, mlir::Operation* operand);
+  Registers stagedRows(const MatrixLoop& loop, mlir::Value stage);
   void fillStage(llvm::ArrayRef<Filling> sides, mlir::ValueRange fetched, const Place& at);
   llvm::SmallVector<mlir::Value> fetch(const Filling& side);
   void deposit(const Filling& side, mlir::ValueRange fetched, mlir::Value stage);
+  void depositParts(const Filling& side, mlir::ValueRange fetched, mlir::Value stage);
   void copyByThreads(const Filling& side, mlir::Value stage);
   void copyPieces(const Filling& side, mlir::Value stage);
   void copyBoxes(const Filling& side, mlir::Value stage, mlir::Value full, int64_t warp);

@@ -9,6 +9,7 @@
 namespace tessera::compiler::simt {
 
 using lang::TileShape;
+using llvm::SmallVector;
 using mlir::Operation;
 using mlir::Value;
 using namespace tile;  // the dialect's operations
@@ -18,10 +19,10 @@ namespace {
 constexpr int64_t kAccessBytes = 16;
 constexpr int kMostWarpBits = 3;                      // of few rows
 constexpr int64_t kScaledRows = 128, kScaledK = 128;  // of a tile whose sums are scaled
-constexpr int64_t kMostScaledColumns = 128;           // both kinds of sums fit the registers
+constexpr int64_t kMostColumnsApart = 128;            // both kinds of sums fit the registers
 constexpr int64_t kMostBoxRows = 256;
 constexpr int64_t kMostColumns = 256;
-constexpr int64_t kMostStages = 8;
+constexpr int64_t kLeastStages = 2, kMostStages = 8;
 /// log2 of the threads that fill stages: one warpgroup can copy as fast as others multiply, not
 /// decode.
 constexpr int kCopierBits = 7, kDecoderBits = 8;
@@ -36,6 +37,14 @@ DType operandType(Operation* operand) { return tile::dtypeOf(operand->getResult(
 bool exactInBf16(Operation* operand) {
   const DType dtype = operandType(operand);
   return dtype == DType::bf16 || dtype == DType::f8e4m3 || dtype == DType::f4e2m1;
+}
+
+/// The tile that is widened to f32 to make this one, if that is all that makes it.
+Value narrowed(Value tile) {
+  auto cast = tile.getDefiningOp<CastOp>();
+  const bool widens = cast && tile::dtypeOf(tile) == DType::f32 &&
+                      tile::dtypeOf(cast.getX()) == DType::bf16;
+  return widens ? cast.getX() : tile;
 }
 
 /// What brings the tile in this turn of the loop, if it is a load of what nobody writes.
@@ -55,7 +64,43 @@ bool scalesPairs(Operation* operand, Operation* scale) {
   return !scale || shapeOf(operand->getResult(0))[1] >= 2 * shapeOf(scale->getResult(0))[1];
 }
 
+bool hasParts(const MatrixLoop& loop) {
+  return MatrixLoop::parts(loop.a) > 1 || MatrixLoop::parts(loop.b) > 1;
+}
+
+int64_t stagesOf(const MatrixLoop& loop, const SimtTarget& target) {
+  return (target.sharedBytes - kOtherBytes) / loop.stageBytes();
+}
+
+/// Whether an operation of the loop is arithmetic on elements of a, on what was made of them, and on
+/// carried tiles of the same shape.
+bool isBeside(Operation* op, const MatrixLoop& loop) {
+  if (!isElementwise(op) || shapeOf(op->getResult(0)) != shapeOf(loop.a->getResult(0))) return false;
+  return llvm::all_of(op->getOperands(), [&](Value x) {
+    if (isScalar(x)) return false;
+    Operation* from = x.getDefiningOp();
+    if (from == nullptr) return x.getParentBlock() == op->getBlock();
+    return from == loop.a || llvm::is_contained(loop.beside, from);
+  });
+}
+
+/// Sorts the loop's operations; false where there is one that is none of it.
+bool collectBeside(MatrixLoop& loop) {
+  for (Operation& op : loop.loop.getBody().front().without_terminator()) {
+    const bool scalar = op.getNumResults() == 1 && isScalar(op.getResult(0));
+    if (scalar || llvm::is_contained({loop.dot, loop.a, loop.b, loop.aScale, loop.bScale}, &op))
+      continue;
+    if (llvm::isa<CastOp>(op) && op.hasOneUse() && *op.user_begin() == loop.dot) continue;
+    if (!isBeside(&op, loop)) return false;
+    loop.beside.push_back(&op);
+  }
+  return llvm::all_of(loop.loop.yielded().drop_front(), [&](Value tile) {
+    return llvm::is_contained(loop.beside, tile.getDefiningOp());
+  });
+}
+
 bool fitsRows(const MatrixLoop& loop) {
+  if (hasParts(loop) || !loop.beside.empty()) return false;
   const int64_t access = RowsPlan::accessOf(operandType(loop.b));
   return loop.n % 16 == 0 && loop.k >= 4 * access;
 }
@@ -77,14 +122,16 @@ bool fitsScaledSums(const MatrixLoop& loop) {
     return !scale || shapeOf(scale->getResult(0))[1] == 1;
   };
   return operandType(loop.a) == DType::f8e4m3 && operandType(loop.b) == DType::f8e4m3 &&
-         loop.m >= kScaledRows && loop.n <= kMostScaledColumns && loop.k == kScaledK &&
+         loop.m >= kScaledRows && loop.n <= kMostColumnsApart && loop.k == kScaledK &&
          oneBlock(loop.aScale) && oneBlock(loop.bScale);
 }
 
-bool fitsTiles(KernelOp kernel, const MatrixLoop& loop) {
+bool fitsTiles(KernelOp kernel, const MatrixLoop& loop, const SimtTarget& target) {
   if (loop.k % loop.panel() != 0 || (loop.rows() != 64 && loop.rows() != 128) ||
-      loop.columns() < 8 || loop.columns() > kMostColumns)
+      loop.columns() < 8 || loop.columns() > kMostColumns || stagesOf(loop, target) < kLeastStages)
     return false;
+  if (hasParts(loop) && loop.columns() > kMostColumnsApart) return false;
+  if (!loop.beside.empty() && !loop.isPlain(loop.a)) return false;
   for (Operation* load : {loop.a, loop.b, loop.aScale, loop.bScale})
     if (auto gather = llvm::dyn_cast_or_null<GatherOp>(load))
       if (!isMadeAnywhere(kernel, gather.getRows())) return false;
@@ -120,7 +167,7 @@ bool MatrixLoop::oneRow() const {
 }
 
 std::optional<MatrixLoop> matchMatrixLoop(ForOp loop, const SimtTarget& target) {
-  if (target.matrix == MatrixUnit::kNone || loop.getInits().size() != 1) return std::nullopt;
+  if (target.matrix == MatrixUnit::kNone || loop.getInits().empty()) return std::nullopt;
   Operation* dot = loop.yielded()[0].getDefiningOp();
   if (!dot || !llvm::isa<DotOp, DotScaledOp>(dot) || dot->getBlock() != &loop.getBody().front() ||
       dot->getOperand(2) != loop.getBody().getArgument(1) ||
@@ -137,26 +184,23 @@ std::optional<MatrixLoop> matchMatrixLoop(ForOp loop, const SimtTarget& target) 
     scales[0] = llvm::cast<DotScaledOp>(dot).getAScale();
     scales[1] = llvm::cast<DotScaledOp>(dot).getBScale();
   }
-  found.a = loadedHere(kernel, dot->getOperand(0), loop);
-  found.b = loadedHere(kernel, dot->getOperand(1), loop);
+  found.a = loadedHere(kernel, narrowed(dot->getOperand(0)), loop);
+  found.b = loadedHere(kernel, narrowed(dot->getOperand(1)), loop);
   found.aScale = loadedHere(kernel, scales[0], loop);
   found.bScale = loadedHere(kernel, scales[1], loop);
-  if (!found.a || !found.b || !exactInBf16(found.a) || !exactInBf16(found.b) ||
+  const auto isF32 = [](Operation* operand) { return MatrixLoop::parts(operand) > 1; };
+  if (!found.a || !found.b || (!exactInBf16(found.a) && !isF32(found.a)) ||
+      (!exactInBf16(found.b) && !isF32(found.b)) ||
       (scales[0] && (!found.aScale || operandType(found.aScale) != DType::f8e8m0)) ||
       (scales[1] && (!found.bScale || operandType(found.bScale) != DType::f8e8m0)))
     return std::nullopt;
-  for (Operation& op : loop.getBody().front().without_terminator()) {
-    const bool scalar = op.getNumResults() == 1 && isScalar(op.getResult(0));
-    if (!scalar && &op != dot && &op != found.a && &op != found.b && &op != found.aScale &&
-        &op != found.bScale)
-      return std::nullopt;
-  }
+  if (!collectBeside(found)) return std::nullopt;
   const TileShape a = shapeOf(dot->getOperand(0)), b = shapeOf(dot->getOperand(1));
   found.m = a[0], found.n = b[0], found.k = a[1];
   if (fitsScaledSums(found)) found.multiplied = DType::f8e4m3;
   const bool fits = found.fewRows()
                         ? fitsRows(found)
-                        : target.matrix == MatrixUnit::kWgmma && fitsTiles(kernel, found);
+                        : target.matrix == MatrixUnit::kWgmma && fitsTiles(kernel, found, target);
   if (!fits || !scalesPairs(found.a, found.aScale) || !scalesPairs(found.b, found.bScale))
     return std::nullopt;
   return found;
@@ -220,6 +264,24 @@ Layout accumulatorLayout(const MatrixLoop& loop) {
 int threadBitsOf(const MatrixLoop& loop) {
   if (loop.fewRows()) return 5 + rowsPlan(loop).warpBits;
   return 1 + static_cast<int>(llvm::Log2_64(loop.rows()));  // 64 rows a warpgroup
+}
+
+int64_t MatrixLoop::parts(Operation* operand) {
+  return operandType(operand) == DType::f32 ? kF32Parts : 1;
+}
+
+SmallVector<std::pair<int64_t, int64_t>> MatrixLoop::partPairs() const {
+  const int64_t ofRows = parts(turned() ? b : a), ofColumns = parts(turned() ? a : b);
+  SmallVector<std::pair<int64_t, int64_t>> pairs;
+  for (int64_t place = ofRows + ofColumns - 2; place >= 0; --place)
+    for (int64_t row = std::min(place, ofRows - 1); row >= 0 && place - row < ofColumns; --row)
+      if (place < 2 * (kF32Parts - 1)) pairs.emplace_back(row, place - row);
+  return pairs;
+}
+
+bool MatrixLoop::sumsApart() const {
+  return scalesSums() || hasParts(*this) ||
+         (isPlain(a) && isPlain(b) && columns() <= kMostColumnsApart);
 }
 
 bool MatrixLoop::isPlain(Operation* operand) const {

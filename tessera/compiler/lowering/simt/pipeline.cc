@@ -1,8 +1,8 @@
 // SPDX-License-Identifier: Apache-2.0
 // Matrix loops of more than 8 rows on sm_90a: stages of both operands in workgroup memory as bf16,
 // swizzled. One warpgroup fills them and does nothing else: what is bf16 already is copied past
-// the registers, what is narrower is read one turn ahead, decoded and stored. The other warpgroups
-// multiply from there, 64 rows each. Each stage has two barriers: one ends a phase when it is full,
+// the registers, what is narrower or wider is read one turn ahead, decoded or cut into parts, and
+// stored. The other warpgroups multiply from there, 64 rows each. Each stage has two barriers: one ends a phase when it is full,
 // one when it is free. Both roles go through the programs of the workgroup by themselves, so that
 // stages of the next one fill while the sums of the last are stored.
 #include "mlir/Dialect/SCF/IR/SCF.h"
@@ -145,34 +145,66 @@ SmallVector<Value> KernelLowering::scalesOfTurn(const Turns& turns, Value turn,
   return codes;
 }
 
+/// Descriptors of what the instruction multiplies, pair by pair.
+KernelLowering::StagePanels KernelLowering::panelsOf(const MatrixLoop& loop, Value stage,
+                                                     Value group) {
+  Hopper hopper(e_.builder);
+  const int64_t panels = loop.k / loop.panel();
+  const int64_t rowPanels = panels * MatrixLoop::parts(loop.turned() ? loop.b : loop.a);
+  const Value own = e_.mul(group, e_.i32(64 * kRowBytes));
+  StagePanels all;
+  for (auto [row, column] : loop.partPairs())
+    for (int64_t panel = 0; panel < panels; ++panel) {
+      const int64_t left = (row * panels + panel) * loop.rows() * kRowBytes;
+      const int64_t right =
+          (rowPanels * loop.rows() + (column * panels + panel) * loop.columns()) * kRowBytes;
+      all.rows.push_back(hopper.descriptor(e_.loc, e_.add(stage, e_.add(own, e_.i32(left)))));
+      all.columns.push_back(hopper.descriptor(e_.loc, e_.add(stage, e_.i32(right))));
+    }
+  return all;
+}
+
+/// Arithmetic besides the product; its results that the loop carries, in their order.
+SmallVector<Value> KernelLowering::besideOfStage(const MatrixLoop& loop, Value stage,
+                                                 mlir::ValueRange before) {
+  if (loop.beside.empty()) return {};
+  ForOp op = loop.loop;
+  const Scope scope(*this);
+  for (Value tile : op.getBody().getArguments().drop_front(2)) {
+    const Layout& layout = *layouts_.of(tile);
+    const auto count = static_cast<size_t>(layout.registerCount());
+    set(tile, {layout, {before.begin(), before.begin() + count}});
+    before = before.drop_front(count);
+  }
+  set(loop.a->getResult(0), stagedRows(loop, stage));
+  for (Operation* inner : loop.beside)
+    set(inner->getResult(0), elementwise(inner, layouts_.ownOrBlocked(inner->getResult(0))));
+  SmallVector<Value> after;
+  for (auto [tile, result] :
+       llvm::zip(op.yielded().drop_front(), op.getResults().drop_front()))
+    llvm::append_range(after, get(tile, *layouts_.of(result)).values);
+  // All lanes have read before one frees the stage.
+  Hopper(e_.builder).meetWarp(e_.loc);
+  return after;
+}
+
 /// The sums of a turn, in the order of the instruction. The stage is free before they are scaled.
 SmallVector<Value> KernelLowering::sumsOfStage(const MatrixLoop& loop, const Place& at, Value group,
                                                mlir::ValueRange before, mlir::ValueRange factors,
                                                llvm::ArrayRef<SumScale> scales) {
   Hopper hopper(e_.builder);
-  const int64_t panels = loop.k / loop.panel();
   const Layout& layout = *layouts_.of(ForOp(loop.loop).getResult(0));
   const Value leads = e_.compare(CmpIPredicate::eq, e_.andi(thread_, 31), e_.i32(0));
-  hopper.wait(e_.loc, barrierAt(pipeline_->full, at.stage), at.parity);
-  if (isCopiedByThreads(loop)) hopper.showToMatrixUnit(e_.loc);
-  const Value stage = stageAddress(at);
-  SmallVector<Value> rows, columns;
-  for (int64_t panel = 0; panel < panels; ++panel) {
-    const Value own = e_.mul(group, e_.i32(64 * kRowBytes));
-    rows.push_back(hopper.descriptor(
-        e_.loc, e_.add(stage, e_.add(own, e_.i32(panel * loop.rows() * kRowBytes)))));
-    columns.push_back(hopper.descriptor(
-        e_.loc,
-        e_.add(stage, e_.i32((panels * loop.rows() + panel * loop.columns()) * kRowBytes))));
-  }
+  const StagePanels panels = panelsOf(loop, stageAddress(at), group);
   const auto release = [&] { hopper.arrive(e_.loc, barrierAt(pipeline_->empty, at.stage), leads); };
-  if (!loop.scalesSums()) {
-    SmallVector<Value> sums = hopper.multiply(e_.loc, loop.columns(), rows, columns,
+  if (!loop.sumsApart()) {
+    SmallVector<Value> sums = hopper.multiply(e_.loc, loop.columns(), panels.rows, panels.columns,
                                               Hopper::Sums(before.begin(), before.end()));
     release();
     return sums;
   }
-  SmallVector<Value> sums = hopper.multiplyE4m3(e_.loc, loop.columns(), rows[0], columns[0]);
+  SmallVector<Value> sums =
+      hopper.product(e_.loc, loop.columns(), loop.multiplied, panels.rows, panels.columns);
   release();
   for (int64_t r = 0; r < layout.registerCount(); ++r) {
     Value& sum = sums[sumOf(loop, layout, r)];
@@ -200,18 +232,27 @@ void KernelLowering::multiplyStages(const MatrixLoop& loop) {
   const Place begin = keptPlace();
   carried.append({begin.stage, begin.parity});
   llvm::append_range(carried, scalesOfTurn(turns, e_.i32(0), scales));
+  const size_t others = carried.size();
+  for (auto [tile, init] : llvm::zip(op.getResults().drop_front(), op.getInits().drop_front()))
+    llvm::append_range(carried, get(init, *layouts_.of(tile)).values);
   const auto results =
       loop32(e_, e_.i32(0), turns.count, e_.i32(1), carried, [&](Value turn, mlir::ValueRange now) {
         const Place at{now[sums], now[sums + 1]};
         SmallVector<Value> factors;
-        for (Value code : now.drop_front(sums + 2))
+        for (Value code : now.slice(sums + 2, others - sums - 2))
           factors.push_back(decodeFloat(e_, DType::f8e8m0, code));
         const SmallVector<Value> codes = scalesOfTurn(turns, e_.add(turn, e_.i32(1)), scales);
+        Hopper hopper(e_.builder);
+        hopper.wait(e_.loc, barrierAt(pipeline_->full, at.stage), at.parity);
+        if (isCopiedByThreads(loop)) hopper.showToMatrixUnit(e_.loc);
+        const SmallVector<Value> beside =
+            besideOfStage(loop, stageAddress(at), now.drop_front(others));
         SmallVector<Value> next =
             sumsOfStage(loop, at, group, now.take_front(sums), factors, scales);
         const Place after = placeAfter(at);
         next.append({after.stage, after.parity});
         llvm::append_range(next, codes);
+        llvm::append_range(next, beside);
         return next;
       });
   keepPlace({results[sums], results[sums + 1]});
@@ -221,6 +262,14 @@ void KernelLowering::multiplyStages(const MatrixLoop& loop) {
   for (size_t r = 0; r < sums; ++r)
     own.values.push_back(last[sumOf(loop, layout, static_cast<int64_t>(r))]);
   set(result, own);
+  size_t next = others;
+  for (Value tile : op.getResults().drop_front()) {
+    const Layout& shared = *layouts_.of(tile);
+    const auto count = static_cast<size_t>(shared.registerCount());
+    const auto values = llvm::ArrayRef(results).slice(next, count);
+    set(tile, {shared, {values.begin(), values.end()}});
+    next += count;
+  }
 }
 
 mlir::FailureOr<ThreadCode> emitRoles(Emitter& e, ThreadMemory& memory, KernelOp kernel,

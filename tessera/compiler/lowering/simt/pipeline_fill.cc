@@ -33,7 +33,8 @@ struct KernelLowering::Filling {
   Operation *operand, *scale;
   Way way;
   int64_t rows, offset;     // bytes from the start of the stage
-  int64_t bytes, elements;  // all of it; of a swizzled row
+  int64_t parts;
+  int64_t bytes, elements;  // of a part; of a swizzled row
   lang::TileShape shape;
   Layout layout;
   Value map;            // of boxes
@@ -75,6 +76,7 @@ SmallVector<Value> KernelLowering::fetch(const Filling& side) {
 
 void KernelLowering::deposit(const Filling& side, mlir::ValueRange fetched, Value stage) {
   Hopper hopper(e_.builder);
+  if (side.parts > 1) return depositParts(side, fetched, stage);
   const SmallVector<Value> pairs =
       pairsOf(side.operand, side.scale, side.layout, fetched.take_front(side.words),
               fetched.drop_front(side.words));
@@ -82,6 +84,22 @@ void KernelLowering::deposit(const Filling& side, mlir::ValueRange fetched, Valu
   for (size_t i = 0; i < pairs.size(); i += 4)
     hopper.storeWords(e_.loc, mlir::ValueRange(llvm::ArrayRef(pairs).slice(i, 4)),
                       stagePlace(side, first, static_cast<int64_t>(i) / 4 * side.perPiece()));
+}
+
+/// Of f32: the largest parts, then the middle ones, then the rest.
+void KernelLowering::depositParts(const Filling& side, mlir::ValueRange fetched, Value stage) {
+  Hopper hopper(e_.builder);
+  const Value first = stageBase(side, stage);
+  for (int64_t number = 0; number < side.layout.registerCount(); number += side.perPiece()) {
+    SmallVector<SmallVector<Value>> pieces(static_cast<size_t>(side.parts));
+    for (int64_t i = number; i < number + side.perPiece(); i += 2)
+      for (auto [piece, pair] : llvm::zip(pieces, bf16Parts(e_, fetched[i], fetched[i + 1])))
+        piece.push_back(pair);
+    for (auto [part, piece] : llvm::enumerate(pieces)) {
+      const Value start = e_.add(first, e_.i32(static_cast<int64_t>(part) * side.bytes));
+      hopper.storeWords(e_.loc, piece, stagePlace(side, start, number));
+    }
+  }
 }
 
 void KernelLowering::copyByThreads(const Filling& side, Value stage) {
@@ -127,15 +145,17 @@ void KernelLowering::copyBoxes(const Filling& side, Value stage, Value full, int
   }
 }
 
-KernelLowering::Filling KernelLowering::fillingOf(const MatrixLoop& loop, Operation* operand,
-                                                  bool first) {
+/// Where the operand lies in a stage, and which thread has what of it.
+KernelLowering::Filling KernelLowering::fillingOf(const MatrixLoop& loop, Operation* operand) {
   using Way = Filling::Way;
+  Operation* const rows = loop.turned() ? loop.b : loop.a;
   const int64_t bytes = size_in_bytes(loop.multiplied, 1);
   Filling side{operand,
                operand == loop.a ? loop.aScale : loop.bScale,
                Way::kDecoded,
                0,
                0,
+               MatrixLoop::parts(operand),
                0,
                loop.panel(),
                shapeOf(operand->getResult(0)),
@@ -145,11 +165,36 @@ KernelLowering::Filling KernelLowering::fillingOf(const MatrixLoop& loop, Operat
                0};
   side.rows = side.shape[0];
   side.bytes = side.rows * loop.k * bytes;
-  side.offset = first ? 0 : loop.rows() * loop.k * bytes;
+  side.offset =
+      operand == rows ? 0 : MatrixLoop::parts(rows) * loop.rows() * loop.k * bytes;
   const int64_t width = bits(dtypeOf(operand->getResult(0)));
-  const int64_t access = 8 * target_.widestBytes / width;
+  const int64_t access = std::max(8 * target_.widestBytes / width, side.perPiece());
+  // Pieces are whole, also where some threads have copies of them.
   side.layout =
-      blockedLayout(side.shape, layouts_.threadBits(), static_cast<int>(llvm::Log2_64(access)));
+      blockedLayout(side.shape, layouts_.threadBits(), static_cast<int>(llvm::Log2_64(access)),
+                    static_cast<int>(llvm::Log2_64(side.perPiece())));
+  return side;
+}
+
+/// The elements of a that a thread reads from the stage.
+Registers KernelLowering::stagedRows(const MatrixLoop& loop, Value stage) {
+  Hopper hopper(e_.builder);
+  const Filling side = fillingOf(loop, loop.a);
+  const DType dtype = dtypeOf(loop.a->getResult(0));
+  const Value first = stageBase(side, stage);
+  Registers elements{side.layout, {}};
+  for (int64_t number = 0; number < side.layout.registerCount(); number += side.perPiece())
+    llvm::append_range(
+        elements.values,
+        unpacked(dtype, hopper.loadWords(e_.loc, stagePlace(side, first, number)),
+                 static_cast<int>(side.perPiece()), {}));
+  return elements;
+}
+
+KernelLowering::Filling KernelLowering::waysOf(const MatrixLoop& loop, Operation* operand) {
+  using Way = Filling::Way;
+  Filling side = fillingOf(loop, operand);
+  const int64_t width = bits(dtypeOf(operand->getResult(0)));
   const auto map = tensorMapOf(loop, operand);
   if (map && aligned_) {
     side.way = Way::kBoxes;
@@ -168,8 +213,7 @@ KernelLowering::Filling KernelLowering::fillingOf(const MatrixLoop& loop, Operat
 }
 
 void KernelLowering::fillStages(const MatrixLoop& loop) {
-  const Filling sides[2] = {fillingOf(loop, loop.a, !loop.turned()),
-                            fillingOf(loop, loop.b, loop.turned())};
+  const Filling sides[2] = {waysOf(loop, loop.a), waysOf(loop, loop.b)};
   const auto ways = [&](Filling::Way way) { return sides[0].way == way || sides[1].way == way; };
   Hopper hopper(e_.builder);
   const Turns turns = turnsOf(loop);

@@ -198,11 +198,9 @@ SmallVector<Value> KernelLowering::readUnits(const Window& w, const Chunk& chunk
 /// 2^vector elements as register values.
 SmallVector<Value> KernelLowering::readChunk(const Window& w, const Chunk& chunk, int vector,
                                              int64_t fill) {
-  const int elementBits = bitsInMemory(w.dtype);
-  const mlir::Type type = registerType(e_.builder.getContext(), w.dtype);
   const SmallVector<Value> units = readUnits(w, chunk, vector, fill);
-  SmallVector<Value> values;
-  if (elementBits == 64) {
+  if (bitsInMemory(w.dtype) == 64) {
+    SmallVector<Value> values;
     for (size_t i = 0; i < units.size(); i += 2) {
       const Value high = e_.shl(e_.zeroExtend(units[i + 1], e_.i64()), 32);
       Value value = e_.ori(e_.zeroExtend(units[i], e_.i64()), high);
@@ -211,17 +209,27 @@ SmallVector<Value> KernelLowering::readChunk(const Window& w, const Chunk& chunk
     }
     return values;
   }
+  return unpacked(w.dtype, units, 1 << vector, chunk.odd);
+}
+
+/// The elements of units as register values; of a single element of 4 bits `odd` says which of the
+/// byte's it is.
+SmallVector<Value> KernelLowering::unpacked(DType dtype, mlir::ValueRange units, int count,
+                                            Value odd) {
+  const int elementBits = bitsInMemory(dtype);
+  const mlir::Type type = registerType(e_.builder.getContext(), dtype);
+  SmallVector<Value> values;
   const int unitBits = static_cast<int>(units[0].getType().getIntOrFloatBitWidth());
   const int perUnit = std::max(1, unitBits / elementBits);
-  for (int i = 0; i < 1 << vector; ++i) {
+  for (int i = 0; i < count; ++i) {
     Value bits = units[static_cast<size_t>(i / perUnit)];
-    if (elementBits == 4 && vector == 0) {
-      bits = e_.andi(e_.select(chunk.odd, e_.shr(bits, 4), bits), 15);
+    if (elementBits == 4 && count == 1) {
+      bits = e_.andi(e_.select(odd, e_.shr(bits, 4), bits), 15);
     } else {
       bits = e_.shr(bits, static_cast<int64_t>(i % perUnit) * elementBits);
       if (elementBits == 4) bits = e_.andi(bits, 15);
     }
-    if (w.dtype == DType::i1)
+    if (dtype == DType::i1)
       values.push_back(
           e_.compare(arith::CmpIPredicate::ne, e_.truncate(bits, e_.i8()), e_.integer(e_.i8(), 0)));
     else if (llvm::isa<mlir::FloatType>(type))

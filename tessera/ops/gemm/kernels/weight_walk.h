@@ -23,8 +23,14 @@ struct Blocking {
   int64_t rows;     // rows of w a program owns; a multiple of n
 };
 
-/// What decides a step besides the chip: e4m3 by e4m3 has matrix instructions of its own.
-enum class Products : uint8_t { kWide, kExactInBf16, kE4m3 };
+/// What decides a step besides the chip: e4m3 by e4m3 has matrix instructions of its own; sums that
+/// keep f32's accuracy want a smaller tile.
+enum class Products : uint8_t { kWide, kExactInBf16, kE4m3, kF32 };
+
+/// Whether products of many rows have instructions for tiles.
+inline bool has_matrix_tile(const runtime::Capabilities& caps, int64_t m_class) {
+  return m_class > 8 && caps.matrix_tile[m_class > 64 ? 3 : 2].m > 0;
+}
 
 /// Rows of activations up to which sums of e4m3 by e4m3 have the bits of f32. A chip with matrix
 /// instructions multiplies more rows by those for FP8, whose sums keep fewer (docs/numerics.md).
@@ -36,8 +42,12 @@ inline int64_t most_exact_rows(const runtime::Capabilities& caps) {
 /// are, rounded up to a power of two.
 inline Blocking blocking(const runtime::Capabilities& caps, int64_t m_class, int64_t k,
                          Products products = Products::kWide) {
-  const bool exact = products != Products::kWide;
+  const bool sums_apart = products == Products::kF32;
+  const bool exact = products != Products::kWide && (!sums_apart || m_class > 8);
   runtime::DotTile tile = caps.dot(m_class, exact);
+  // A turn's sums are apart from those before it: both take registers.
+  if (sums_apart && exact && has_matrix_tile(caps, m_class))
+    tile = {tile.m, std::min<int64_t>(tile.n, 128), 64};
   // Rows of e4m3 take half the bytes of bf16; their sums, first apart for a block of scales, twice
   // the registers.
   if (products == Products::kE4m3 && m_class > most_exact_rows(caps))
