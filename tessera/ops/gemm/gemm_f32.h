@@ -5,6 +5,8 @@
 #pragma once
 
 #include <algorithm>
+#include <cmath>
+#include <limits>
 #include <tuple>
 #include <vector>
 
@@ -69,16 +71,14 @@ struct GemmF32 {
     Arg sums = b.workspace("sums", DType::f32, {parts, rows, outputs}, {false, true, false});
     std::vector<int64_t> grid = gemm::grid(t, rows, outputs);
     grid.push_back(parts);
-    b.kernel_named("parts", grid,
-                   {b.tensor("x"), b.tensor("w"), sums.with_access(Access::kWrite)},
+    b.kernel_named("parts", grid, {b.tensor("x"), b.tensor("w"), sums.with_access(Access::kWrite)},
                    [=](KernelBuilder& k, const NamedViews& v) {
                      const auto [m, n] = gemm::start(k, t);
                      const Tile which = k.program_id(2), first = which * part;
                      const auto sum = k.for_range(
                          first, min(first + part, v["w"].extent(1)), t.k,
-                         lang::carry(k.zeros(DType::f32, {t.m, t.n})), [&](Tile k0, Tile acc) {
-                           return lang::carry(step(v, t, m, n, k0, acc));
-                         });
+                         lang::carry(k.zeros(DType::f32, {t.m, t.n})),
+                         [&](Tile k0, Tile acc) { return lang::carry(step(v, t, m, n, k0, acc)); });
                      store(v["sums"], {which, m, n}, reshape(sum[0], {1, t.m, t.n}));
                    });
     b.kernel("sum", {programs_for(rows * outputs, cols)},
@@ -114,6 +114,17 @@ struct GemmF32 {
                       .dtypes = {{"x", bf16}, {"w", bf16}},
                       .note = "tails"});
     }
+    for (auto [x, w] : {std::pair(bf16, f32), std::pair(f32, f32), std::pair(f32, bf16)})
+      for (int64_t T : {16, 80})
+        list.push_back({.dims = {{"T", T}, {"N", 40}, {"K", 192}},
+                        .dtypes = {{"x", x}, {"w", w}},
+                        .note = kExtremes});
+    list.push_back({.dims = {{"T", 70}, {"N", 24}, {"K", 2048}},
+                    .dtypes = {{"x", bf16}, {"w", f32}},
+                    .note = kOneSign});
+    list.push_back({.dims = {{"T", 70}, {"N", 24}, {"K", 2048}},
+                    .dtypes = {{"x", f32}, {"w", f32}},
+                    .note = kOneSign});
     list.push_back({.dims = {{"T", 1}, {"N", 24}, {"K", 2048}},
                     .dtypes = {{"x", bf16}, {"w", f32}},
                     .note = "mix"});
@@ -132,6 +143,25 @@ struct GemmF32 {
       list.push_back(
           bench_case({{"T", T}, {"N", 1024}, {"K", 1024}}, {{"x", f32}, {"w", f32}}, {}, "square"));
     return list;
+  }
+
+  static constexpr const char* kExtremes = "NaN, infinities, largest and small numbers";
+  static constexpr const char* kOneSign = "all of one sign";
+
+  /// Each extreme meets numbers of its own; rows and columns from 4 on are ordinary.
+  static void fill(Inputs& in) {
+    HostTensor &x = in.tensor("x"), &w = in.tensor("w");
+    if (in.test_case().note == kOneSign)
+      for (HostTensor* side : {&x, &w})
+        for (int64_t i = 0; i < side->numel(); ++i) side->set_flat(i, std::abs(in.uniform(0.5, 1)));
+    if (in.test_case().note != kExtremes) return;
+    for (int64_t k = 0; k < x.extent(1); ++k) x.set({0, k}, 0), w.set({1, k}, 0);
+    x.set({0, 5}, 1), x.set({0, 70}, 1);  // sums of two weights each
+    w.set({0, 5}, std::numeric_limits<float>::max()), w.set({0, 70}, 0);
+    w.set({2, 5}, 0), w.set({2, 70}, 0x1.234566p-100);
+    x.set({2, 7}, INFINITY), w.set({4, 7}, 1), w.set({5, 7}, -1.5);  // row 2: no finite sum
+    w.set({3, 9}, -INFINITY), x.set({4, 9}, 1), x.set({5, 9}, -1.5);
+    x.set({3, 11}, NAN), w.set({7, 12}, NAN);
   }
 
   /// A factor of either side may be wider than bf16.

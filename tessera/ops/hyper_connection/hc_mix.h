@@ -154,29 +154,29 @@ struct HcMix {
       default: kernel(std::integral_constant<size_t, 4>{}); break;
     }
   }
-  /// The same where all vectors fit one tile of the chip's instructions: x is read once, for products
-  /// and squares.
+  /// The same where all vectors fit one tile of the chip's instructions: x is read once, for
+  /// products and squares.
   static void plan_tiles(PlanBuilder& b, int64_t outputs, const Parts& parts) {
     const int64_t k_total = kCopies * b.dim("D"), rows = b.dim("T");
     const runtime::DotTile tile = b.caps().dot(b.m_class("T"), /*exact_in_bf16=*/true);
     const int64_t m = tile.m, n = std::max<int64_t>(8, pow2_ceil(outputs)), cols = 64;
     const int64_t part = round_up(programs_for(k_total, parts.count), cols);
-    b.kernel(
-        "tiles", {programs_for(rows, m), parts.count},
-        {b.tensor("x").reshaped({rows, k_total}), b.tensor("fn"),
-         parts.dots.with_access(Access::kWrite), parts.squares.with_access(Access::kWrite)},
-        [=](KernelBuilder& k, View x, View fn, View dots, View squares) {
-          const Tile row = k.program_id(0) * m, which = k.program_id(1), first = which * part;
-          const auto [sums, lanes] = k.for_range(
-              first, min(first + part, x.extent(1)), cols,
-              lang::carry(k.zeros(DType::f32, {m, n}), k.zeros(DType::f32, {m, cols})),
-              [&](Tile c, Tile sums, Tile lanes) {
-                const Tile v = to_f32(load(x, {row, c}, {m, cols}));
-                return lang::carry(dot(v, load(fn, {0, c}, {n, cols}), sums), fma(v, v, lanes));
-              });
-          store(dots, {which, row, 0}, reshape(sums, {1, m, n}));
-          store(squares, {which, row}, reshape(reduce_sum(lanes, 1), {1, m}));
-        });
+    b.kernel("tiles", {programs_for(rows, m), parts.count},
+             {b.tensor("x").reshaped({rows, k_total}), b.tensor("fn"),
+              parts.dots.with_access(Access::kWrite), parts.squares.with_access(Access::kWrite)},
+             [=](KernelBuilder& k, View x, View fn, View dots, View squares) {
+               const Tile row = k.program_id(0) * m, which = k.program_id(1), first = which * part;
+               const auto [sums, lanes] = k.for_range(
+                   first, min(first + part, x.extent(1)), cols,
+                   lang::carry(k.zeros(DType::f32, {m, n}), k.zeros(DType::f32, {m, cols})),
+                   [&](Tile c, Tile sums, Tile lanes) {
+                     const Tile v = to_f32(load(x, {row, c}, {m, cols}));
+                     return lang::carry(dot(v, load(fn, {0, c}, {n, cols}), sums),
+                                        fma(v, v, lanes));
+                   });
+               store(dots, {which, row, 0}, reshape(sums, {1, m, n}));
+               store(squares, {which, row}, reshape(reduce_sum(lanes, 1), {1, m}));
+             });
   }
 
   /// The mixing numbers [rows, cols] from row `row` on, summed over the parts; `width`: 1 / K
@@ -238,6 +238,8 @@ struct HcMix {
         {{{"T", 3}, {"D", 7168}, {"N", 24}}, bf16, {}, false, true, "Pro"},
         {{{"T", 17}, {"D", 512}, {"N", 24}}, bf16},
         {{{"T", 70}, {"D", 100}, {"N", 4}}, f32},
+        {{{"T", 130}, {"D", 1024}, {"N", 24}}, bf16},
+        {{{"T", 70}, {"D", 250}, {"N", 31}}, bf16},
         {{{"T", 2}, {"D", 1000}, {"N", 31}}, bf16},
         {{{"T", 9}, {"D", 33}, {"N", 9}},
          f32,

@@ -65,9 +65,10 @@ struct HcSplitSinkhorn {
     return divide_by_lines(c, /*rows=*/false, eps);
   }
 
-  /// Chips with many small programs share a matrix among lanes: all sums of a step at once.
+  /// Chips with many small programs share a matrix among lanes, an element each: all sums of a step
+  /// at once, and one division.
   static void plan_shared(PlanBuilder& b) {
-    const int64_t tokens = std::min<int64_t>(b.m_class("T"), 16);
+    const int64_t tokens = std::min<int64_t>(b.m_class("T"), 2);
     const double eps = b.attribute("eps");
     const auto iterations = static_cast<int64_t>(b.attribute("iterations"));
     b.kernel(

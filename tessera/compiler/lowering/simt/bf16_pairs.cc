@@ -99,8 +99,7 @@ std::array<Value, 3> bf16Parts(Emitter& e, Value first, Value second) {
     std::array<Value, 2> below;
     for (auto [left, part] : llvm::zip(rest, below)) {
       const Value number = e.bitcast(left, e.f32());
-      const Value counts =
-          e.compare(mlir::arith::CmpFPredicate::UNE, number, e.f32(0));
+      const Value counts = e.compare(mlir::arith::CmpFPredicate::UNE, number, e.f32(0));
       part = e.add(left, e.signExtend(counts, e.i32()));
       const Value upper = e.bitcast(e.andi(part, kUpperHalf), e.f32());
       left = e.bitcast(e.sub(number, upper), e.i32());

@@ -42,8 +42,8 @@ bool exactInBf16(Operation* operand) {
 /// The tile that is widened to f32 to make this one, if that is all that makes it.
 Value narrowed(Value tile) {
   auto cast = tile.getDefiningOp<CastOp>();
-  const bool widens = cast && tile::dtypeOf(tile) == DType::f32 &&
-                      tile::dtypeOf(cast.getX()) == DType::bf16;
+  const bool widens =
+      cast && tile::dtypeOf(tile) == DType::f32 && tile::dtypeOf(cast.getX()) == DType::bf16;
   return widens ? cast.getX() : tile;
 }
 
@@ -72,10 +72,11 @@ int64_t stagesOf(const MatrixLoop& loop, const SimtTarget& target) {
   return (target.sharedBytes - kOtherBytes) / loop.stageBytes();
 }
 
-/// Whether an operation of the loop is arithmetic on elements of a, on what was made of them, and on
-/// carried tiles of the same shape.
+/// Whether an operation of the loop is arithmetic on elements of a, on what was made of them, and
+/// on carried tiles of the same shape.
 bool isBeside(Operation* op, const MatrixLoop& loop) {
-  if (!isElementwise(op) || shapeOf(op->getResult(0)) != shapeOf(loop.a->getResult(0))) return false;
+  if (!isElementwise(op) || shapeOf(op->getResult(0)) != shapeOf(loop.a->getResult(0)))
+    return false;
   return llvm::all_of(op->getOperands(), [&](Value x) {
     if (isScalar(x)) return false;
     Operation* from = x.getDefiningOp();

@@ -11,8 +11,8 @@
 namespace tessera::compiler::simt {
 
 /// for (..) acc = a b^T [scaled] + acc, where nothing else happens but scalars, the loads, and
-/// perhaps elementwise arithmetic on a. Operands are exact in bf16, or f32, which is the sum of three
-/// parts in bf16.
+/// perhaps elementwise arithmetic on a. Operands are exact in bf16, or f32, which is the sum of
+/// three parts in bf16.
 struct MatrixLoop {
   static constexpr int64_t kRowBytes = 128;  // of a swizzled row in workgroup memory
   tile::ForOp loop;
@@ -20,8 +20,8 @@ struct MatrixLoop {
   mlir::Operation *a = nullptr, *b = nullptr;            // LoadOp or GatherOp: [M, K] and [N, K]
   mlir::Operation *aScale = nullptr, *bScale = nullptr;  // of e8m0; null: none
   int64_t m = 0, n = 0, k = 0;
-  /// Arithmetic on the elements of a, besides the product, in order; what comes of it are the loop's
-  /// results from the second on.
+  /// Arithmetic on the elements of a, besides the product, in order; what comes of it are the
+  /// loop's results from the second on.
   llvm::SmallVector<mlir::Operation*> beside;
 
   /// The product is a read of b: it stays in registers (matrix_rows.cc). Otherwise both operands
@@ -48,8 +48,9 @@ struct MatrixLoop {
   /// Parts of an operand that stages hold one behind the other.
   static constexpr int64_t kF32Parts = 3;
   static int64_t parts(mlir::Operation* operand);
-  /// Numbers of the parts of the instruction's rows and columns that are multiplied with each other,
-  /// the smallest products first: all but that of two last parts, 2^-30 of the whole at most.
+  /// Numbers of the parts of the instruction's rows and columns that are multiplied with each
+  /// other, the smallest products first: all but that of two last parts, 2^-30 of the whole at
+  /// most.
   llvm::SmallVector<std::pair<int64_t, int64_t>> partPairs() const;
   /// A turn's sums begin at zero and are added to those before it in f32, rounded to nearest: the
   /// matrix unit truncates.

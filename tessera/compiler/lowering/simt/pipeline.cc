@@ -2,9 +2,10 @@
 // Matrix loops of more than 8 rows on sm_90a: stages of both operands in workgroup memory as bf16,
 // swizzled. One warpgroup fills them and does nothing else: what is bf16 already is copied past
 // the registers, what is narrower or wider is read one turn ahead, decoded or cut into parts, and
-// stored. The other warpgroups multiply from there, 64 rows each. Each stage has two barriers: one ends a phase when it is full,
-// one when it is free. Both roles go through the programs of the workgroup by themselves, so that
-// stages of the next one fill while the sums of the last are stored.
+// stored. The other warpgroups multiply from there, 64 rows each. Each stage has two barriers: one
+// ends a phase when it is full, one when it is free. Both roles go through the programs of the
+// workgroup by themselves, so that stages of the next one fill while the sums of the last are
+// stored.
 #include "mlir/Dialect/SCF/IR/SCF.h"
 #include "tessera/compiler/lowering/lanes/conversions.h"
 #include "tessera/compiler/lowering/simt/hopper.h"
@@ -180,8 +181,7 @@ SmallVector<Value> KernelLowering::besideOfStage(const MatrixLoop& loop, Value s
   for (Operation* inner : loop.beside)
     set(inner->getResult(0), elementwise(inner, layouts_.ownOrBlocked(inner->getResult(0))));
   SmallVector<Value> after;
-  for (auto [tile, result] :
-       llvm::zip(op.yielded().drop_front(), op.getResults().drop_front()))
+  for (auto [tile, result] : llvm::zip(op.yielded().drop_front(), op.getResults().drop_front()))
     llvm::append_range(after, get(tile, *layouts_.of(result)).values);
   // All lanes have read before one frees the stage.
   Hopper(e_.builder).meetWarp(e_.loc);

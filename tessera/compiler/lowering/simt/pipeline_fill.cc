@@ -32,7 +32,7 @@ struct KernelLowering::Filling {
   enum class Way : uint8_t { kBoxes, kCopies, kPieces, kDecoded };
   Operation *operand, *scale;
   Way way;
-  int64_t rows, offset;     // bytes from the start of the stage
+  int64_t rows, offset;  // bytes from the start of the stage
   int64_t parts;
   int64_t bytes, elements;  // of a part; of a swizzled row
   lang::TileShape shape;
@@ -165,8 +165,7 @@ KernelLowering::Filling KernelLowering::fillingOf(const MatrixLoop& loop, Operat
                0};
   side.rows = side.shape[0];
   side.bytes = side.rows * loop.k * bytes;
-  side.offset =
-      operand == rows ? 0 : MatrixLoop::parts(rows) * loop.rows() * loop.k * bytes;
+  side.offset = operand == rows ? 0 : MatrixLoop::parts(rows) * loop.rows() * loop.k * bytes;
   const int64_t width = bits(dtypeOf(operand->getResult(0)));
   const int64_t access = std::max(8 * target_.widestBytes / width, side.perPiece());
   // Pieces are whole, also where some threads have copies of them.
@@ -184,10 +183,9 @@ Registers KernelLowering::stagedRows(const MatrixLoop& loop, Value stage) {
   const Value first = stageBase(side, stage);
   Registers elements{side.layout, {}};
   for (int64_t number = 0; number < side.layout.registerCount(); number += side.perPiece())
-    llvm::append_range(
-        elements.values,
-        unpacked(dtype, hopper.loadWords(e_.loc, stagePlace(side, first, number)),
-                 static_cast<int>(side.perPiece()), {}));
+    llvm::append_range(elements.values,
+                       unpacked(dtype, hopper.loadWords(e_.loc, stagePlace(side, first, number)),
+                                static_cast<int>(side.perPiece()), {}));
   return elements;
 }
 
