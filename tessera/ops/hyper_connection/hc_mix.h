@@ -44,8 +44,9 @@ struct HcMix {
   static int64_t parts_of(const PlanBuilder& b) {
     const int64_t k = kCopies * b.dim("D");
     if (in_tiles(b)) return std::clamp<int64_t>(k / 512, 1, b.m_class("T") > 64 ? 16 : 32);
-    return std::clamp<int64_t>(k / 2048, 1, 16);
+    return std::clamp<int64_t>(k / (small_programs(b) && b.m_class("T") == 1 ? 1024 : 2048), 1, 16);
   }
+  static bool small_programs(const PlanBuilder& b) { return b.caps().gemv_rows < 16; }
 
   struct Parts {
     Arg dots;     // f32 [parts, T, N]
@@ -71,17 +72,19 @@ struct HcMix {
     return parts;
   }
 
-  /// One token: each program walks some vectors of fn from one end to the other.
+  /// One token: each program walks some vectors of fn from one end to the other, one more has the
+  /// squares. Chips with many small programs take vectors and parts of K apart.
   static void plan_row(PlanBuilder& b, int64_t outputs, const Parts& parts) {
+    const bool small = small_programs(b);
     const int64_t k_total = kCopies * b.dim("D"),
-                  cols = std::min(b.caps().vector_tile, pow2_ceil(k_total));
+                  cols = std::min(b.caps().vector_tile / (small ? 4 : 1), pow2_ceil(k_total));
     const int64_t part = round_up(programs_for(k_total, parts.count), cols);
     const int64_t vectors =
-        std::clamp<int64_t>(b.caps().gemv_rows, 1, std::max<int64_t>(outputs / 8, 1));
-    // Chips with many small programs take the parts of K apart, the others run through all of them.
-    const int64_t together = b.caps().gemv_rows >= 16 ? parts.count : 1;
+        small ? 1 : std::clamp<int64_t>(b.caps().gemv_rows, 1, std::max<int64_t>(outputs / 8, 1));
+    const int64_t together = small ? 1 : parts.count;
+    const int64_t programs = programs_for(outputs, vectors);
     b.kernel(
-        "row", {programs_for(outputs, vectors), programs_for(parts.count, together), b.dim("T")},
+        "row", {programs + 1, programs_for(parts.count, together), b.dim("T")},
         {b.tensor("x").reshaped({b.dim("T"), k_total}), b.tensor("fn"),
          parts.dots.with_access(Access::kWrite), parts.squares.with_access(Access::kWrite)},
         [=](KernelBuilder& k, View x, View fn, View dots, View squares) {
@@ -94,13 +97,15 @@ struct HcMix {
                                              });
             return reduce_sum(lanes, 0);
           };
-          for_program(k, 0, vectors, 1, fn.extent(0), [&](Tile n) {
-            for_program(k, 1, together, 1, dots.extent(0), [&](Tile which) {
-              const Tile dot = sum(which, [&](Tile, Tile c) { return load(fn, {n, c}, {cols}); });
-              store(dots, {which, row, n}, dot);
+          const auto products = [&] {
+            for_program(k, 0, vectors, 1, fn.extent(0), [&](Tile n) {
+              for_program(k, 1, together, 1, dots.extent(0), [&](Tile which) {
+                const Tile dot = sum(which, [&](Tile, Tile c) { return load(fn, {n, c}, {cols}); });
+                store(dots, {which, row, n}, dot);
+              });
             });
-          });
-          k.if_(k.program_id(0) == 0, [&] {
+          };
+          k.if_(k.program_id(0) < programs, products, [&] {
             for_program(k, 1, together, 1, dots.extent(0), [&](Tile which) {
               store(squares, {which, row}, sum(which, [](Tile v, Tile) { return v; }));
             });
@@ -179,17 +184,15 @@ struct HcMix {
              });
   }
 
-  /// The mixing numbers [rows, cols] from row `row` on, summed over the parts; `width`: 1 / K
-  /// follows.
-  static Tile finish(KernelBuilder& k, const View& dots, const View& squares, Tile row,
-                     int64_t rows, int64_t cols, Operand width, double eps) {
-    const auto [m, q] =
-        k.for_range(0, dots.extent(0), 1,
-                    lang::carry(k.zeros(DType::f32, {rows, cols}), k.zeros(DType::f32, {rows})),
-                    [&](Tile part, Tile m, Tile q) {
-                      return lang::carry(m + load(dots, {part, row, 0}, {rows, cols}),
-                                         q + load(squares, {part, row}, {rows}));
-                    });
+  /// The mixing numbers [rows, cols] from row `row` on, summed over the parts, which are all on
+  /// their way at once; `width`: K.
+  static Tile finish(int64_t parts, const View& dots, const View& squares, Tile row, int64_t rows,
+                     int64_t cols, Operand width, double eps) {
+    Tile m = load(dots, {0, row, 0}, {rows, cols}), q = load(squares, {0, row}, {rows});
+    for (int64_t part = 1; part < parts; ++part) {
+      m = m + load(dots, {part, row, 0}, {rows, cols});
+      q = q + load(squares, {part, row}, {rows});
+    }
     return m * reshape(rsqrt(q / width + eps), {rows, 1});
   }
 
@@ -197,16 +200,16 @@ struct HcMix {
     const Parts parts = plan_parts(b, b.dim("N"));
     const int64_t cols = pow2_ceil(b.dim("N"));
     // A few rows a program where programs are many.
-    const int64_t most = b.caps().gemv_rows < 16 ? 16 : b.m_class("T");
+    const int64_t most = small_programs(b) ? 16 : b.m_class("T");
     const int64_t rows = std::clamp<int64_t>(b.caps().vector_tile / cols, 1,
                                              std::min<int64_t>(most, b.m_class("T")));
     const double eps = b.attribute("eps");
     b.kernel("sum", {programs_for(b.dim("T"), rows)},
              {parts.dots, parts.squares, b.tensor("fn"), b.tensor("m")},
-             [=](KernelBuilder& k, View dots, View squares, View fn, View m) {
+             [=, count = parts.count](KernelBuilder& k, View dots, View squares, View fn, View m) {
                const Tile row = k.program_id(0) * rows;
                store(m, {row, 0},
-                     finish(k, dots, squares, row, rows, cols, to_f32(fn.extent(1)), eps));
+                     finish(count, dots, squares, row, rows, cols, to_f32(fn.extent(1)), eps));
              });
   }
 
