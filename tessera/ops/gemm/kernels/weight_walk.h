@@ -42,12 +42,11 @@ inline int64_t most_exact_rows(const runtime::Capabilities& caps) {
 /// are, rounded up to a power of two.
 inline Blocking blocking(const runtime::Capabilities& caps, int64_t m_class, int64_t k,
                          Products products = Products::kWide) {
-  const bool sums_apart = products == Products::kF32;
-  const bool exact = products != Products::kWide && (!sums_apart || m_class > 8);
-  runtime::DotTile tile = caps.dot(m_class, exact);
+  const bool apart = products == Products::kF32 && has_matrix_tile(caps, m_class);
+  const bool exact = products == Products::kExactInBf16 || products == Products::kE4m3;
+  runtime::DotTile tile = caps.dot(m_class, exact || apart);
   // A turn's sums are apart from those before it: both take registers.
-  if (sums_apart && exact && has_matrix_tile(caps, m_class))
-    tile = {tile.m, std::min<int64_t>(tile.n, 128), 64};
+  if (apart) tile = {tile.m, std::min<int64_t>(tile.n, 128), 64};
   // Rows of e4m3 take half the bytes of bf16; their sums, first apart for a block of scales, twice
   // the registers.
   if (products == Products::kE4m3 && m_class > most_exact_rows(caps))
