@@ -45,17 +45,22 @@ struct GemmF32 {
       plan_parts(b, parts, step);
     else
       gemm::plan_product(b, b.tensors({"x", "w", "y"}), DType::f32, step, gemm::as_it_is,
-                         gemm::Products::kF32);
+                         products(b));
   }
 
+  /// f32 activations take too many registers on their way to matrix instructions.
+  static gemm::Products products(const PlanBuilder& b) {
+    return b.dtype("x") == DType::bf16 ? gemm::Products::kF32 : gemm::Products::kWide;
+  }
   static gemm::Blocking blocking(const PlanBuilder& b) {
-    return gemm::blocking(b.caps(), b.m_class("T"), b.dim("K"), gemm::Products::kF32);
+    return gemm::blocking(b.caps(), b.m_class("T"), b.dim("K"), products(b));
   }
 
   /// Parts of K: a function of N, K and the class of T. As many as it takes for `kLeastPrograms` in
   /// a row of tiles; with more than 64 rows there are several rows of them.
   static int64_t parts_of(const PlanBuilder& b) {
-    if (!gemm::has_matrix_tile(b.caps(), b.m_class("T"))) return 1;
+    if (products(b) != gemm::Products::kF32 || !gemm::has_matrix_tile(b.caps(), b.m_class("T")))
+      return 1;
     constexpr int64_t kShortest = 256, kLeastPrograms = 64, kLeastOfMany = 8;
     const int64_t columns = programs_for(b.dim("N"), blocking(b).n);
     const int64_t wanted = b.m_class("T") > 64 ? kLeastOfMany : kLeastPrograms;

@@ -42,7 +42,8 @@ struct HcHead {
     b.kernel("combine", {t.programs(b.dim("T"))},
              {b.tensor("x"), parts.dots, parts.squares, b.tensor("scale"), b.tensor("base"),
               b.tensor("y")},
-             [=, count = parts.count](KernelBuilder& k, View x, View dots, View squares, View scale, View base, View y) {
+             [=, count = parts.count](KernelBuilder& k, View x, View dots, View squares, View scale,
+                                      View base, View y) {
                t.for_rows(k, x, [&](Tile row) {
                  const Tile total = to_f32(x.extent(2) * kCopies);
                  const Tile m = HcMix::finish(count, dots, squares, row, 1, kCopies, total, eps);
