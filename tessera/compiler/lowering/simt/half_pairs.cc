@@ -6,7 +6,7 @@ namespace tessera::compiler::simt {
 using llvm::SmallVector;
 using mlir::Value;
 
-bool hasPairsOfHalf(const Emitter& e) { return e.target.ptx >= 89; }
+bool hasPairsOfHalf(const CpuTarget& target) { return target.ptx >= 89; }
 
 SmallVector<Value> halfPairsOfE4m3(Emitter& e, Value word) {
   const mlir::Type pair = mlir::VectorType::get({2}, e.builder.getF16Type());
@@ -18,13 +18,16 @@ SmallVector<Value> halfPairsOfE4m3(Emitter& e, Value word) {
   return pairs;
 }
 
-/// As e4m3, in whose exponent and mantissa those of e2m1 fit, four codes a word.
+/// Exponent and mantissa are those of the upper half of an f16: also of its subnormals, 2^-14 of
+/// the number.
 SmallVector<Value> halfPairsOfE2m1(Emitter& e, Value word) {
-  constexpr int64_t kSigns = 0x80808080, kMagnitudes = 0x1c1c1c1c;
-  const Value even = e.ori(e.andi(e.shl(word, 4), kSigns), e.andi(e.shl(word, 2), kMagnitudes));
-  const Value odd = e.ori(e.andi(word, kSigns), e.andi(e.shr(word, 2), kMagnitudes));
-  SmallVector<Value> pairs = halfPairsOfE4m3(e, even);
-  llvm::append_range(pairs, halfPairsOfE4m3(e, odd));
+  constexpr int64_t kSigns = 0x80808080, kMagnitudes = 0x0e0e0e0e;
+  const Value even = e.ori(e.andi(e.shl(word, 4), kSigns), e.andi(e.shl(word, 1), kMagnitudes));
+  const Value odd = e.ori(e.andi(word, kSigns), e.andi(e.shr(word, 3), kMagnitudes));
+  SmallVector<Value> pairs;
+  for (Value upper : {even, odd})
+    for (int64_t bytes : {0x1404, 0x3424})
+      pairs.push_back(e.intrinsic("llvm.nvvm.prmt", e.i32(), {upper, e.i32(0), e.i32(bytes)}));
   return pairs;
 }
 

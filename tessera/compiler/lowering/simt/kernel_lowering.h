@@ -218,9 +218,20 @@ class KernelLowering {
   Registers sumOfRow(const MatrixLoop& loop, const RowsPlan& plan, mlir::ValueRange sums);
   llvm::SmallVector<mlir::Value> pairsOf(mlir::Operation* operand, mlir::Operation* scale,
                                          const Layout& layout, mlir::ValueRange words,
-                                         mlir::ValueRange codes);
+                                         mlir::ValueRange codes, int64_t first = 0);
   llvm::SmallVector<mlir::Value> scaleCodes(mlir::Operation* operand, mlir::Operation* scale,
                                             const Layout& layout);
+  struct RowsSide;
+  RowsSide rowsSide(const MatrixLoop& loop, mlir::Operation* operand, const Layout& layout,
+                    const Layout& scaled);
+  void readRows(RowsSide& side, int64_t step, int64_t ahead);
+  void readRowScales(RowsSide& side, bool ofSums);
+  llvm::SmallVector<mlir::Value> pairsOfStep(const MatrixLoop& loop, const RowsSide& side,
+                                             int64_t group, int64_t step);
+  void addProducts(const MatrixLoop& loop, const RowsSide& a, const RowsSide& b, int64_t step,
+                   std::pair<int64_t, int64_t> place,
+                   llvm::ArrayRef<llvm::SmallVector<mlir::Value>> rows, mlir::ValueRange columns,
+                   llvm::MutableArrayRef<mlir::Value> sums);
   llvm::SmallVector<mlir::Value> sumsOfThread(const MatrixLoop& loop, const RowsPlan& plan);
   Registers sumOfWarps(const MatrixLoop& loop, const RowsPlan& plan, mlir::ValueRange sums);
 

@@ -155,4 +155,11 @@ int Grouped::operator()(int bit) const {
   return at.bit < group ? -1 : firstBit(scales, at.dim) + at.bit - group;
 }
 
+int64_t Grouped::position(int64_t element) const {
+  int64_t scale = 0;
+  for (int bit = 0; element >> bit != 0; ++bit)
+    if (const int to = (*this)(bit); ((element >> bit) & 1) && to >= 0) scale |= int64_t{1} << to;
+  return scale;
+}
+
 }  // namespace tessera::compiler::simt

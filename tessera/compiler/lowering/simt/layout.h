@@ -79,6 +79,8 @@ struct Stretched {  // result of a broadcast -> its source
 struct Grouped {  // matrix -> its scales, one for a block of elements
   lang::TileShape matrix, scales;
   int operator()(int bit) const;
+  /// The position of an element's scale.
+  int64_t position(int64_t element) const;
 };
 struct Opened {  // tile -> the tile with one more bit, at `at`
   int at;

@@ -88,6 +88,7 @@ TEST(Layout, ScalesFollowTheirBlocks) {
             "threads [- 0 1 2 3 4] registers []");
   EXPECT_EQ(layout.renamed(Grouped{{4, 256}, {1, 2}}).toString(),
             "threads [- - - 0 - -] registers []");
+  EXPECT_EQ((Grouped{{4, 256}, {4, 8}}.position(2 * 256 + 70)), 2 * 8 + 2);
 }
 
 TEST(Layout, ProductsShareColumnsBetweenWarpgroupsWhereRowsAreFew) {

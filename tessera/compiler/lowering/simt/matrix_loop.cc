@@ -5,6 +5,7 @@
 
 #include "llvm/Support/MathExtras.h"
 #include "tessera/compiler/lowering/lanes/elementwise.h"
+#include "tessera/compiler/lowering/simt/half_pairs.h"
 
 namespace tessera::compiler::simt {
 
@@ -59,9 +60,10 @@ Operation* loadedHere(KernelOp kernel, Value tile, ForOp loop) {
   return nullptr;
 }
 
-/// Whether both elements of a pair have one scale.
-bool scalesPairs(Operation* operand, Operation* scale) {
-  return !scale || shapeOf(operand->getResult(0))[1] >= 2 * shapeOf(scale->getResult(0))[1];
+/// Elements of a row that have one scale; `scale` may be null.
+int64_t scaledTogether(Operation* operand, Operation* scale) {
+  const int64_t elements = shapeOf(operand->getResult(0))[1];
+  return scale ? elements / shapeOf(scale->getResult(0))[1] : elements;
 }
 
 bool hasParts(const MatrixLoop& loop) {
@@ -152,17 +154,32 @@ bool holds(Operation* op, const SimtTarget& target, bool fewRows) {
       .wasInterrupted();
 }
 
+/// Of few rows, not of one.
+void chooseHalves(MatrixLoop& loop, const SimtTarget& target) {
+  if (!loop.fewRows() || loop.oneRow() || !hasPairsOfHalf(target.arithmetic) ||
+      operandType(loop.a) != DType::f8e4m3 || !loop.scalesRowSums(loop.a))
+    return;
+  loop.lanesTrade = operandType(loop.b) == DType::f4e2m1 && loop.bScale &&
+                    scaledTogether(loop.b, loop.bScale) == RowsPlan::accessOf(DType::f4e2m1);
+  loop.halves =
+      loop.lanesTrade || (operandType(loop.b) == DType::f8e4m3 && loop.scalesRowSums(loop.b));
+}
+
 }  // namespace
 
 int64_t RowsPlan::accessOf(DType b) { return 8 * kAccessBytes / bits(b); }
 
+bool MatrixLoop::scalesRowSums(Operation* operand) const {
+  return scaledTogether(operand, operand == a ? aScale : bScale) >=
+         4 * RowsPlan::accessOf(operandType(b));
+}
+
 bool MatrixLoop::oneRow() const {
   const int64_t access = RowsPlan::accessOf(operandType(b));
   const auto fits = [&](Operation* operand, Operation* scale) {
-    if (!scale) return true;
-    const TileShape matrix = shapeOf(operand->getResult(0)), scales = shapeOf(scale->getResult(0));
-    const int64_t elements = matrix[1] / scales[1];
-    return elements >= 4 * access || (elements == access && matrix[0] == scales[0]);
+    const int64_t elements = scaledTogether(operand, scale);
+    return elements >= 4 * access || (elements == access && shapeOf(operand->getResult(0))[0] ==
+                                                                shapeOf(scale->getResult(0))[0]);
   };
   return m == 1 && fits(a, aScale) && fits(b, bScale);
 }
@@ -199,10 +216,13 @@ std::optional<MatrixLoop> matchMatrixLoop(ForOp loop, const SimtTarget& target) 
   const TileShape a = shapeOf(dot->getOperand(0)), b = shapeOf(dot->getOperand(1));
   found.m = a[0], found.n = b[0], found.k = a[1];
   if (fitsScaledSums(found)) found.multiplied = DType::f8e4m3;
+  chooseHalves(found, target);
   const bool fits = found.fewRows()
                         ? fitsRows(found)
                         : target.matrix == MatrixUnit::kWgmma && fitsTiles(kernel, found, target);
-  if (!fits || !scalesPairs(found.a, found.aScale) || !scalesPairs(found.b, found.bScale))
+  // Both elements of a pair have one scale.
+  if (!fits || scaledTogether(found.a, found.aScale) < 2 ||
+      scaledTogether(found.b, found.bScale) < 2)
     return std::nullopt;
   return found;
 }
@@ -214,31 +234,44 @@ std::optional<MatrixLoop> matrixLoopOf(Operation* dot, const SimtTarget& target)
   return found && found->dot == dot ? found : std::nullopt;
 }
 
-/// Lane 4 g + t: of rows g, g + 8, .. of b, and of row g of a, the elements of its accesses: number
-/// t of each four in a row.
+/// Lane 4 g + t: of rows g, g + 8, .. of both operands the elements of its accesses to b: number t
+/// of each four in a row.
 RowsPlan rowsPlan(const MatrixLoop& loop) {
   const int kBits = static_cast<int>(llvm::Log2_64(loop.k));
   const int access = static_cast<int>(llvm::Log2_64(RowsPlan::accessOf(operandType(loop.b))));
   const int rest = kBits - access - 2;
   RowsPlan plan;
   // A thread with one row of activations has registers for eight accesses to a row of weights.
-  constexpr int kAccessBits = 3;
-  plan.warpBits = std::clamp(loop.oneRow() ? rest - kAccessBits : rest, 0, kMostWarpBits);
-  const auto layout = [&](int64_t rows) {
+  const int accessBits = loop.oneRow() ? 3 : 2;
+  plan.warpBits = std::clamp(rest - accessBits, 0, kMostWarpBits);
+  const auto bit = [](int position) { return static_cast<int8_t>(position); };
+  const auto rowBit = [&](int i, int64_t rows) {
+    return i < static_cast<int>(llvm::Log2_64(rows)) ? bit(kBits + i) : int8_t{Layout::kCopies};
+  };
+  // Of a row of b a lane reads the elements of an access, of one of a those that it multiplies.
+  const auto layout = [&](int64_t rows, int lane) {
     const int rowBits = static_cast<int>(llvm::Log2_64(rows));
-    const auto bit = [](int position) { return static_cast<int8_t>(position); };
     Layout to;
-    to.threads = {bit(access), bit(access + 1)};
-    for (int i = 0; i < 3; ++i)
-      to.threads.push_back(i < rowBits ? bit(kBits + i) : int8_t{Layout::kCopies});
+    to.threads = {bit(lane), bit(lane + 1)};
+    for (int i = 0; i < 3; ++i) to.threads.push_back(rowBit(i, rows));
     for (int i = 0; i < plan.warpBits; ++i) to.threads.push_back(bit(kBits - plan.warpBits + i));
-    for (int i = 0; i < access; ++i) to.registers.push_back(bit(i));
-    for (int i = access + 2; i < kBits - plan.warpBits; ++i) to.registers.push_back(bit(i));
+    for (int i = 0; i < kBits - plan.warpBits; ++i)
+      if (i != lane && i != lane + 1) to.registers.push_back(bit(i));
     for (int i = 3; i < rowBits; ++i) to.registers.push_back(bit(kBits + i));
     return to;
   };
-  plan.a = layout(loop.m);
-  plan.b = layout(loop.n);
+  plan.a = layout(loop.m, loop.lanesTrade ? access - 2 : access);
+  plan.b = layout(loop.n, access);
+  plan.rows = plan.b;
+  plan.rows.threads[0] = plan.rows.threads[1] = Layout::kCopies;
+  plan.rows = plan.rows.withRegister(access).withRegister(access + 1);
+  plan.columns = plan.rows;
+  plan.columns.threads[0] = rowBit(1, loop.m);
+  plan.columns.threads[1] = rowBit(2, loop.m);
+  for (int i = 2; i < 5; ++i) plan.columns.threads[i] = Layout::kCopies;
+  plan.columns.registers.resize(static_cast<size_t>(kBits - plan.warpBits));
+  for (int i = 0; int64_t{1} << i < loop.m; ++i)
+    if (i == 0 || i > 2) plan.columns.registers.push_back(bit(kBits + i));
   return plan;
 }
 

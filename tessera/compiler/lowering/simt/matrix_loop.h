@@ -27,7 +27,14 @@ struct MatrixLoop {
   /// The product is a read of b: it stays in registers (matrix_rows.cc). Otherwise both operands
   /// pass through workgroup memory (pipeline.cc).
   bool fewRows() const { return m <= kFewRows; }
-  static constexpr int64_t kFewRows = 8;
+  static constexpr int64_t kFewRows = 32;
+  /// Whether the scales of an operand are constant over what four lanes side by side read of a row
+  /// at once, so that they can multiply sums of few rows.
+  bool scalesRowSums(mlir::Operation* operand) const;
+  /// Few rows: both operands become f16 (else bf16), in which e4m3 and e2m1 are exact. Where each
+  /// lane reads one block of b's scales, lanes trade words, so that what they multiply at once has
+  /// one scale.
+  bool halves = false, lanesTrade = false;
   /// One row, and scales that are constant over what a thread, or four side by side, read at once
   /// (matrix_row.cc).
   bool oneRow() const;
@@ -68,6 +75,9 @@ std::optional<MatrixLoop> matrixLoopOf(mlir::Operation* dot, const SimtTarget& t
 struct RowsPlan {
   int warpBits = 0;
   Layout a, b;  // of the operands' tiles; an even number of elements in a row are consecutive
+  /// Of the rows whose products a thread sums up, all that its warp has of K: columns of the
+  /// instruction (a) and its rows (b).
+  Layout columns, rows;
   /// Elements of b that one access brings.
   static int64_t accessOf(DType b);
 };

@@ -27,8 +27,8 @@ constexpr int64_t kStepsAhead = 8;
 
 DType operandType(Operation* operand) { return tile::dtypeOf(operand->getResult(0)); }
 
-bool usesHalf(Emitter& e, const MatrixLoop& loop) {
-  return hasPairsOfHalf(e) && operandType(loop.a) == DType::f8e4m3 &&
+bool usesHalf(const Emitter& e, const MatrixLoop& loop) {
+  return hasPairsOfHalf(e.target) && operandType(loop.a) == DType::f8e4m3 &&
          operandType(loop.b) != DType::bf16;
 }
 
@@ -68,10 +68,8 @@ KernelLowering::SumScales KernelLowering::sumScales(Operation* operand, Operatio
 /// The scale of the elements from `number` on, f32: 2^(code - 127). 255 becomes infinity.
 Value KernelLowering::scaleOfSum(const SumScales& scales, int64_t number) {
   const Grouped grouped{scales.matrix, shapeOf(scales.scale->getResult(0))};
-  int64_t position = 0;
-  for (auto [i, bit] : llvm::enumerate(scales.operand.registers))
-    if (const int to = grouped(bit); ((number >> i) & 1) && to >= 0) position |= int64_t{1} << to;
-  const int64_t code = scales.layout.registerOf(position);
+  const int64_t code =
+      scales.layout.registerOf(grouped.position(scales.operand.registerOffset(number)));
   const Value word = scales.words[code / 4];
   const Value top = scales.lane
                         ? e_.intrinsic("llvm.nvvm.prmt", e_.i32(), {word, e_.i32(0), scales.lane})
@@ -134,9 +132,10 @@ SmallVector<Value> KernelLowering::sumsOfRow(const MatrixLoop& loop, const RowsP
       const SmallVector<Value> x = pairsForRow(loop, loop.a, ofStep(aWords, step));
       Value aScale;
       if (aScales.scale) aScale = scaleOfSum(aScales, step * access);
-      // Codes of e2m1 in the place of e4m3 are 2^-6 of the number.
-      if (half && operandType(loop.b) == DType::f4e2m1)
-        aScale = aScale ? e_.mul(aScale, e_.f32(64)) : e_.f32(64);
+      if (half && operandType(loop.b) == DType::f4e2m1) {
+        const Value unit = e_.f32(1 / kHalfOfE2m1);
+        aScale = aScale ? e_.mul(aScale, unit) : unit;
+      }
       for (int64_t group = 0; group < groups; group += 2) {
         const auto rows = [&](int64_t which) {
           return pairsForRow(loop, loop.b, ofStep(bWords[which], step));

@@ -1,7 +1,8 @@
 // SPDX-License-Identifier: Apache-2.0
 // How every product y = a w^T walks its weights. With up to 8 rows of activations the product is a
 // read of w: a program owns a run of rows of w and takes them one after the other, so that raw
-// weights are one linear stream. With more, a program owns one tile of y.
+// weights are one linear stream. With more, a program owns one tile of y, of few rows of w where
+// the chip has instructions for that.
 #pragma once
 
 #include <algorithm>
@@ -45,6 +46,10 @@ inline Blocking blocking(const runtime::Capabilities& caps, int64_t m_class, int
   const bool apart = products == Products::kF32 && has_matrix_tile(caps, m_class);
   const bool exact = products == Products::kExactInBf16 || products == Products::kE4m3;
   runtime::DotTile tile = caps.dot(m_class, exact || apart);
+  // Up to 64 rows are still a read of w where few rows have instructions, which take twice as many.
+  if (const runtime::DotTile& few = caps.matrix_tile[1];
+      exact && m_class > few.m && m_class <= 64 && few.m > 0)
+    tile = {2 * few.m, few.n, few.k};
   // A turn's sums are apart from those before it: both take registers.
   if (apart) tile = {tile.m, std::min<int64_t>(tile.n, 128), 64};
   // Rows of e4m3 take half the bytes of bf16; their sums, first apart for a block of scales, twice

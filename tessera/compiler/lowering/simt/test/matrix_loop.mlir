@@ -50,10 +50,9 @@ tile.kernel @product views [
   tile.yield
 }
 
-// 16 gathered rows of e4m3 with FP4 weights: the instruction's rows are those of the weights. What
-// is read is decoded one turn later.
+// 64 gathered rows of e4m3 with FP4 weights: what is read is decoded one turn later.
 // CHECK-SAME: nvvm.maxntid = array<i32: 384>
-// CHECK: wgmma.mma_async.sync.aligned.m64n16k16.f32.bf16.bf16
+// CHECK: wgmma.mma_async.sync.aligned.m64n64k16.f32.bf16.bf16
 // CHECK: st.global
 // CHECK: ld.global.nc.v4.b32
 // CHECK: scf.for
@@ -74,24 +73,24 @@ tile.kernel @experts views [
   %columns = tile.constant 64 : tensor<i64>
   %id = tile.program_id 0 : tensor<i64>
   %n = tile.mul %id, %columns : (tensor<i64>, tensor<i64>) -> tensor<i64>
-  %pairs = tile.load 4 [%zero] within 0 [] fill -1 : (tensor<i64>) -> tensor<16xi32>
+  %pairs = tile.load 4 [%zero] within 0 [] fill -1 : (tensor<i64>) -> tensor<64xi32>
   %k = tile.extent 0, 1 : tensor<i64>
   %step = tile.constant 128 : tensor<i64>
   %group = tile.constant 128 : tensor<i64>
   %small = tile.constant 32 : tensor<i64>
-  %none = tile.constant 0 : tensor<16x64xf32>
-  %sum = tile.for %zero to %k step %step carry %none : (tensor<i64>, tensor<i64>, tensor<i64>, tensor<16x64xf32>) -> tensor<16x64xf32> {
-  ^bb0(%at: tensor<i64>, %acc: tensor<16x64xf32>):
-    %a = tile.gather 0 [%zero, %at] within 0 [] fill 0 rows %pairs : (tensor<i64>, tensor<i64>, tensor<16xi32>) -> tensor<16x128xf8E4M3FN>
+  %none = tile.constant 0 : tensor<64x64xf32>
+  %sum = tile.for %zero to %k step %step carry %none : (tensor<i64>, tensor<i64>, tensor<i64>, tensor<64x64xf32>) -> tensor<64x64xf32> {
+  ^bb0(%at: tensor<i64>, %acc: tensor<64x64xf32>):
+    %a = tile.gather 0 [%zero, %at] within 0 [] fill 0 rows %pairs : (tensor<i64>, tensor<i64>, tensor<64xi32>) -> tensor<64x128xf8E4M3FN>
     %g = tile.div %at, %group : (tensor<i64>, tensor<i64>) -> tensor<i64>
-    %as = tile.gather 1 [%zero, %g] within 0 [] fill 1065353216 rows %pairs : (tensor<i64>, tensor<i64>, tensor<16xi32>) -> tensor<16x1xf8E8M0FNU>
+    %as = tile.gather 1 [%zero, %g] within 0 [] fill 1065353216 rows %pairs : (tensor<i64>, tensor<i64>, tensor<64xi32>) -> tensor<64x1xf8E8M0FNU>
     %w = tile.load 2 [%n, %at] within 0 [] fill 0 : (tensor<i64>, tensor<i64>) -> tensor<64x128xf4E2M1FN>
     %h = tile.div %at, %small : (tensor<i64>, tensor<i64>) -> tensor<i64>
     %ws = tile.load 3 [%n, %h] within 0 [] fill 1065353216 : (tensor<i64>, tensor<i64>) -> tensor<64x4xf8E8M0FNU>
-    %d = tile.dot_scaled %a, %w, %acc scales 1 1 a %as b %ws : (tensor<16x128xf8E4M3FN>, tensor<64x128xf4E2M1FN>, tensor<16x64xf32>, tensor<16x1xf8E8M0FNU>, tensor<64x4xf8E8M0FNU>) -> tensor<16x64xf32>
-    tile.yield %d : tensor<16x64xf32>
+    %d = tile.dot_scaled %a, %w, %acc scales 1 1 a %as b %ws : (tensor<64x128xf8E4M3FN>, tensor<64x128xf4E2M1FN>, tensor<64x64xf32>, tensor<64x1xf8E8M0FNU>, tensor<64x4xf8E8M0FNU>) -> tensor<64x64xf32>
+    tile.yield %d : tensor<64x64xf32>
   }
-  %y = tile.cast %sum : tensor<16x64xf32> -> tensor<16x64xbf16>
-  tile.scatter 5 [%zero, %n] within 0 [] rows %pairs, %y : (tensor<i64>, tensor<i64>, tensor<16xi32>, tensor<16x64xbf16>) -> ()
+  %y = tile.cast %sum : tensor<64x64xf32> -> tensor<64x64xbf16>
+  tile.scatter 5 [%zero, %n] within 0 [] rows %pairs, %y : (tensor<i64>, tensor<i64>, tensor<64xi32>, tensor<64x64xbf16>) -> ()
   tile.yield
 }
