@@ -38,7 +38,7 @@ struct HcMix {
 
   /// Whether there are instructions for tiles of this use.
   static bool in_tiles(const PlanBuilder& b) {
-    return b.m_class("T") > 8 && b.caps().matrix_tile[2].m > 0 && b.dtype("x") == DType::bf16;
+    return b.m_class("T") > 8 && b.caps().matrix_tile[3].m > 0 && b.dtype("x") == DType::bf16;
   }
   /// Parts of K: a function of K and the class of T.
   static int64_t parts_of(const PlanBuilder& b) {
@@ -163,8 +163,8 @@ struct HcMix {
   /// products and squares.
   static void plan_tiles(PlanBuilder& b, int64_t outputs, const Parts& parts) {
     const int64_t k_total = kCopies * b.dim("D"), rows = b.dim("T");
-    const runtime::DotTile tile = b.caps().dot(b.m_class("T"), /*exact_in_bf16=*/true);
-    const int64_t m = tile.m, n = std::max<int64_t>(8, pow2_ceil(outputs)), cols = 64;
+    const int64_t m = b.m_class("T") > 64 ? 128 : 64, n = std::max<int64_t>(8, pow2_ceil(outputs)),
+                  cols = 64;
     const int64_t part = round_up(programs_for(k_total, parts.count), cols);
     b.kernel("tiles", {programs_for(rows, m), parts.count},
              {b.tensor("x").reshaped({rows, k_total}), b.tensor("fn"),

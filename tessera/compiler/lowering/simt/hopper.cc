@@ -19,6 +19,9 @@ Value number(mlir::OpBuilder& builder, Location loc, mlir::Type type, int64_t va
   return arith::ConstantOp::create(builder, loc, builder.getIntegerAttr(type, value));
 }
 
+/// Barriers of the turns, behind those of workgroups and of roles; threads that meet at them.
+constexpr int64_t kFirstTurn = 2, kInTurn = 256;
+
 const std::string kBf16 = "k16.f32.bf16.bf16", kE4m3 = "k32.f32.e4m3.e4m3";
 
 LLVM::InlineAsmOp assembly(mlir::OpBuilder& builder, Location loc, mlir::Type result,
@@ -198,16 +201,32 @@ Hopper::Sums Hopper::tied(Location loc, const std::string& text, Sums sums, mlir
   return sums;
 }
 
+Hopper::Order Hopper::order(Location loc, Value warpgroup) {
+  const mlir::Type i32 = builder_.getI32Type();
+  return {
+      arith::AddIOp::create(builder_, loc, number(builder_, loc, i32, kFirstTurn), warpgroup),
+      arith::SubIOp::create(builder_, loc, number(builder_, loc, i32, kFirstTurn + 1), warpgroup)};
+}
+
+void Hopper::passTurn(Location loc, const Order& order, Value condition) {
+  conditional(loc, fmt::format("bar.arrive $0, {};", kInTurn), "r", {order.other}, condition);
+}
+
 /// Products of `pairs` pairs of swizzled rows whose descriptors are operands from `firstOperand`
 /// on, as one group that has ended. Unless it `adds`, the first product replaces the sums.
+/// `inTurn`: the barriers follow the descriptors; the other warpgroup's turn comes when all is
+/// under way.
 std::string Hopper::steps(int64_t n, const std::string& types, int64_t sums, int64_t firstOperand,
-                          int64_t pairs, bool adds) {
+                          int64_t pairs, bool adds, bool inTurn) {
   std::string registers;
   for (int64_t i = 0; i < sums; ++i) registers += fmt::format("{}${}", i == 0 ? "" : ",", i);
   std::string text = fmt::format(
       "{{\n\t.reg .b64 a<{0}>, b<{0}>;\n\t.reg .pred add, first;\n\tsetp.eq.b32 add, 0, 0;\n\t"
-      "setp.{1}.b32 first, 0, 0;\n\twgmma.fence.sync.aligned;\n\t",
+      "setp.{1}.b32 first, 0, 0;\n\t",
       kSteps * pairs, adds ? "eq" : "ne");
+  const int64_t barriers = firstOperand + 2 * pairs;
+  if (inTurn) text += fmt::format("bar.sync ${}, {};\n\t", barriers, kInTurn);
+  text += "wgmma.fence.sync.aligned;\n\t";
   for (int64_t step = 0; step < kSteps * pairs; ++step) {
     const int64_t a = firstOperand + 2 * (step / kSteps);
     text += fmt::format(
@@ -216,7 +235,9 @@ std::string Hopper::steps(int64_t n, const std::string& types, int64_t sums, int
         step, a, a + 1, 2 * (step % kSteps), n, types, registers, step == 0 ? "first" : "add",
         types == kE4m3 ? "" : ", 0, 0");
   }
-  return text + "wgmma.commit_group.sync.aligned;\n\twgmma.wait_group.sync.aligned 0;\n\t}";
+  text += "wgmma.commit_group.sync.aligned;\n\t";
+  if (inTurn) text += fmt::format("bar.arrive ${}, {};\n\t", barriers + 1, kInTurn);
+  return text + "wgmma.wait_group.sync.aligned 0;\n\t}";
 }
 
 Hopper::Sums Hopper::multiply(Location loc, int64_t n, mlir::ValueRange a, mlir::ValueRange b,
@@ -233,7 +254,7 @@ Hopper::Sums Hopper::multiply(Location loc, int64_t n, mlir::ValueRange a, mlir:
 }
 
 Hopper::Sums Hopper::product(Location loc, int64_t n, DType dtype, mlir::ValueRange a,
-                             mlir::ValueRange b) {
+                             mlir::ValueRange b, const std::optional<Order>& order) {
   const auto count = n / 2, pairs = static_cast<int64_t>(a.size());
   std::string constraints;
   for (int64_t i = 0; i < count; ++i) constraints += "=f,";
@@ -245,9 +266,14 @@ Hopper::Sums Hopper::product(Location loc, int64_t n, DType dtype, mlir::ValueRa
     descriptors.append({a[pair], b[pair]});
     constraints += "l,l,";
   }
+  if (order) {
+    descriptors.append({order->own, order->other});
+    constraints += "r,r,";
+  }
   const std::string& types = dtype == DType::f8e4m3 ? kE4m3 : kBf16;
   const Value all =
-      assembly(builder_, loc, type, steps(n, types, count, count, pairs, /*adds=*/false),
+      assembly(builder_, loc, type,
+               steps(n, types, count, count, pairs, /*adds=*/false, order.has_value()),
                constraints + "~{memory}", descriptors)
           .getResult(0);
   Sums sums;

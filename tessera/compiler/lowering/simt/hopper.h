@@ -4,6 +4,7 @@
 // are i32, in bytes.
 #pragma once
 
+#include <optional>
 #include <string>
 
 #include "llvm/ADT/SmallVector.h"
@@ -65,8 +66,18 @@ class Hopper {
   /// The same sums, of which the compiler knows nothing else: what is computed from them stays
   /// where it is.
   Sums pinned(mlir::Location loc, Sums sums) { return tied(loc, "", std::move(sums), {}, ""); }
-  /// The same of bf16 or e4m3 (128 of K for each pair), with sums that begin at zero.
-  Sums product(mlir::Location loc, int64_t n, DType dtype, mlir::ValueRange a, mlir::ValueRange b);
+  /// The turns two warpgroups take at the matrix unit: the barriers (i32) of this one and the
+  /// other.
+  struct Order {
+    mlir::Value own, other;
+  };
+  Order order(mlir::Location loc, mlir::Value warpgroup);
+  /// The other's turn, where the condition holds.
+  void passTurn(mlir::Location loc, const Order& order, mlir::Value condition);
+  /// The same of bf16 or e4m3 (128 of K for each pair), with sums that begin at zero; perhaps in
+  /// turn.
+  Sums product(mlir::Location loc, int64_t n, DType dtype, mlir::ValueRange a, mlir::ValueRange b,
+               const std::optional<Order>& order);
   /// Of a tile whose rows run along K instead: panels of 64 columns with rows of 128 bytes,
   /// swizzled.
   mlir::Value turnedDescriptor(mlir::Location loc, mlir::Value address, int64_t panelBytes);
@@ -83,7 +94,7 @@ class Hopper {
  private:
   static constexpr int kSteps = 4;  // of 32 bytes in a swizzled row
   std::string steps(int64_t n, const std::string& types, int64_t sums, int64_t firstOperand,
-                    int64_t pairs, bool adds);
+                    int64_t pairs, bool adds, bool inTurn = false);
   void statement(mlir::Location loc, const std::string& text, const std::string& constraints,
                  mlir::ValueRange operands);
   void conditional(mlir::Location loc, const std::string& text, std::string constraints,

@@ -203,8 +203,10 @@ SmallVector<Value> KernelLowering::sumsOfStage(const MatrixLoop& loop, const Pla
     release();
     return sums;
   }
+  std::optional<Hopper::Order> order;
+  if (loop.inTurn()) order = hopper.order(e_.loc, group);
   SmallVector<Value> sums =
-      hopper.product(e_.loc, loop.columns(), loop.multiplied, panels.rows, panels.columns);
+      hopper.product(e_.loc, loop.columns(), loop.multiplied, panels.rows, panels.columns, order);
   release();
   for (int64_t r = 0; r < layout.registerCount(); ++r) {
     Value& sum = sums[sumOf(loop, layout, r)];
@@ -305,6 +307,11 @@ mlir::FailureOr<ThreadCode> emitRoles(Emitter& e, ThreadMemory& memory, KernelOp
   const auto shares = registerShares(plan);
   e.builder.setInsertionPoint(roles.thenBlock()->getTerminator());
   if (shares) hopper.haveRegisters(e.loc, Hopper::Registers::kMore, shares->consumer);
+  if (plan.inTurn) {  // the first turn is the first warpgroup's
+    const Value group = hopper.warpgroup(e.loc, thread);
+    hopper.passTurn(e.loc, hopper.order(e.loc, group),
+                    e.compare(CmpIPredicate::eq, group, e.i32(1)));
+  }
   if (mlir::failed(consumer.run(thread))) return mlir::failure();
   e.builder.setInsertionPoint(roles.elseBlock()->getTerminator());
   if (shares) hopper.haveRegisters(e.loc, Hopper::Registers::kFewer, shares->producer);
