@@ -48,13 +48,13 @@ struct GemmF32 {
                          products(b));
   }
 
-  /// Of plain operands a few rows are read as fast by any instruction, one row best by FMA. f32
-  /// operands want a tile of fewer rows: more threads read and cut them.
+  /// f32 activations take too many registers on their way to matrix instructions; one row is read
+  /// best by FMA.
   static gemm::Products products(const PlanBuilder& b) {
     const int64_t rows = b.m_class("T");
-    const bool plain = b.dtype("x") == DType::bf16 && b.dtype("w") == DType::bf16;
-    if (!plain) return gemm::Products::kF32Operands;
-    return rows > 1 && rows <= 8 ? gemm::Products::kExactInBf16 : gemm::Products::kF32;
+    if (b.dtype("x") != DType::bf16) return gemm::Products::kWide;
+    const bool few = rows > 1 && rows <= 8 && b.dtype("w") == DType::bf16;
+    return few ? gemm::Products::kExactInBf16 : gemm::Products::kF32;
   }
   static gemm::Blocking blocking(const PlanBuilder& b) {
     return gemm::blocking(b.caps(), b.m_class("T"), b.dim("K"), products(b));
@@ -63,7 +63,8 @@ struct GemmF32 {
   /// Parts of K: a function of N, K and the class of T. As many as it takes for `kLeastPrograms` in
   /// a row of tiles; with more than 64 rows there are several rows of them.
   static int64_t parts_of(const PlanBuilder& b) {
-    if (!gemm::has_matrix_tile(b.caps(), b.m_class("T"))) return 1;
+    if (products(b) != gemm::Products::kF32 || !gemm::has_matrix_tile(b.caps(), b.m_class("T")))
+      return 1;
     constexpr int64_t kShortest = 256, kLeastPrograms = 64, kLeastOfMany = 8;
     const int64_t columns = programs_for(b.dim("N"), blocking(b).n);
     const int64_t wanted = b.m_class("T") > 64 ? kLeastOfMany : kLeastPrograms;

@@ -344,7 +344,7 @@ std::optional<PipelinePlan> pipelinePlan(KernelOp kernel, const SimtTarget& targ
     if (!loop || loop->fewRows()) return;
     plan.stageBytes = std::max(plan.stageBytes, loop->stageBytes());
     plan.consumers = std::max(plan.consumers, int64_t{1} << threadBitsOf(*loop));
-    plan.inTurn |= loop->inTurn();
+    plan.inTurn |= loop->scalesSums();
     for (Operation* operand : {loop->a, loop->b}) {
       plan.decodes |= !loop->isPlain(operand);
       const auto map = tensorMapOf(*loop, operand);

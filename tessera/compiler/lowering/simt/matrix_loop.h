@@ -62,9 +62,6 @@ struct MatrixLoop {
   /// A turn's sums begin at zero and are added to those before it in f32, rounded to nearest: the
   /// matrix unit truncates.
   bool sumsApart() const;
-  /// While one of two warpgroups adds its sums, the other multiplies.
-  bool inTurn() const { return sumsApart() && rows() == 2 * kGroupRows; }
-  static constexpr int64_t kGroupRows = 64;  // of a warpgroup
   /// Of an operand: whether stages hold it as it lies in memory.
   bool isPlain(mlir::Operation* operand) const;
 };
@@ -108,7 +105,7 @@ struct PipelinePlan {
   int64_t consumers = 0;  // threads
   int producerBits = 0;
   bool decodes = false;               // the producers, some of what they read
-  bool inTurn = false;                // the consumers multiply
+  bool inTurn = false;                // two warpgroups multiply: one while the other scales
   llvm::SmallVector<TensorMap> maps;  // parameters of the kernel, in this order
 
   int64_t producers() const { return int64_t{1} << producerBits; }

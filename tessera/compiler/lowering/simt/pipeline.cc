@@ -204,7 +204,7 @@ SmallVector<Value> KernelLowering::sumsOfStage(const MatrixLoop& loop, const Pla
     return sums;
   }
   std::optional<Hopper::Order> order;
-  if (loop.inTurn()) order = hopper.order(e_.loc, group);
+  if (loop.scalesSums()) order = hopper.order(e_.loc, group);
   SmallVector<Value> sums =
       hopper.product(e_.loc, loop.columns(), loop.multiplied, panels.rows, panels.columns, order);
   release();

@@ -25,8 +25,8 @@ struct Blocking {
 };
 
 /// What decides a step besides the chip: e4m3 by e4m3 has matrix instructions of its own; sums that
-/// keep f32's accuracy want a smaller tile, those of f32 operands a smaller one still.
-enum class Products : uint8_t { kWide, kExactInBf16, kE4m3, kF32, kF32Operands };
+/// keep f32's accuracy want a smaller tile.
+enum class Products : uint8_t { kWide, kExactInBf16, kE4m3, kF32 };
 
 /// Whether products of many rows have instructions for tiles.
 inline bool has_matrix_tile(const runtime::Capabilities& caps, int64_t m_class) {
@@ -43,8 +43,7 @@ inline int64_t most_exact_rows(const runtime::Capabilities& caps) {
 /// are, rounded up to a power of two.
 inline Blocking blocking(const runtime::Capabilities& caps, int64_t m_class, int64_t k,
                          Products products = Products::kWide) {
-  const bool wide = products == Products::kF32Operands;
-  const bool apart = (products == Products::kF32 || wide) && has_matrix_tile(caps, m_class);
+  const bool apart = products == Products::kF32 && has_matrix_tile(caps, m_class);
   const bool exact = products == Products::kExactInBf16 || products == Products::kE4m3;
   runtime::DotTile tile = caps.dot(m_class, exact || apart);
   // Up to 64 rows are still a read of w where few rows have instructions, which take twice as many.
@@ -52,8 +51,7 @@ inline Blocking blocking(const runtime::Capabilities& caps, int64_t m_class, int
       exact && m_class > few.m && m_class <= 64 && few.m > 0)
     tile = {2 * few.m, few.n, few.k};
   // A turn's sums are apart from those before it: both take registers.
-  const bool many = m_class > 64;
-  if (apart) tile = {many && !wide ? 128 : 64, many ? 128 : 64, 64};
+  if (apart) tile = m_class > 64 ? runtime::DotTile{tile.m, 128, 64} : runtime::DotTile{64, 64, 64};
   // Rows of e4m3 take half the bytes of bf16; their sums, first apart for a block of scales, twice
   // the registers.
   if (products == Products::kE4m3 && m_class > most_exact_rows(caps))
