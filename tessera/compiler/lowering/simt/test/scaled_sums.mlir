@@ -1,15 +1,18 @@
 // RUN: tessera-opt --lower-to-nvvm %s | FileCheck %s
 
 // e4m3 by e4m3, scales for blocks of 128 of K: multiplied as it is. A turn's sums are apart until they are scaled, after
-// the stage is free; the scales of the next turn are read before.
+// the stage is free; the scales of the next turn are read before. Two warpgroups take turns at the matrix unit.
 // CHECK-LABEL: llvm.func @product(
 // CHECK: setmaxnreg.inc
+// CHECK: @wanted bar.arrive $0, 256
 // CHECK: scf.for
 // CHECK: scf.for
 // CHECK: ld.global.nc.b8
 // CHECK: mbarrier.try_wait.parity
 // CHECK: setp.ne.b32 first, 0, 0
+// CHECK-SAME: bar.sync ${{[0-9]+}}, 256
 // CHECK-SAME: wgmma.mma_async.sync.aligned.m64n128k32.f32.e4m3.e4m3
+// CHECK-SAME: bar.arrive ${{[0-9]+}}, 256
 // CHECK-SAME: wgmma.wait_group.sync.aligned 0
 // CHECK: mbarrier.arrive
 // CHECK: math.fma
