@@ -8,8 +8,9 @@
 
 namespace tessera::compiler {
 
-Jit::Jit(std::vector<std::unique_ptr<Target>> targets, CompileOptions options)
-    : targets_(std::move(targets)), options_(std::move(options)) {}
+Jit::Jit(std::vector<std::unique_ptr<Target>> targets) : targets_(std::move(targets)) {
+  options_.memo = &memo_;
+}
 
 template <class Use>
 auto Jit::with_target(std::string_view arch, Use use) const

@@ -15,7 +15,7 @@ namespace tessera::compiler {
 class Jit final : public kernels::Provider {
  public:
   /// Compiles for these targets; see all_targets().
-  explicit Jit(std::vector<std::unique_ptr<Target>> targets, CompileOptions options = {});
+  explicit Jit(std::vector<std::unique_ptr<Target>> targets);
 
   std::string_view version() const override;
   Result<std::string> identity(std::string_view arch) const override;
@@ -29,6 +29,7 @@ class Jit final : public kernels::Provider {
       -> decltype(use(std::declval<const Target&>()));
 
   std::vector<std::unique_ptr<Target>> targets_;
+  CodeMemo memo_;
   CompileOptions options_;
 };
 

@@ -6,6 +6,7 @@
 #include <memory>
 #include <mutex>
 
+#include "llvm/Bitcode/BitcodeWriter.h"
 #include "llvm/IR/LegacyPassManager.h"
 #include "llvm/IR/Module.h"
 #include "llvm/MC/TargetRegistry.h"
@@ -119,23 +120,53 @@ Result<void> writeAssembly(const llvm::Module& module, llvm::TargetMachine& targ
   return emit(*copy, target, llvm::CodeGenFileType::AssemblyFile, out);
 }
 
+/// A module of LLVM's on its way to machine code.
+struct MachineModule {
+  std::unique_ptr<llvm::TargetMachine> target;
+  std::unique_ptr<llvm::LLVMContext> context;
+  std::unique_ptr<llvm::Module> code;
+};
+
+Result<MachineModule> translate(mlir::ModuleOp module, const Machine& machine, StageTimer& timer) {
+  MachineModule result;
+  TESSERA_ASSIGN(result.target, createTargetMachine(machine));
+  result.context = std::make_unique<llvm::LLVMContext>();
+  result.code = mlir::translateModuleToLLVMIR(module, *result.context);
+  if (!result.code) return internal_error("translation to LLVM IR failed");
+  describeMachine(*result.code, *result.target, machine);
+  timer.finish("translate");
+  return result;
+}
+
+Result<std::vector<char>> generate(MachineModule& module, llvm::CodeGenFileType type,
+                                   const std::string& assemblyFile, StageTimer& timer) {
+  optimize(*module.code, *module.target);
+  timer.finish("optimize");
+  if (!assemblyFile.empty())
+    TESSERA_TRY(writeAssembly(*module.code, *module.target, assemblyFile));
+  llvm::SmallVector<char, 0> object;
+  llvm::raw_svector_ostream out(object);
+  TESSERA_TRY(emit(*module.code, *module.target, type, out));
+  timer.finish("codegen");
+  return std::vector<char>(object.begin(), object.end());
+}
+
 Result<std::vector<char>> compileTo(llvm::CodeGenFileType type, mlir::ModuleOp module,
                                     const Machine& machine, const std::string& assemblyFile,
                                     StageTimer& timer) {
-  TESSERA_ASSIGN(auto target, createTargetMachine(machine));
-  llvm::LLVMContext context;
-  std::unique_ptr<llvm::Module> code = mlir::translateModuleToLLVMIR(module, context);
-  if (!code) return internal_error("translation to LLVM IR failed");
-  describeMachine(*code, *target, machine);
-  timer.finish("translate");
-  optimize(*code, *target);
-  timer.finish("optimize");
-  if (!assemblyFile.empty()) TESSERA_TRY(writeAssembly(*code, *target, assemblyFile));
-  llvm::SmallVector<char, 0> object;
-  llvm::raw_svector_ostream out(object);
-  TESSERA_TRY(emit(*code, *target, type, out));
-  timer.finish("codegen");
-  return std::vector<char>(object.begin(), object.end());
+  TESSERA_ASSIGN(MachineModule translated, translate(module, machine, timer));
+  return generate(translated, type, assemblyFile, timer);
+}
+
+/// Of all that decides a module's code; the name of `entry` does not.
+Hash128 hashOf(llvm::Module& module, llvm::StringRef entry) {
+  llvm::Function& kernel = *module.getFunction(entry);
+  kernel.setName("");
+  llvm::SmallVector<char, 0> bitcode;
+  llvm::raw_svector_ostream out(bitcode);
+  llvm::WriteBitcodeToFile(module, out);
+  kernel.setName(entry);
+  return hash128(std::string_view(bitcode.data(), bitcode.size()));
 }
 
 }  // namespace
@@ -148,6 +179,25 @@ Result<std::vector<char>> compileToObject(mlir::ModuleOp module, const Machine& 
 Result<std::vector<char>> compileToAssembly(mlir::ModuleOp module, const Machine& machine,
                                             const std::string& assemblyFile, StageTimer& timer) {
   return compileTo(llvm::CodeGenFileType::AssemblyFile, module, machine, assemblyFile, timer);
+}
+
+Result<LinkedCode> compileToSharedObject(mlir::ModuleOp module, llvm::StringRef entry,
+                                         const Machine& machine, const std::string& assemblyFile,
+                                         CodeMemo* memo, StageTimer& timer) {
+  TESSERA_ASSIGN(MachineModule translated, translate(module, machine, timer));
+  Hash128 hash;
+  if (memo != nullptr) {
+    hash = hashOf(*translated.code, entry);
+    timer.finish("hash");
+    if (const auto twin = memo->find(hash)) return *twin;
+  }
+  TESSERA_ASSIGN(
+      const std::vector<char> object,
+      generate(translated, llvm::CodeGenFileType::ObjectFile, assemblyFile, timer));
+  LinkedCode linked{.entry = entry.str(), .bytes = {}};
+  TESSERA_ASSIGN(linked.bytes, linkSharedObject(object, timer));
+  if (memo != nullptr) memo->store(hash, linked);
+  return linked;
 }
 
 }  // namespace tessera::compiler

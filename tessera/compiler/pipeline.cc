@@ -113,16 +113,15 @@ Result<runtime::KernelImage> compileForCpu(const lang::Trace& trace, const CpuMa
   if (failed(passes.run(*module))) return diagnostics.error(trace);
   timer.finish("mlir");
 
-  auto object = compileToObject(*module, machine.machine, options.dump_assembly, timer);
-  if (!object.ok()) return std::move(object).context(fmt::format("kernel {}", trace.name)).error();
-  auto linked = linkSharedObject(*object, timer);
-  if (!linked.ok()) return std::move(linked).context(fmt::format("kernel {}", trace.name)).error();
+  auto code = compileToSharedObject(*module, trace.name, machine.machine, options.dump_assembly,
+                                    options.memo, timer);
+  if (!code.ok()) return std::move(code).context(fmt::format("kernel {}", trace.name)).error();
   if (options.print_timing) printStages(trace, timer);
 
   runtime::KernelImage image;
   image.format = machine.format;
-  image.entry = trace.name;
-  image.code = std::move(linked).value();
+  image.entry = std::move(code->entry);
+  image.code = std::move(code->bytes);
   image.slot_count = trace.slot_count;
   image.required_features = machine.requiredFeatures;
   return image;

@@ -10,6 +10,7 @@
 #include <vector>
 
 #include "tessera/base/result.h"
+#include "tessera/compiler/code_memo.h"
 #include "tessera/compiler/stage_timer.h"
 #include "tessera/lang/trace.h"
 #include "tessera/runtime/capabilities.h"
@@ -22,6 +23,7 @@ struct CompileOptions {
   bool print_timing = false;     // per-pass milliseconds, to stderr
   std::string dump_assembly;     // file that receives the target's assembly; empty: none
   StageTimer* stages = nullptr;  // receives the milliseconds of each stage
+  CodeMemo* memo = nullptr;      // code of equal kernels is found and kept there
 };
 
 /// One architecture of one chip. Stateless and thread-safe: kernels compile in parallel.

@@ -106,6 +106,26 @@ TEST(CpuTarget, WritesAssembly) {
   EXPECT_NE(text.find("vfmadd"), std::string::npos);
 }
 
+TEST(CpuTarget, CompilesKernelsOfOneModuleOnce) {
+  compiler::CodeMemo memo;
+  compiler::CompileOptions options;
+  options.memo = &memo;
+  const auto compiled = [&](std::string name, double factor) {
+    const auto trace = lang::trace_kernel(std::move(name), [&](KernelBuilder& k) {
+      View x = k.view("x", DType::f32, 1, Access::kReadWrite);
+      store(x, {0}, load(x, {0}, {16}) * factor);
+    });
+    return compileFor("cpu:x86-64", trace.value(), options).value();
+  };
+  const auto first = compiled("a.scale", 2), twin = compiled("b.scale", 2),
+             other = compiled("c.scale", 3);
+  EXPECT_EQ(first.entry, "a.scale");
+  EXPECT_EQ(twin.entry, "a.scale");
+  EXPECT_EQ(twin.code, first.code);
+  EXPECT_EQ(other.entry, "c.scale");
+  EXPECT_NE(other.code, first.code);
+}
+
 TEST(CpuTarget, EqualTracesGiveEqualImagesOnAllThreads) {
   for (const char* arch : {"cpu:x86-64", "cpu:x86-64-v3", "cpu:x86-64-v4"}) {
     const auto first = compileFor(arch, simpleTrace());
