@@ -39,6 +39,28 @@ void runMap(std::vector<int64_t> in, DType outType, std::vector<int64_t> out, Ti
   });
 }
 
+TEST(CpuTarget, FindsTheLargestMagnitudeOfBf16AlongEveryAxis) {
+  const auto number = [](int64_t i) {
+    if (i % 251 == 250) return i % 2 == 0 ? -INFINITY : static_cast<double>(NAN);
+    return std::ldexp(wave(i), static_cast<int>(i % 5 - 130 * (i / 64 % 2)));
+  };
+  for (auto [rows, columns] : {std::pair{4, 128}, {64, 8}, {3, 64}, {1, 16}, {32, 1}, {1, 1}}) {
+    for (int axis : {0, 1}) {
+      const std::vector<int64_t> out =
+          axis == 0 ? std::vector<int64_t>{1, columns} : std::vector<int64_t>{rows, 1};
+      Differential test({tensor(DType::bf16, {rows, columns}, number), zeros(DType::i32, out)});
+      test.run([&](KernelBuilder& k) {
+        View x = k.view("x", DType::bf16, 2, Access::kRead);
+        View y = k.view("y", DType::i32, 2, Access::kWrite);
+        const int64_t high = rows == 3 ? 4 : rows;
+        const Tile flat = cast(load(x, {0, 0}, {high, columns}), DType::f32);
+        const Tile bits = bitcast(reshape(flat, {high, columns}), DType::i32) & 0x7fffffff;
+        store(y, {0, 0}, reduce_max(bits, axis));
+      });
+    }
+  }
+}
+
 TEST(CpuTarget, ReducesAlongEveryAxis) {
   for (auto [rows, columns] : {std::pair{4, 256}, {64, 8}, {32, 1024}, {1, 16}, {128, 1}, {2, 4}}) {
     for (int axis : {0, 1}) {

@@ -5,6 +5,7 @@
 
 #include "tessera/base/check.h"
 #include "tessera/compiler/lowering/cpu/kernel_lowering.h"
+#include "tessera/compiler/lowering/cpu/magnitudes.h"
 #include "tessera/compiler/lowering/lanes/math.h"
 
 namespace tessera::compiler::cpu {
@@ -24,8 +25,11 @@ using State = SmallVector<Value>;  // the best or the sum; for argmax and argmin
 /// What one reduction does to lanes.
 class Reducer {
  public:
-  Reducer(Emitter& emitter, tile::ReduceOp op)
-      : e(emitter),
+  Reducer(KernelLowering& lowering, tile::ReduceOp op)
+      : k(lowering),
+        e(lowering.e),
+        words_(wordsOfMagnitudes(op)),
+        x_(words_ ? words_ : op.getX()),
         kind_(op.getKind()),
         dtype_(tile::dtypeOf(op.getX())),
         axis_(static_cast<int>(op.getAxis())) {}
@@ -34,14 +38,27 @@ class Reducer {
     return kind_ == tile::Reduction::argmax || kind_ == tile::Reduction::argmin;
   }
 
-  State first(Value value, const Lanes& lanes) const {
+  /// What is evaluated chunk by chunk, in chunks of so many elements.
+  Value tile() const { return x_; }
+  int64_t chunk(int64_t extent) const {
+    return words_ ? std::min<int64_t>(extent, 4 * e.target.lanes) : k.evaluator.chunkOf(extent);
+  }
+
+  State first(const Lanes& lanes) const {
+    const Value value = at(lanes);
     if (!hasIndex()) return {value};
     return {value, indexAt(lanes)};
   }
 
-  State step(const State& state, Value value, const Lanes& lanes) const {
+  State step(const State& state, const Lanes& lanes) const {
+    const Value value = at(lanes);
     if (!hasIndex()) return {combine(state[0], value)};
     return better(state, {value, indexAt(lanes)}, /*compareIndex=*/false);
+  }
+
+  /// What the last state says.
+  Value result(const State& state) const {
+    return words_ ? e.shl(e.zeroExtend(state.back(), e.i32()), 16) : state.back();
   }
 
   /// Two halves of lanes; indices are in no order there.
@@ -50,6 +67,10 @@ class Reducer {
   }
 
  private:
+  Value at(const Lanes& lanes) const {
+    const Value value = k.evaluator.eval(x_, lanes);
+    return words_ ? e.andi(value, 0x7fff) : value;
+  }
   Value indexAt(const Lanes& lanes) const {
     const Value start = e.splat(e.truncate(materialize(e, lanes.at[axis_]), e.i32()), lanes.count);
     if (lanes.dim != axis_ || lanes.count == 1) return start;
@@ -98,7 +119,10 @@ class Reducer {
     return {e.select(replace, b[0], a[0]), e.select(replace, b[1], a[1])};
   }
 
+  KernelLowering& k;
   Emitter& e;
+  Value words_;  // in place of the operand; see wordsOfMagnitudes()
+  Value x_;
   tile::Reduction kind_;
   DType dtype_;
   int axis_;
@@ -112,11 +136,11 @@ State walkAxis(KernelLowering& k, tile::ReduceOp op, const Reducer& reducer, Lan
   const int axis = static_cast<int>(op.getAxis());
   const int64_t extent = tile::typeOf(op.getX()).getShape()[axis];
   lanes.at[axis] = 0;
-  State state = reducer.first(k.evaluator.eval(op.getX(), lanes), lanes);
+  State state = reducer.first(lanes);
   if (extent / step <= limit) {
     for (int64_t at = step; at < extent; at += step) {
       lanes.at[axis] = at;
-      state = reducer.step(state, k.evaluator.eval(op.getX(), lanes), lanes);
+      state = reducer.step(state, lanes);
     }
     return state;
   }
@@ -124,8 +148,7 @@ State walkAxis(KernelLowering& k, tile::ReduceOp op, const Reducer& reducer, Lan
     State next;
     k.evaluator.scoped([&] {
       lanes.at[axis] = at;
-      next = reducer.step(State(carried.begin(), carried.end()), k.evaluator.eval(op.getX(), lanes),
-                          lanes);
+      next = reducer.step(State(carried.begin(), carried.end()), lanes);
     });
     return next;
   });
@@ -152,13 +175,13 @@ void lowerReduce(KernelLowering& k, tile::ReduceOp op) {
   const ArrayRef<int64_t> shape = tile::typeOf(op.getX()).getShape();
   const int axis = static_cast<int>(op.getAxis()), dim = Evaluator::vectorDim(shape);
   const Place result = k.newPlace(op.getResult());
-  const Reducer reducer(k.e, op);
+  const Reducer reducer(k, op);
   const auto finish = [&](const State& state, const Lanes& lanes) {
-    k.evaluator.write(result, state.back(), lanes);
+    k.evaluator.write(result, reducer.result(state), lanes);
   };
   // Chunks along the axis first, then as many positions beside it as there is room for.
-  const int64_t limit = k.evaluator.unrollLimit(op.getX());
-  const int64_t step = axis == dim ? k.evaluator.chunkOf(shape[axis]) : 1;
+  const int64_t limit = k.evaluator.unrollLimit(reducer.tile());
+  const int64_t step = axis == dim ? reducer.chunk(shape[axis]) : 1;
   const int64_t points = std::max<int64_t>(1, limit / (shape[axis] / step));
   const ArrayRef<int64_t> reduced = tile::typeOf(op.getResult()).getShape();
   if (axis == dim) {
@@ -171,7 +194,7 @@ void lowerReduce(KernelLowering& k, tile::ReduceOp op) {
         });
   } else {
     k.evaluator.forEachChunk(
-        reduced, dim, k.evaluator.chunkOf(shape[dim]), points,
+        reduced, dim, reducer.chunk(shape[dim]), points,
         [&](const Lanes& lanes) { finish(walkAxis(k, op, reducer, lanes, 1, limit), lanes); });
   }
   k.evaluator.places[op.getResult()] = result;
