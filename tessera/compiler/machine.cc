@@ -142,8 +142,7 @@ Result<std::vector<char>> generate(MachineModule& module, llvm::CodeGenFileType 
                                    const std::string& assemblyFile, StageTimer& timer) {
   optimize(*module.code, *module.target);
   timer.finish("optimize");
-  if (!assemblyFile.empty())
-    TESSERA_TRY(writeAssembly(*module.code, *module.target, assemblyFile));
+  if (!assemblyFile.empty()) TESSERA_TRY(writeAssembly(*module.code, *module.target, assemblyFile));
   llvm::SmallVector<char, 0> object;
   llvm::raw_svector_ostream out(object);
   TESSERA_TRY(emit(*module.code, *module.target, type, out));
@@ -191,9 +190,8 @@ Result<LinkedCode> compileToSharedObject(mlir::ModuleOp module, llvm::StringRef 
     timer.finish("hash");
     if (const auto twin = memo->find(hash)) return *twin;
   }
-  TESSERA_ASSIGN(
-      const std::vector<char> object,
-      generate(translated, llvm::CodeGenFileType::ObjectFile, assemblyFile, timer));
+  TESSERA_ASSIGN(const std::vector<char> object,
+                 generate(translated, llvm::CodeGenFileType::ObjectFile, assemblyFile, timer));
   LinkedCode linked{.entry = entry.str(), .bytes = {}};
   TESSERA_ASSIGN(linked.bytes, linkSharedObject(object, timer));
   if (memo != nullptr) memo->store(hash, linked);

@@ -34,9 +34,9 @@ Result<std::vector<char>> compileToAssembly(mlir::ModuleOp module, const Machine
 /// bug of the lowering and reported as `internal` with the symbol's name.
 Result<std::vector<std::byte>> linkSharedObject(const std::vector<char>& object, StageTimer& timer);
 
-/// Both of these for a module whose kernel is the function `entry`. `memo`, unless null: its code is
-/// used where it has that of an equal module (then nothing is written to `assemblyFile`), and keeps
-/// what is made.
+/// Both of these for a module whose kernel is the function `entry`. `memo`, unless null: its code
+/// is used where it has that of an equal module (then nothing is written to `assemblyFile`), and
+/// keeps what is made.
 Result<LinkedCode> compileToSharedObject(mlir::ModuleOp module, llvm::StringRef entry,
                                          const Machine& machine, const std::string& assemblyFile,
                                          CodeMemo* memo, StageTimer& timer);

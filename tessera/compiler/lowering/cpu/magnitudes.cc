@@ -37,8 +37,8 @@ Value wordsOfMagnitudes(tile::ReduceOp reduce) {
   if (!numbers) return {};
   mlir::OpBuilder builder(reduce);
   const mlir::Type word = tile::elementType(builder.getContext(), DType::i16);
-  const Value words = tile::BitcastOp::create(builder, reduce.getLoc(),
-                                              tile::typeOf(numbers).clone(word), numbers);
+  const Value words =
+      tile::BitcastOp::create(builder, reduce.getLoc(), tile::typeOf(numbers).clone(word), numbers);
   const mlir::Type type = tile::typeOf(reduce.getX()).clone(word);
   if (words.getType() == type) return words;
   return tile::ReshapeOp::create(builder, reduce.getLoc(), type, words);

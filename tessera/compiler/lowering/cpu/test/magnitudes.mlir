@@ -7,7 +7,7 @@
 // CHECK: arith.extui {{.*}} : i16 to i32
 // CHECK: llvm.return
 tile.kernel @widened_bf16 views [
-    #tile.view<"x" : bf16, read, slot = 0 extents = [1]>, #tile.view<"y" : i32, write, slot = 2 extents = [1, 1]>]
+    #tile.view<"x" : bf16, read, slot = 0 extents = [1]>, #tile.view<"y" : i32, write, slot = 2 extents = [1, 1] strides = [1]>]
     scalars [] slots 6 {
   %at = tile.constant 0 : tensor<i64>
   %x = tile.load 0 [%at] within 0 [] fill 0 : (tensor<i64>) -> tensor<256xbf16>
