@@ -130,10 +130,10 @@ bool fitsScaledSums(const MatrixLoop& loop) {
 }
 
 bool fitsTiles(KernelOp kernel, const MatrixLoop& loop, const SimtTarget& target) {
-  if (loop.k % loop.panel() != 0 || (loop.rows() != 64 && loop.rows() != 128) ||
-      loop.columns() < 8 || loop.columns() > kMostColumns || stagesOf(loop, target) < kLeastStages)
+  if (loop.k % loop.panel() != 0 || (loop.m != 64 && loop.m != 128) || loop.n < 8 ||
+      loop.n > kMostColumns || stagesOf(loop, target) < kLeastStages)
     return false;
-  if (hasParts(loop) && loop.columns() > kMostColumnsApart) return false;
+  if (hasParts(loop) && loop.n > kMostColumnsApart) return false;
   if (!loop.beside.empty() && !loop.isPlain(loop.a)) return false;
   for (Operation* load : {loop.a, loop.b, loop.aScale, loop.bScale})
     if (auto gather = llvm::dyn_cast_or_null<GatherOp>(load))
@@ -279,25 +279,20 @@ RowsPlan rowsPlan(const MatrixLoop& loop) {
 /// + 8, columns 2 (l mod 4) and one more.
 Layout accumulatorLayout(const MatrixLoop& loop) {
   const int ownColumns = static_cast<int>(llvm::Log2_64(loop.n));
-  const auto row = [&](int bit) {
-    return static_cast<int8_t>(loop.turned() ? bit : ownColumns + bit);
-  };
-  const auto column = [&](int bit) {
-    return static_cast<int8_t>(loop.turned() ? ownColumns + bit : bit);
-  };
+  const auto row = [&](int bit) { return static_cast<int8_t>(ownColumns + bit); };
+  const auto column = [](int bit) { return static_cast<int8_t>(bit); };
   Layout layout;
   layout.threads = {column(1), column(2), row(0), row(1), row(2), row(4), row(5)};
-  for (int bit = 6; int64_t{1} << bit < loop.rows(); ++bit) layout.threads.push_back(row(bit));
+  for (int bit = 6; int64_t{1} << bit < loop.m; ++bit) layout.threads.push_back(row(bit));
   layout.registers = {column(0), row(3)};
-  for (int bit = 3; int64_t{1} << bit < loop.columns(); ++bit)
-    layout.registers.push_back(column(bit));
+  for (int bit = 3; int64_t{1} << bit < loop.n; ++bit) layout.registers.push_back(column(bit));
   llvm::sort(layout.registers);
   return layout;
 }
 
 int threadBitsOf(const MatrixLoop& loop) {
   if (loop.fewRows()) return 5 + rowsPlan(loop).warpBits;
-  return 1 + static_cast<int>(llvm::Log2_64(loop.rows()));  // 64 rows a warpgroup
+  return 1 + static_cast<int>(llvm::Log2_64(loop.m));  // 64 rows a warpgroup
 }
 
 int64_t MatrixLoop::parts(Operation* operand) {
@@ -305,7 +300,7 @@ int64_t MatrixLoop::parts(Operation* operand) {
 }
 
 SmallVector<std::pair<int64_t, int64_t>> MatrixLoop::partPairs() const {
-  const int64_t ofRows = parts(turned() ? b : a), ofColumns = parts(turned() ? a : b);
+  const int64_t ofRows = parts(a), ofColumns = parts(b);
   SmallVector<std::pair<int64_t, int64_t>> pairs;
   for (int64_t place = ofRows + ofColumns - 2; place >= 0; --place)
     for (int64_t row = std::min(place, ofRows - 1); row >= 0 && place - row < ofColumns; --row)
@@ -314,8 +309,7 @@ SmallVector<std::pair<int64_t, int64_t>> MatrixLoop::partPairs() const {
 }
 
 bool MatrixLoop::sumsApart() const {
-  return scalesSums() || hasParts(*this) ||
-         (isPlain(a) && isPlain(b) && columns() <= kMostColumnsApart);
+  return scalesSums() || hasParts(*this) || (isPlain(a) && isPlain(b) && n <= kMostColumnsApart);
 }
 
 bool MatrixLoop::isPlain(Operation* operand) const {

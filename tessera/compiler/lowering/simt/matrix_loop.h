@@ -39,11 +39,6 @@ struct MatrixLoop {
   /// (matrix_row.cc).
   bool oneRow() const;
 
-  /// The instruction has 64 rows and more: those of b, where a has fewer.
-  bool turned() const { return m < 64; }
-  int64_t rows() const { return turned() ? n : m; }
-  int64_t columns() const { return turned() ? m : n; }
-
   /// What the instruction multiplies: e4m3 as it is, scaled after each turn, or bf16, into which
   /// operands and scales are decoded.
   DType multiplied = DType::bf16;

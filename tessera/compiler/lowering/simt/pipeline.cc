@@ -32,8 +32,7 @@ constexpr int64_t kRowBytes = MatrixLoop::kRowBytes, kPanelAlignment = 1024;
 /// 8 j + c.
 int64_t sumOf(const MatrixLoop& loop, const Layout& layout, int64_t number) {
   const int64_t position = layout.registerOffset(number);
-  const int64_t low = position & (loop.n - 1), high = position / loop.n;
-  const int64_t row = loop.turned() ? low : high, column = loop.turned() ? high : low;
+  const int64_t row = position / loop.n, column = position & (loop.n - 1);
   return 4 * (column >> 3) + 2 * ((row >> 3) & 1) + (column & 1);
 }
 
@@ -151,14 +150,13 @@ KernelLowering::StagePanels KernelLowering::panelsOf(const MatrixLoop& loop, Val
                                                      Value group) {
   Hopper hopper(e_.builder);
   const int64_t panels = loop.k / loop.panel();
-  const int64_t rowPanels = panels * MatrixLoop::parts(loop.turned() ? loop.b : loop.a);
+  const int64_t rowPanels = panels * MatrixLoop::parts(loop.a);
   const Value own = e_.mul(group, e_.i32(64 * kRowBytes));
   StagePanels all;
   for (auto [row, column] : loop.partPairs())
     for (int64_t panel = 0; panel < panels; ++panel) {
-      const int64_t left = (row * panels + panel) * loop.rows() * kRowBytes;
-      const int64_t right =
-          (rowPanels * loop.rows() + (column * panels + panel) * loop.columns()) * kRowBytes;
+      const int64_t left = (row * panels + panel) * loop.m * kRowBytes;
+      const int64_t right = (rowPanels * loop.m + (column * panels + panel) * loop.n) * kRowBytes;
       all.rows.push_back(hopper.descriptor(e_.loc, e_.add(stage, e_.add(own, e_.i32(left)))));
       all.columns.push_back(hopper.descriptor(e_.loc, e_.add(stage, e_.i32(right))));
     }
@@ -198,7 +196,7 @@ SmallVector<Value> KernelLowering::sumsOfStage(const MatrixLoop& loop, const Pla
   const StagePanels panels = panelsOf(loop, stageAddress(at), group);
   const auto release = [&] { hopper.arrive(e_.loc, barrierAt(pipeline_->empty, at.stage), leads); };
   if (!loop.sumsApart()) {
-    SmallVector<Value> sums = hopper.multiply(e_.loc, loop.columns(), panels.rows, panels.columns,
+    SmallVector<Value> sums = hopper.multiply(e_.loc, loop.n, panels.rows, panels.columns,
                                               Hopper::Sums(before.begin(), before.end()));
     release();
     return sums;
@@ -206,7 +204,7 @@ SmallVector<Value> KernelLowering::sumsOfStage(const MatrixLoop& loop, const Pla
   std::optional<Hopper::Order> order;
   if (loop.scalesSums()) order = hopper.order(e_.loc, group);
   SmallVector<Value> sums =
-      hopper.product(e_.loc, loop.columns(), loop.multiplied, panels.rows, panels.columns, order);
+      hopper.product(e_.loc, loop.n, loop.multiplied, panels.rows, panels.columns, order);
   release();
   for (int64_t r = 0; r < layout.registerCount(); ++r) {
     Value& sum = sums[sumOf(loop, layout, r)];

@@ -148,7 +148,6 @@ void KernelLowering::copyBoxes(const Filling& side, Value stage, Value full, int
 /// Where the operand lies in a stage, and which thread has what of it.
 KernelLowering::Filling KernelLowering::fillingOf(const MatrixLoop& loop, Operation* operand) {
   using Way = Filling::Way;
-  Operation* const rows = loop.turned() ? loop.b : loop.a;
   const int64_t bytes = size_in_bytes(loop.multiplied, 1);
   Filling side{operand,
                operand == loop.a ? loop.aScale : loop.bScale,
@@ -165,7 +164,7 @@ KernelLowering::Filling KernelLowering::fillingOf(const MatrixLoop& loop, Operat
                0};
   side.rows = side.shape[0];
   side.bytes = side.rows * loop.k * bytes;
-  side.offset = operand == rows ? 0 : MatrixLoop::parts(rows) * loop.rows() * loop.k * bytes;
+  side.offset = operand == loop.a ? 0 : MatrixLoop::parts(loop.a) * loop.m * loop.k * bytes;
   const int64_t width = bits(dtypeOf(operand->getResult(0)));
   const int64_t access = std::max(8 * target_.widestBytes / width, side.perPiece());
   // Pieces are whole, also where some threads have copies of them.
