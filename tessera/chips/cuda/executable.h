@@ -1,8 +1,8 @@
 // SPDX-License-Identifier: Apache-2.0
 // A loaded kernel. Its parameters are the argument slots followed by two hidden ones: grid x and y
 // packed into one (x in the low half), and the number of programs, and by tensor maps. It is
-// launched on a one-dimensional grid, so any grid whose programs fit 2^31 - 1 blocks runs as it is;
-// larger ones loop in the kernel.
+// launched on the grid as it is where blocks may lie so, else on a line of blocks; more programs
+// than blocks loop in the kernel.
 #pragma once
 
 #include "tessera/chips/cuda/device.h"

@@ -18,6 +18,7 @@ using runtime::Grid;
 
 constexpr unsigned kNonBlockingStream = 1;
 constexpr int kThreadLocalCapture = 1;
+constexpr uint32_t kMostAcross = 65535;  // blocks along y and z
 
 }  // namespace
 
@@ -123,10 +124,13 @@ Result<void> CudaStream::do_launch(Executable& executable, Grid grid,
     *next++ = &maps[i++];
   }
   if (capturing()) captured_kernels_.push_back(executable.shared_from_this());
+  // A launch that does not have the grid's shape is a line.
+  const bool shaped =
+      programs <= kernel.most_blocks() && grid.y <= kMostAcross && grid.z <= kMostAcross;
+  if (!shaped) grid = {static_cast<uint32_t>(std::min(programs, kernel.most_blocks())), 1, 1};
   return check(
-      cuda_.driver().launch(
-          kernel.function(), static_cast<unsigned>(std::min(programs, kernel.most_blocks())), 1, 1,
-          kernel.threads(), 1, 1, kernel.shared_bytes(), stream_, parameters, nullptr),
+      cuda_.driver().launch(kernel.function(), grid.x, grid.y, grid.z, kernel.threads(), 1, 1,
+                            kernel.shared_bytes(), stream_, parameters, nullptr),
       "kernel launch");
 }
 

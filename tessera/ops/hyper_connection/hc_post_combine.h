@@ -41,12 +41,14 @@ struct HcPostCombine {
     RowTiling t = row_tiling(b, "T", width);
     t.rows = 1;
     t.cols = std::max<int64_t>(t.cols / 2, 1);
+    // Programs share wide rows: a program's loads are all under way at once.
+    const int64_t span = std::max(round_up(b.caps().program_grain / 2, t.cols), t.cols);
     const DType to = b.dtype("y");
-    b.kernel("rows", {t.programs(b.dim("T"))},
+    b.kernel("rows", {programs_for(width, span), t.programs(b.dim("T"))},
              {b.tensor("f"), b.tensor("res"), b.tensor("post"), b.tensor("comb"),
               streamed_if_large(b, "y", "T", kCopies * width)},
-             [t, to](KernelBuilder& k, View f, View res, View post, View comb, View y) {
-               t.for_rows(k, f, [&](Tile row) {
+             [t, span, to](KernelBuilder& k, View f, View res, View post, View comb, View y) {
+               for_program(k, 1, t.per_program, t.rows, f.extent(0), [&](Tile row) {
                  std::array<Tile, kCopies> gate;
                  std::array<std::array<Tile, kCopies>, kCopies> mix;
                  for (int64_t i = 0; i < kCopies; ++i) {
@@ -55,7 +57,7 @@ struct HcPostCombine {
                      mix[static_cast<size_t>(i)][static_cast<size_t>(j)] =
                          load_scalar(comb, {row, i, j});
                  }
-                 k.for_range(0, f.extent(1), t.cols, [&](Tile c) {
+                 for_program(k, 0, span, t.cols, f.extent(1), [&](Tile c) {
                    const Tile added = to_f32(load(f, {row, c}, {t.cols}));
                    std::array<Tile, kCopies> old;
                    for (int64_t j = 0; j < kCopies; ++j)

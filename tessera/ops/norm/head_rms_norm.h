@@ -32,10 +32,14 @@ struct HeadRmsNorm {
   /// The square as the chain sums it.
   static Tile square(Tile v, bool exact) { return exact ? v * v : round_to(v * v, DType::bf16); }
   /// The factor of a head from its sum of squares.
-  static Tile factor(Tile squares, Tile width, double eps, bool exact) {
+  static Tile factor_of(Tile squares, Tile width, double eps, bool exact) {
     if (exact) return rsqrt(squares / width + eps);
     const Tile mean = round_to(squares / width, DType::bf16);
     return round_to(rsqrt(round_to(mean + eps, DType::bf16)), DType::bf16);
+  }
+  /// The factors of whole heads [rows, D], f32 [rows, 1].
+  static Tile factor(Tile heads, Tile width, double eps, bool exact) {
+    return factor_of(reduce_sum(square(heads, exact), 1), width, eps, exact);
   }
   /// The factors of `rows` heads of token `token` from head `head` on, f32 [rows, 1].
   static Tile factors(KernelBuilder& k, const View& x, Tile token, Tile head, const RowTiling& t,
@@ -44,7 +48,7 @@ struct HeadRmsNorm {
         0, x.extent(2), t.cols, lang::carry(k.zeros(DType::f32, t.shape())), [&](Tile c, Tile sum) {
           return lang::carry(sum + square(to_f32(load(x, {token, head, c}, t.shape())), exact));
         });
-    return factor(reduce_sum(squares, 1), to_f32(x.extent(2)), eps, exact);
+    return factor_of(reduce_sum(squares, 1), to_f32(x.extent(2)), eps, exact);
   }
   /// Heads of one token, several a program: the rows of the tiling are heads.
   static RowTiling head_tiling(const PlanBuilder& b) {
@@ -62,11 +66,18 @@ struct HeadRmsNorm {
     const double eps = b.attribute("eps");
     const bool exact = b.attribute("exact_fp32") != 0;
     const DType to = b.dtype("y");
+    const bool one_tile = t.cols >= b.dim("D");
     b.kernel("heads", {t.programs(b.dim("H")), b.dim("T")},
              {b.tensor("x"), streamed_if_large(b, "y", "T", b.dim("H") * b.dim("D"))},
-             [t, eps, exact, to](KernelBuilder& k, View x, View y) {
+             [t, eps, exact, to, one_tile](KernelBuilder& k, View x, View y) {
                const Tile token = k.program_id(1);
                for_program(k, 0, t.per_program, t.rows, x.extent(1), [&](Tile head) {
+                 if (one_tile) {
+                   const Tile v = to_f32(load(x, {token, head, 0}, t.shape()));
+                   store(y, {token, head, 0},
+                         cast(v * factor(v, to_f32(x.extent(2)), eps, exact), to));
+                   return;
+                 }
                  const Tile scale = factors(k, x, token, head, t, eps, exact);
                  k.for_range(0, x.extent(2), t.cols, [&](Tile c) {
                    const Tile v = to_f32(load(x, {token, head, c}, t.shape()));

@@ -39,11 +39,27 @@ struct QNormRope {
     const bool exact = b.attribute("exact_fp32") != 0, placed = b.has("positions");
     const DType to = b.dtype("q");
     const int64_t start = b.dim("D") - Rope::kDims;
+    // Whole heads lie in a tile and are turned as one, most of them by nothing.
+    const bool one_tile = t.cols >= b.dim("D") && start % 2 == 0;
     b.kernel("heads", {t.programs(b.dim("H")), b.dim("T")},
              {b.tensor("q"), Rope::positions_arg(b), b.tensor("cos"), b.tensor("sin")},
              [=](KernelBuilder& k, View q, View positions, View cos, View sin) {
                const Tile token = k.program_id(1);
                const Tile position = Rope::table_row(placed, positions, token);
+               if (one_tile) {
+                 const int64_t pairs = t.cols / 2, still = start / 2;
+                 const Tile moves = k.iota({1, pairs}, 1) >= still;
+                 const Tile c = select(moves, load(cos, {position, -still}, {1, pairs}), 1.0);
+                 const Tile s = load(sin, {position, -still}, {1, pairs});
+                 for_program(k, 0, t.per_program, t.rows, q.extent(1), [&](Tile head) {
+                   const Tile v = to_f32(load(q, {token, head, 0}, t.shape()));
+                   const Tile scaled =
+                       v * HeadRmsNorm::factor(v, to_f32(q.extent(2)), eps, exact);
+                   const Tile normed = to == DType::f32 ? scaled : round_to(scaled, to);
+                   store(q, {token, head, 0}, cast(Rope::rotate(normed, c, s), to));
+                 });
+                 return;
+               }
                const Tile c = load(cos, {position, 0}, {1, Rope::kPairs});
                const Tile s = load(sin, {position, 0}, {1, Rope::kPairs});
                const View nope = q.bounded(2, start);

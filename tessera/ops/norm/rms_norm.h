@@ -58,8 +58,9 @@ struct RmsNorm {
     t.for_rows(k, x, [&](Tile row) {
       if (one_tile) {
         const Tile v = to_f32(load(x, {row, 0}, t.shape()));
+        const Tile weight = load(w, {0}, {t.cols});  // on its way before the sum is known
         const Tile mean = reduce_sum(v * v, 1) / to_f32(x.extent(1));
-        store(y, {row, 0}, cast(v * rsqrt(mean + eps) * to_f32(load(w, {0}, {t.cols})), to));
+        store(y, {row, 0}, cast(v * rsqrt(mean + eps) * to_f32(weight), to));
         return;
       }
       const Tile scale = inverse_rms(k, x, row, t, eps);

@@ -51,17 +51,27 @@ struct RmsNormQuant {
     const int64_t blocks = ActQuant::tiling(b, width, kBlock).blocks, tile = blocks * kBlock;
     const double eps = b.attribute("eps");
     const bool keep = z.has_value();
+    const bool one_tile = tile >= width;
     const auto body = [=](KernelBuilder& k, View x, View w, View q, View s, View z) {
+      const auto finish = [&](Tile row, Operand c, Operand block, Tile normed) {
+        const Tile rounded = cast(normed, DType::bf16);
+        if (keep) store(z, {row, c}, rounded);
+        const auto quantised = ActQuant::quantise(reshape(to_f32(rounded), {blocks, kBlock}));
+        store(q, {row, c}, reshape(quantised.codes, {tile}));
+        const Tile scales = ActQuant::stored_scale(quantised.exponent, DType::f8e8m0);
+        store(s, {row, block}, reshape(scales, {blocks}));
+      };
       t.for_rows(k, x, [&](Tile row) {
+        if (one_tile) {
+          const Tile v = to_f32(load(x, {row, 0}, {tile})), weight = load(w, {0}, {tile});
+          const Tile mean = reduce_sum(v * v, 0) / to_f32(x.extent(1));
+          finish(row, 0, 0, v * rsqrt(mean + eps) * to_f32(weight));
+          return;
+        }
         const Tile scale = reshape(RmsNorm::inverse_rms(k, x, row, t, eps), {1});
         k.for_range(0, x.extent(1), tile, [&](Tile c) {
-          const Tile v = to_f32(load(x, {row, c}, {tile})) * scale * to_f32(load(w, {c}, {tile}));
-          const Tile rounded = cast(v, DType::bf16);
-          if (keep) store(z, {row, c}, rounded);
-          const auto quantised = ActQuant::quantise(reshape(to_f32(rounded), {blocks, kBlock}));
-          store(q, {row, c}, reshape(quantised.codes, {tile}));
-          store(s, {row, c / kBlock},
-                reshape(ActQuant::stored_scale(quantised.exponent, DType::f8e8m0), {blocks}));
+          finish(row, c, c / kBlock,
+                 to_f32(load(x, {row, c}, {tile})) * scale * to_f32(load(w, {c}, {tile})));
         });
       });
     };

@@ -1,7 +1,9 @@
 // SPDX-License-Identifier: Apache-2.0
 #include "tessera/compiler/lowering/lanes/conversions.h"
 
+#include <array>
 #include <cmath>
+#include <optional>
 
 #include "tessera/base/check.h"
 #include "tessera/compiler/lowering/lanes/memory_format.h"
@@ -198,11 +200,15 @@ Value decodePtxFp4(Emitter& e, Value code) {
   return e.mul(toFloat(e, bits), 0x1p126);
 }
 
-Value encodePtxFp8(Emitter& e, DType to, Value value) {
-  const Value pair =
-      e.intrinsic(to == DType::f8e4m3 ? "llvm.nvvm.ff.to.e4m3x2.rn" : "llvm.nvvm.ff.to.e5m2x2.rn",
-                  e.i16(), {e.constant(e.f32(), 0), value});
-  return e.truncate(pair, e.i8());
+/// Two codes in one word, the first in its low half.
+Value encodePtxFp8(Emitter& e, DType to, Value first, Value second) {
+  return e.intrinsic(
+      to == DType::f8e4m3 ? "llvm.nvvm.ff.to.e4m3x2.rn" : "llvm.nvvm.ff.to.e5m2x2.rn", e.i16(),
+      {second, first});
+}
+Value encodePtxBf16(Emitter& e, Value first, Value second) {
+  const mlir::Type pair = mlir::VectorType::get({2}, e.builder.getBF16Type());
+  return e.bitcast(e.intrinsic("llvm.nvvm.ff2bf16x2.rn", pair, {second, first}), e.i32());
 }
 
 /// f16 rounded to odd: what is cut off stays visible in the last place, so that rounding once more
@@ -262,7 +268,8 @@ Value decodeFloat(Emitter& e, DType from, Value code) {
 }
 
 Value encodeFloat(Emitter& e, DType to, Value value) {
-  if (hasPtxFp8(e, to)) return encodePtxFp8(e, to, value);
+  if (hasPtxFp8(e, to))
+    return e.truncate(encodePtxFp8(e, to, value, e.constant(e.f32(), 0)), e.i8());
   if (to == DType::bf16 && hasPtxBf16(e)) {
     const mlir::Type bf16 = e.withElement(value, e.builder.getBF16Type());
     return e.bitcast(arith::TruncFOp::create(e.builder, e.loc, bf16, value), e.i16());
@@ -282,6 +289,16 @@ Value encodeFloat(Emitter& e, DType to, Value value) {
   if (to == DType::f8e4m3 && e.target.hasFp16 && Emitter::lanesOf(value) % 32 == 0)
     return encodeE4m3InHalf(e, value);
   return encodeSmall(e, layoutOf(to), value);
+}
+
+std::optional<std::array<Value, 2>> encodePair(Emitter& e, DType to, Value first, Value second) {
+  const auto halves = [&](Value word, mlir::Type code) {
+    const auto width = static_cast<int64_t>(code.getIntOrFloatBitWidth());
+    return std::array{e.truncate(word, code), e.truncate(e.shr(word, width), code)};
+  };
+  if (hasPtxFp8(e, to)) return halves(encodePtxFp8(e, to, first, second), e.i8());
+  if (to == DType::bf16 && hasPtxBf16(e)) return halves(encodePtxBf16(e, first, second), e.i16());
+  return std::nullopt;
 }
 
 Value convert(Emitter& e, DType from, DType to, Value value) {

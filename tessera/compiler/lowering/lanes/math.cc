@@ -108,6 +108,25 @@ Value expSmall(Emitter& e, Value r) {
   return e.add(e.fma(e.mul(r, r), tail, r), number(e, r, 1.0));
 }
 
+/// NVIDIA's function unit: 2^x and 1 / x within about an ulp.
+bool hasSpecialFunctions(const Emitter& e) { return e.target.ptx > 0; }
+
+/// exp(x) for any x: n, the nearest integer to x / ln 2 within [-126, 126], comes from a saturated
+/// product, and 2^(x / ln 2 - n) from the function unit.
+Value expSpecial(Emitter& e, Value x) {
+  constexpr double kLog2e = 1.44269502162933349609375, kRest = 1.92596299112661746887e-8;
+  constexpr int64_t kSpan = 252;  // -126 to 126
+  const Value share = e.intrinsic("llvm.nvvm.fma.rn.sat.f", e.f32(),
+                                  {x, number(e, x, kLog2e / kSpan), number(e, x, 0.5)});
+  // The low byte is the exponent field of 2^n.
+  const Value shifted = e.fma(share, number(e, x, kSpan), number(e, x, kRound + 1));
+  const Value n = e.sub(shifted, number(e, x, kRound + 127));
+  Value rest = e.sub(number(e, x, 0), n);
+  rest = e.fma(x, number(e, x, kRest), e.fma(x, number(e, x, kLog2e), rest));
+  const Value power = e.intrinsic("llvm.nvvm.ex2.approx.ftz", e.f32(), {rest});
+  return e.mul(power, floatOf(e, e.shl(bitsOf(e, shifted), 23)));
+}
+
 /// exp(x) times 2^0; shared by exp and sigmoid.
 Value expClamped(Emitter& e, Value x) {
   const Rounded n = roundToInteger(e, x, std::numbers::log2e);
@@ -196,11 +215,15 @@ Value divide(Emitter& e, Value a, Value b) {
 
 Value emitSqrt(Emitter& e, Value x) { return mlir::math::SqrtOp::create(e.builder, e.loc, x); }
 
-Value emitExp(Emitter& e, Value x) { return expClamped(e, clamp(e, x, -104.0, 89.0)); }
+Value emitExp(Emitter& e, Value x) {
+  if (hasSpecialFunctions(e)) return expSpecial(e, x);
+  return expClamped(e, clamp(e, x, -104.0, 89.0));
+}
 
 /// 2^f by a polynomial through Chebyshev's nodes, within 5.3e-9: an ulp with its roundings. With
 /// the instructions of AVX-512 f is in [0, 1) and nothing needs clamping, else in [-1/2, 1/2].
 Value emitExp2(Emitter& e, Value x) {
+  if (hasSpecialFunctions(e)) return e.intrinsic("llvm.nvvm.ex2.approx", e.f32(), {x});
   if (hasScaling(e, x)) {
     const Value power = polynomial(e, fractionOfRegisters(e, x),
                                    {1.0, 6.9314717086e-1, 2.4022720418e-1, 5.5496023564e-2,
@@ -229,6 +252,7 @@ Value emitLog1p(Emitter& e, Value x) {
 
 /// 1 / d for d in [1, 2] within a unit in the last place.
 Value reciprocalNearOne(Emitter& e, Value d) {
+  if (hasSpecialFunctions(e)) return e.intrinsic("llvm.nvvm.rcp.approx.ftz.f", e.f32(), {d});
   const Value negative = arith::NegFOp::create(e.builder, e.loc, d);
   // Within 1 / 99 (Chebyshev's third polynomial); each step squares that.
   Value r = polynomial(e, d, {210.0 / 99, -144.0 / 99, 32.0 / 99});
@@ -241,7 +265,9 @@ Value reciprocalNearOne(Emitter& e, Value d) {
 Value emitSigmoid(Emitter& e, Value x) {
   const Value one = number(e, x, 1.0);
   const Value negative = floatOf(e, e.ori(bitsOf(e, x), integer(e, x, INT32_MIN)));
-  const Value power = expClamped(e, maxFloat(e, negative, number(e, x, -104.0)));
+  const Value power = hasSpecialFunctions(e)
+                          ? expSpecial(e, negative)
+                          : expClamped(e, maxFloat(e, negative, number(e, x, -104.0)));
   const Value isNegative = e.compare(CmpFPredicate::OLT, x, number(e, x, 0));
   const Value above = e.select(isNegative, power, one), below = e.add(one, power);
   // Processors divide beside other arithmetic; elsewhere multiply-adds are faster.

@@ -65,8 +65,9 @@ LogicalResult KernelLowering::run(Value thread) {
   const Value aligned = basesAligned();
 
   // Programs beyond the dispatched workgroups are taken in further turns.
+  const Value workgroups = memory_.workgroupCount(e_.loc);
   auto loop = scf::ForOp::create(e_.builder, e_.loc, memory_.workgroup(e_.loc), programs,
-                                 memory_.workgroupCount(e_.loc));
+                                 workgroups);
   mlir::OpBuilder::InsertionGuard guard(e_.builder);
   e_.builder.setInsertionPoint(loop.getBody()->getTerminator());
   shared_.forget();  // the program before uses the same memory
@@ -78,8 +79,11 @@ LogicalResult KernelLowering::run(Value thread) {
   };
   if (pipeline_ != nullptr)
     programId_ = rasterOf(linear);
+  else if (const auto launch = memory_.launch(e_.loc))
+    programId_ = shapedPlace(*launch, e_.compare(arith::CmpIPredicate::uge, workgroups, programs),
+                             places);
   else
-    programId_ = target_.arithmetic.ptx > 0 ? onOneLine(linear, x, programs, places) : places();
+    programId_ = places();
   if (!aligned) return lowerProgram();
   // Twice: wide accesses need aligned views, which nearly all are.
   auto versions = scf::IfOp::create(e_.builder, e_.loc, aligned, /*withElseRegion=*/true);
@@ -94,17 +98,20 @@ LogicalResult KernelLowering::run(Value thread) {
   return mlir::success();
 }
 
-/// A program's place in the grid. Most grids have one dimension and are spared the divisions.
-llvm::SmallVector<Value, 3> KernelLowering::onOneLine(
-    Value linear, Value x, Value programs,
+/// A program's place in the grid: the workgroup's own where the launch has the grid's shape, which
+/// spares divisions.
+llvm::SmallVector<Value, 3> KernelLowering::shapedPlace(
+    const ThreadMemory::Launch& launch, Value whole,
     llvm::function_ref<llvm::SmallVector<Value, 3>()> otherwise) {
   const mlir::Type i64 = e_.i64();
-  auto ids = scf::IfOp::create(e_.builder, e_.loc, mlir::TypeRange{i64, i64, i64},
-                               e_.compare(arith::CmpIPredicate::uge, x, programs),
+  for (int axis : {0, 1})
+    whole = e_.andi(whole, e_.compare(arith::CmpIPredicate::eq, launch.extents[axis],
+                                      gridSize_[axis]));
+  auto ids = scf::IfOp::create(e_.builder, e_.loc, mlir::TypeRange{i64, i64, i64}, whole,
                                /*withElseRegion=*/true);
   const mlir::OpBuilder::InsertionGuard guard(e_.builder);
   e_.builder.setInsertionPointToEnd(ids.thenBlock());
-  scf::YieldOp::create(e_.builder, e_.loc, mlir::ValueRange{linear, e_.i64(0), e_.i64(0)});
+  scf::YieldOp::create(e_.builder, e_.loc, launch.place);
   e_.builder.setInsertionPointToEnd(ids.elseBlock());
   scf::YieldOp::create(e_.builder, e_.loc, otherwise());
   return {ids.getResult(0), ids.getResult(1), ids.getResult(2)};

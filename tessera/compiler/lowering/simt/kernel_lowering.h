@@ -56,8 +56,8 @@ class KernelLowering {
 
  private:
   // ---- control (kernel_lowering.cc) ----
-  llvm::SmallVector<mlir::Value, 3> onOneLine(
-      mlir::Value linear, mlir::Value x, mlir::Value programs,
+  llvm::SmallVector<mlir::Value, 3> shapedPlace(
+      const ThreadMemory::Launch& launch, mlir::Value whole,
       llvm::function_ref<llvm::SmallVector<mlir::Value, 3>()> otherwise);
   llvm::SmallVector<mlir::Value, 3> rasterOf(mlir::Value linear);
   mlir::LogicalResult lowerProgram();
@@ -77,6 +77,8 @@ class KernelLowering {
   /// A tile without a layout of its own, made in this one.
   Registers make(mlir::Value tile, const Layout& layout);
   Registers elementwise(mlir::Operation* op, const Layout& layout);
+  llvm::SmallVector<mlir::Value> castPairs(tile::CastOp cast,
+                                           llvm::ArrayRef<mlir::Value> numbers);
   void lowerShape(mlir::Operation* op);
   bool lowerButterfly(mlir::Operation* op);  // butterfly.cc
   void lowerSlice(tile::SliceOp slice);

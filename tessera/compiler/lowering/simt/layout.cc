@@ -84,6 +84,19 @@ int firstBit(const TileShape& shape, int dim) {
   return bit;
 }
 
+Layout Layout::withRowsInWarps(int count, int laneBits) const {
+  Layout result = *this;
+  for (int t = laneBits; t < static_cast<int>(threads.size()); ++t) {
+    if (threads[t] == kCopies || threads[t] >= count) continue;
+    const auto spare = llvm::find_if(result.registers, [&](int bit) { return bit >= count; });
+    if (spare == result.registers.end()) return *this;
+    result.threads[t] = *spare;
+    result.registers.erase(spare);
+    result = result.withRegister(threads[t]);
+  }
+  return result;
+}
+
 int positionBits(const TileShape& shape) { return llvm::Log2_64(shape.numel()); }
 
 namespace {

@@ -47,6 +47,9 @@ class Layout {
   /// The same with as many of the lowest `count` bits in registers as lanes can give up for a
   /// higher register bit each.
   Layout withLowest(int count, int laneBits) const;
+  /// The same with the lowest `count` bits held by registers and lanes, where registers of higher
+  /// bits can make way: what is reduced along a row then stays in a warp.
+  Layout withRowsInWarps(int count, int laneBits) const;
 };
 
 /// Number of position bits of a tile.

@@ -79,8 +79,11 @@ const Layout* LayoutAssignment::of(Value tile) const {
 }
 
 Layout LayoutAssignment::blocked(Value tile) const {
-  return blockedLayout(shapeOf(tile), threadBits_, vector_,
-                       tile::dtypeOf(tile) == DType::f4e2m1 ? 1 : 0);
+  const TileShape shape = shapeOf(tile);
+  const Layout layout = blockedLayout(shape, threadBits_, vector_,
+                                      tile::dtypeOf(tile) == DType::f4e2m1 ? 1 : 0);
+  if (shape.rank() < 2) return layout;
+  return layout.withRowsInWarps(bitCount(shape, shape.rank() - 1), target_.laneBits);
 }
 
 Layout LayoutAssignment::ownOrBlocked(Value tile) const {

@@ -28,11 +28,31 @@ Value NvvmMemory::special(Location loc, llvm::StringRef name) {
       .getResult(0);
 }
 
+std::optional<ThreadMemory::Launch> NvvmMemory::launch(Location loc) {
+  const auto along = [&](llvm::StringRef name, char axis) -> Value {
+    return arith::ExtUIOp::create(builder_, loc, builder_.getI64Type(),
+                                  special(loc, (name + "." + llvm::Twine(axis)).str()));
+  };
+  Launch launch;
+  for (char axis : {'x', 'y', 'z'}) {
+    launch.place.push_back(along("ctaid", axis));
+    launch.extents.push_back(along("nctaid", axis));
+  }
+  return launch;
+}
 Value NvvmMemory::workgroup(Location loc) {
-  return arith::ExtUIOp::create(builder_, loc, builder_.getI64Type(), special(loc, "ctaid.x"));
+  const auto [place, extents] = *launch(loc);
+  const auto join = [&](Value outer, Value extent, Value inner) -> Value {
+    return arith::AddIOp::create(builder_, loc,
+                                 arith::MulIOp::create(builder_, loc, outer, extent), inner);
+  };
+  return join(join(place[2], extents[1], place[1]), extents[0], place[0]);
 }
 Value NvvmMemory::workgroupCount(Location loc) {
-  return arith::ExtUIOp::create(builder_, loc, builder_.getI64Type(), special(loc, "nctaid.x"));
+  const auto extents = launch(loc)->extents;
+  return arith::MulIOp::create(builder_, loc,
+                               arith::MulIOp::create(builder_, loc, extents[2], extents[1]),
+                               extents[0]);
 }
 Value NvvmMemory::threadId(Location loc) { return special(loc, "tid.x"); }
 

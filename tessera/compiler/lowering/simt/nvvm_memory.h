@@ -22,6 +22,7 @@ class NvvmMemory final : public ThreadMemory {
   mlir::Value tensorMap(mlir::Location loc, uint32_t index) override;
   mlir::Value workgroup(mlir::Location loc) override;
   mlir::Value workgroupCount(mlir::Location loc) override;
+  std::optional<Launch> launch(mlir::Location loc) override;
   mlir::Value threadId(mlir::Location loc) override;
   void barrier(mlir::Location loc) override;
   mlir::Value opaque(mlir::Location loc, mlir::Value value) override;

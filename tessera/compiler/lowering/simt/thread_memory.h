@@ -8,6 +8,7 @@
 #pragma once
 
 #include <cstdint>
+#include <optional>
 
 #include "mlir/IR/Builders.h"
 #include "mlir/IR/Value.h"
@@ -48,6 +49,12 @@ class ThreadMemory {
   virtual mlir::Value programs(mlir::Location loc) = 0;
   virtual mlir::Value workgroup(mlir::Location loc) = 0;
   virtual mlir::Value workgroupCount(mlir::Location loc) = 0;
+  /// Workgroups of a launch in three dimensions, and which of them this one is.
+  struct Launch {
+    llvm::SmallVector<mlir::Value, 3> place, extents;
+  };
+  /// None where all launches have one dimension.
+  virtual std::optional<Launch> launch(mlir::Location) { return std::nullopt; }
   virtual mlir::Value threadId(mlir::Location loc) = 0;  // i32
 
   /// The address (i64) of tensor map number `index` among the kernel's parameters.

@@ -2,6 +2,7 @@
 // Tiles as registers: elementwise arithmetic, and operations that move elements.
 #include "mlir/Dialect/SCF/IR/SCF.h"
 #include "tessera/base/check.h"
+#include "tessera/compiler/lowering/lanes/conversions.h"
 #include "tessera/compiler/lowering/lanes/elementwise.h"
 #include "tessera/compiler/lowering/lanes/memory_format.h"
 #include "tessera/compiler/lowering/simt/kernel_lowering.h"
@@ -137,10 +138,25 @@ Registers KernelLowering::make(Value tile, const Layout& layout) {
   return made;
 }
 
+/// Numbers that two by two become narrower ones; empty where no instruction does that.
+SmallVector<Value> KernelLowering::castPairs(CastOp cast, llvm::ArrayRef<Value> numbers) {
+  SmallVector<Value> codes;
+  if (dtypeOf(cast.getX()) != DType::f32) return codes;
+  for (size_t i = 0; i + 1 < numbers.size(); i += 2) {
+    const auto pair = encodePair(e_, dtypeOf(cast.getResult()), numbers[i], numbers[i + 1]);
+    if (!pair) break;
+    llvm::append_range(codes, *pair);
+  }
+  return codes;
+}
+
 Registers KernelLowering::elementwise(Operation* op, const Layout& layout) {
   SmallVector<Registers> operands;
   for (Value operand : op->getOperands()) operands.push_back(get(operand, layout));
   Registers result{layout, {}};
+  if (auto cast = llvm::dyn_cast<CastOp>(op))
+    result.values = castPairs(cast, operands[0].values);
+  if (!result.values.empty()) return result;
   for (int64_t r = 0; r < layout.registerCount(); ++r) {
     SmallVector<Value> values;
     for (const Registers& operand : operands) values.push_back(operand.values[r]);
