@@ -36,12 +36,19 @@ struct SwigluClamp {
     };
   }
 
-  /// silu(g) * u of f32 tiles. The factor of the exponent is rounded once: see tolerance().
-  static Tile activate(Tile gate, Tile up, double limit) {
+  /// How silu is computed: processors divide beside other arithmetic; chips with many small programs
+  /// have sigmoid as a few instructions and division as a branch.
+  enum class Silu : uint8_t { kQuotient, kSigmoid };
+  static Silu silu_of(const PlanBuilder& b) {
+    return b.caps().gemv_rows < 16 ? Silu::kSigmoid : Silu::kQuotient;
+  }
+  /// silu(g) * u of f32 tiles. A quotient's factor of the exponent is rounded once: see tolerance().
+  static Tile activate(Tile gate, Tile up, double limit, Silu silu) {
     if (limit != 0) {
       gate = min(gate, limit);
       up = clamp(up, -limit, limit);
     }
+    if (silu == Silu::kSigmoid) return gate * sigmoid(gate) * up;
     return gate / (exp2(gate * -std::numbers::log2e) + 1.0) * up;
   }
 
@@ -50,6 +57,7 @@ struct SwigluClamp {
     const RowTiling t = row_tiling(b, "T", width);
     const double limit = b.attribute("limit");
     const bool weighted = b.has("weight");
+    const Silu silu = silu_of(b);
     const DType to = b.dtype("y");
     // Wide rows are shared by programs, so that one token still fills a chip.
     const int64_t span = std::max(round_up(b.caps().program_grain, t.cols), t.cols);
@@ -58,7 +66,7 @@ struct SwigluClamp {
         const Tile w = weighted ? reshape(load(weight, {row}, {t.rows}), {t.rows, 1}) : Tile();
         for_program(k, 0, span, t.cols, gate.extent(1), [&](Tile c) {
           const Tile value = activate(to_f32(load(gate, {row, c}, t.shape())),
-                                      to_f32(load(up, {row, c}, t.shape())), limit);
+                                      to_f32(load(up, {row, c}, t.shape())), limit, silu);
           store(y, {row, c}, cast(weighted ? value * w : value, to));
         });
       });

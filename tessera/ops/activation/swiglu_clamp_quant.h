@@ -40,10 +40,11 @@ struct SwigluClampQuant {
     const int64_t tile = t.blocks * kBlock;
     const double limit = b.attribute("limit");
     const bool weighted = b.has("weight");
+    const SwigluClamp::Silu silu = SwigluClamp::silu_of(b);
     const auto body = [=](KernelBuilder& k, View gate, View up, View q, View s, View weight) {
       ActQuant::for_tiles(k, gate, t, tile, [&](Tile row, Tile col) {
         Tile v = SwigluClamp::activate(to_f32(load(gate, {row, col}, {tile})),
-                                       to_f32(load(up, {row, col}, {tile})), limit);
+                                       to_f32(load(up, {row, col}, {tile})), limit, silu);
         if (weighted) v = v * load_scalar(weight, {row});
         const auto quantised =
             ActQuant::quantise(reshape(round_to(v, DType::bf16), {t.blocks, kBlock}));

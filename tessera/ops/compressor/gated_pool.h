@@ -37,38 +37,28 @@ struct GatedPool {
 
   static void plan(PlanBuilder& b) {
     const int64_t width = b.dim("D");
-    const int64_t window = pow2_ceil(b.dim("R")), tile = b.caps().vector_tile;
-    // Where a tile holds a window of lines of memory, scores are read once.
-    constexpr int64_t kLine = 32;
-    const bool one_tile = tile / window >= kLine;
-    const int64_t cols = std::min(one_tile ? tile / window : tile, pow2_ceil(width));
-    const int64_t rows = one_tile ? window : std::clamp<int64_t>(tile / cols, 1, window);
+    const bool one_walk = b.caps().gemv_rows < 16;  // three sums a position
+    const int64_t tile = b.caps().vector_tile / (one_walk ? 2 : 1);
+    const int64_t cols = std::min(tile, pow2_ceil(width));
+    const int64_t rows = std::clamp<int64_t>(tile / cols, 1, pow2_ceil(b.dim("R")));
     const bool has_ape = b.has("ape");
     const DType to = b.dtype("y");
     const auto body = [=](KernelBuilder& k, View kv, View score, View y, View ape) {
-      const Tile col = k.program_id(0) * cols, entry = k.program_id(1);
+      const Tile col = k.program_id(0) * cols, window = k.program_id(1);
       const TileShape shape = {rows, cols};
-      if (one_tile) {
-        Tile logit = load(score, {entry, 0, col}, shape, compressor::kNoScore);
-        const Tile value = load(kv, {entry, 0, col}, shape);
-        if (has_ape) logit = logit + load(ape, {0, col}, shape);
-        const auto once = [&](auto carried, auto step) {
-          return step([&] { return logit; }, [&] { return value; }, carried);
-        };
-        store(y, {entry, col}, cast(compressor::softmax_mean(k, shape, once), to));
-        return;
-      }
       const auto walk = [&](auto carried, auto step) {
         return k.for_range(0, kv.extent(1), rows, carried, [&](Tile slot, auto... c) {
           const auto logit = [&] {
-            const Tile s = load(score, {entry, slot, col}, shape, compressor::kNoScore);
+            const Tile s = load(score, {window, slot, col}, shape, compressor::kNoScore);
             return has_ape ? s + load(ape, {slot, col}, shape) : s;
           };
-          const auto value = [&] { return load(kv, {entry, slot, col}, shape); };
+          const auto value = [&] { return load(kv, {window, slot, col}, shape); };
           return step(logit, value, lang::carry(c...));
         });
       };
-      store(y, {entry, col}, cast(compressor::softmax_mean(k, shape, walk), to));
+      const Tile mean = one_walk ? compressor::softmax_mean_in_one_walk(k, shape, walk)
+                                 : compressor::softmax_mean(k, shape, walk);
+      store(y, {window, col}, cast(mean, to));
     };
     const std::vector<int64_t> grid = {programs_for(width, cols), b.dim("C")};
     if (has_ape)

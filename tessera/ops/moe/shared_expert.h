@@ -102,6 +102,7 @@ struct SharedExpert {
     const int64_t rows =
         std::min<int64_t>(b.m_class("T"), std::max<int64_t>(1, b.caps().program_grain / 128));
     const double limit = b.attribute("limit");
+    const SwigluClamp::Silu silu = SwigluClamp::silu_of(b);
     const DType inner = gate_up.dtype;
     std::vector<Arg> args = {gate_up};
     for (const Arg& arg : h) args.push_back(arg.with_access(Access::kWrite));
@@ -111,7 +112,7 @@ struct SharedExpert {
                      const auto half = [&](int which) {
                        return to_f32(load(v["gate_up"], {which, t, group * 128}, {rows, 128}));
                      };
-                     const Tile h = SwigluClamp::activate(half(0), half(1), limit);
+                     const Tile h = SwigluClamp::activate(half(0), half(1), limit, silu);
                      if (v.has("h_scale")) {
                        const auto q = ActQuant::quantise(round_to(h, inner));
                        store(v["h"], {t, group * 128}, q.codes);

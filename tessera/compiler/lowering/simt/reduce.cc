@@ -1,6 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
 // Reductions: in registers, then between lanes, then between warps. A tree whose shape follows from
 // the layout; every thread ends with the result, bit for bit the same.
+#include "llvm/ADT/Sequence.h"
 #include "tessera/compiler/lowering/lanes/math.h"
 #include "tessera/compiler/lowering/simt/kernel_lowering.h"
 #include "tessera/compiler/lowering/simt/ordering.h"
@@ -52,6 +53,20 @@ Best combine(Emitter& e, Reduction kind, Best a, Best b) {
   return {e.select(take, b.value, a.value), e.select(take, b.index, a.index)};
 }
 
+/// NVIDIA's instruction that combines the integers of a warp; null: there is none.
+Value combineWarp(Emitter& e, Reduction kind, Value value) {
+  if (e.target.ptx < 80 || value.getType() != e.i32()) return {};
+  const auto combined = [&](llvm::StringRef name) {
+    return e.intrinsic(("llvm.nvvm.redux.sync." + name).str(), e.i32(), {value, e.i32(-1)});
+  };
+  switch (kind) {
+    case Reduction::sum: return combined("add");
+    case Reduction::max: return combined("max");
+    case Reduction::min: return combined("min");
+    default: return {};
+  }
+}
+
 }  // namespace
 
 void KernelLowering::lowerReduce(ReduceOp op) {
@@ -78,9 +93,18 @@ void KernelLowering::lowerReduce(ReduceOp op) {
     into = into.value ? combine(e_, kind, into, one) : one;
   }
 
+  const auto combines = [&](int t) {
+    return source.layout.threads[t] != Layout::kCopies && onAxis(source.layout.threads[t]);
+  };
+  bool wholeWarps = llvm::all_of(llvm::seq(0, target_.laneBits), combines);
+  for (Best& own : best) {
+    const Value combined = wholeWarps ? combineWarp(e_, kind, own.value) : Value();
+    wholeWarps &= combined != Value();
+    if (wholeWarps) own.value = combined;
+  }
   SmallVector<int> between;  // thread bits only memory can combine
   for (int t = 0; t < static_cast<int>(source.layout.threads.size()); ++t) {
-    if (source.layout.threads[t] == Layout::kCopies || !onAxis(source.layout.threads[t])) continue;
+    if (!combines(t) || (wholeWarps && t < target_.laneBits)) continue;
     if (t >= target_.laneBits) {
       between.push_back(t);
       continue;
