@@ -128,10 +128,9 @@ Result<void> CudaStream::do_launch(Executable& executable, Grid grid,
   const bool shaped =
       programs <= kernel.most_blocks() && grid.y <= kMostAcross && grid.z <= kMostAcross;
   if (!shaped) grid = {static_cast<uint32_t>(std::min(programs, kernel.most_blocks())), 1, 1};
-  return check(
-      cuda_.driver().launch(kernel.function(), grid.x, grid.y, grid.z, kernel.threads(), 1, 1,
-                            kernel.shared_bytes(), stream_, parameters, nullptr),
-      "kernel launch");
+  return check(cuda_.driver().launch(kernel.function(), grid.x, grid.y, grid.z, kernel.threads(), 1,
+                                     1, kernel.shared_bytes(), stream_, parameters, nullptr),
+               "kernel launch");
 }
 
 Result<void> CudaStream::do_record(Event& event) {

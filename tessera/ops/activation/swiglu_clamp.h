@@ -36,13 +36,14 @@ struct SwigluClamp {
     };
   }
 
-  /// How silu is computed: processors divide beside other arithmetic; chips with many small programs
-  /// have sigmoid as a few instructions and division as a branch.
+  /// How silu is computed: processors divide beside other arithmetic; chips with many small
+  /// programs have sigmoid as a few instructions and division as a branch.
   enum class Silu : uint8_t { kQuotient, kSigmoid };
   static Silu silu_of(const PlanBuilder& b) {
     return b.caps().gemv_rows < 16 ? Silu::kSigmoid : Silu::kQuotient;
   }
-  /// silu(g) * u of f32 tiles. A quotient's factor of the exponent is rounded once: see tolerance().
+  /// silu(g) * u of f32 tiles. A quotient's factor of the exponent is rounded once: see
+  /// tolerance().
   static Tile activate(Tile gate, Tile up, double limit, Silu silu) {
     if (limit != 0) {
       gate = min(gate, limit);

@@ -53,8 +53,7 @@ struct QNormRope {
                  const Tile s = load(sin, {position, -still}, {1, pairs});
                  for_program(k, 0, t.per_program, t.rows, q.extent(1), [&](Tile head) {
                    const Tile v = to_f32(load(q, {token, head, 0}, t.shape()));
-                   const Tile scaled =
-                       v * HeadRmsNorm::factor(v, to_f32(q.extent(2)), eps, exact);
+                   const Tile scaled = v * HeadRmsNorm::factor(v, to_f32(q.extent(2)), eps, exact);
                    const Tile normed = to == DType::f32 ? scaled : round_to(scaled, to);
                    store(q, {token, head, 0}, cast(Rope::rotate(normed, c, s), to));
                  });

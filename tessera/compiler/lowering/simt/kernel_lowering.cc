@@ -66,8 +66,8 @@ LogicalResult KernelLowering::run(Value thread) {
 
   // Programs beyond the dispatched workgroups are taken in further turns.
   const Value workgroups = memory_.workgroupCount(e_.loc);
-  auto loop = scf::ForOp::create(e_.builder, e_.loc, memory_.workgroup(e_.loc), programs,
-                                 workgroups);
+  auto loop =
+      scf::ForOp::create(e_.builder, e_.loc, memory_.workgroup(e_.loc), programs, workgroups);
   mlir::OpBuilder::InsertionGuard guard(e_.builder);
   e_.builder.setInsertionPoint(loop.getBody()->getTerminator());
   shared_.forget();  // the program before uses the same memory
@@ -80,8 +80,8 @@ LogicalResult KernelLowering::run(Value thread) {
   if (pipeline_ != nullptr)
     programId_ = rasterOf(linear);
   else if (const auto launch = memory_.launch(e_.loc))
-    programId_ = shapedPlace(*launch, e_.compare(arith::CmpIPredicate::uge, workgroups, programs),
-                             places);
+    programId_ =
+        shapedPlace(*launch, e_.compare(arith::CmpIPredicate::uge, workgroups, programs), places);
   else
     programId_ = places();
   if (!aligned) return lowerProgram();
@@ -105,8 +105,8 @@ llvm::SmallVector<Value, 3> KernelLowering::shapedPlace(
     llvm::function_ref<llvm::SmallVector<Value, 3>()> otherwise) {
   const mlir::Type i64 = e_.i64();
   for (int axis : {0, 1})
-    whole = e_.andi(whole, e_.compare(arith::CmpIPredicate::eq, launch.extents[axis],
-                                      gridSize_[axis]));
+    whole =
+        e_.andi(whole, e_.compare(arith::CmpIPredicate::eq, launch.extents[axis], gridSize_[axis]));
   auto ids = scf::IfOp::create(e_.builder, e_.loc, mlir::TypeRange{i64, i64, i64}, whole,
                                /*withElseRegion=*/true);
   const mlir::OpBuilder::InsertionGuard guard(e_.builder);

@@ -77,8 +77,7 @@ class KernelLowering {
   /// A tile without a layout of its own, made in this one.
   Registers make(mlir::Value tile, const Layout& layout);
   Registers elementwise(mlir::Operation* op, const Layout& layout);
-  llvm::SmallVector<mlir::Value> castPairs(tile::CastOp cast,
-                                           llvm::ArrayRef<mlir::Value> numbers);
+  llvm::SmallVector<mlir::Value> castPairs(tile::CastOp cast, llvm::ArrayRef<mlir::Value> numbers);
   void lowerShape(mlir::Operation* op);
   bool lowerButterfly(mlir::Operation* op);  // butterfly.cc
   void lowerSlice(tile::SliceOp slice);

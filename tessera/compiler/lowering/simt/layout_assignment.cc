@@ -80,8 +80,8 @@ const Layout* LayoutAssignment::of(Value tile) const {
 
 Layout LayoutAssignment::blocked(Value tile) const {
   const TileShape shape = shapeOf(tile);
-  const Layout layout = blockedLayout(shape, threadBits_, vector_,
-                                      tile::dtypeOf(tile) == DType::f4e2m1 ? 1 : 0);
+  const Layout layout =
+      blockedLayout(shape, threadBits_, vector_, tile::dtypeOf(tile) == DType::f4e2m1 ? 1 : 0);
   if (shape.rank() < 2) return layout;
   return layout.withRowsInWarps(bitCount(shape, shape.rank() - 1), target_.laneBits);
 }

@@ -45,6 +45,13 @@ TEST(Layout, SmallTilesGiveUpWidthBeforeThreads) {
   EXPECT_EQ(blockedLayout({}, 5, 3).toString(), "threads [- - - - -] registers []");
 }
 
+TEST(Layout, RowsLieInWarpsWhereRegistersMakeWay) {
+  EXPECT_EQ(blockedLayout({8, 512}, 8, 3).withRowsInWarps(9, 5).toString(),
+            "threads [3 4 5 6 7 11 9 10] registers [0 1 2 8]");
+  const Layout wide = blockedLayout({2, 2048}, 8, 3);
+  EXPECT_EQ(wide.withRowsInWarps(11, 5).toString(), wide.toString());
+}
+
 TEST(Layout, BothCodesOfAByteStayTogether) {
   EXPECT_EQ(blockedLayout({8}, 5, 5, 1).toString(), "threads [1 2 - - -] registers [0]");
 }

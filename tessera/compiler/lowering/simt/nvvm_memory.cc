@@ -43,16 +43,15 @@ std::optional<ThreadMemory::Launch> NvvmMemory::launch(Location loc) {
 Value NvvmMemory::workgroup(Location loc) {
   const auto [place, extents] = *launch(loc);
   const auto join = [&](Value outer, Value extent, Value inner) -> Value {
-    return arith::AddIOp::create(builder_, loc,
-                                 arith::MulIOp::create(builder_, loc, outer, extent), inner);
+    return arith::AddIOp::create(builder_, loc, arith::MulIOp::create(builder_, loc, outer, extent),
+                                 inner);
   };
   return join(join(place[2], extents[1], place[1]), extents[0], place[0]);
 }
 Value NvvmMemory::workgroupCount(Location loc) {
   const auto extents = launch(loc)->extents;
-  return arith::MulIOp::create(builder_, loc,
-                               arith::MulIOp::create(builder_, loc, extents[2], extents[1]),
-                               extents[0]);
+  return arith::MulIOp::create(
+      builder_, loc, arith::MulIOp::create(builder_, loc, extents[2], extents[1]), extents[0]);
 }
 Value NvvmMemory::threadId(Location loc) { return special(loc, "tid.x"); }
 

@@ -154,8 +154,7 @@ Registers KernelLowering::elementwise(Operation* op, const Layout& layout) {
   SmallVector<Registers> operands;
   for (Value operand : op->getOperands()) operands.push_back(get(operand, layout));
   Registers result{layout, {}};
-  if (auto cast = llvm::dyn_cast<CastOp>(op))
-    result.values = castPairs(cast, operands[0].values);
+  if (auto cast = llvm::dyn_cast<CastOp>(op)) result.values = castPairs(cast, operands[0].values);
   if (!result.values.empty()) return result;
   for (int64_t r = 0; r < layout.registerCount(); ++r) {
     SmallVector<Value> values;
