@@ -337,6 +337,20 @@ namespace {
 
 /// Threads of a multiprocessor that keep enough of its memory's bytes under way.
 constexpr int64_t kReaders = 512;
+/// The same of those that turn heads in place: loads and stores of one view do not overlap.
+constexpr int64_t kUpdaters = 1280;
+
+/// Whether a program reads one tile, a sum of which decides what it writes back.
+bool updatesInPlace(KernelOp kernel) {
+  bool sums = false, plain = true, inPlace = false;
+  kernel->walk([&](Operation* op) {
+    sums |= llvm::isa<ReduceOp>(op);
+    plain &= !llvm::isa<ForOp, IfOp, DotOp, DotScaledOp, SortOp, ScanOp>(op);
+    if (auto store = llvm::dyn_cast<StoreOp>(op))
+      inPlace |= kernel.view(store.getView()).getAccess() == Access::readwrite;
+  });
+  return sums && plain && inPlace;
+}
 
 }  // namespace
 
@@ -353,7 +367,10 @@ mlir::FailureOr<ThreadCode> emitThreadCode(mlir::OpBuilder& builder, ThreadMemor
     KernelLowering lowering(emitter, memory, kernel, target);
     if (mlir::failed(lowering.run(memory.threadId(emitter.loc)))) return mlir::failure();
     code = {lowering.threads(), lowering.sharedWords(), 1};
-    if (holdsRows(kernel, target)) code.workgroups = kReaders / code.threads;
+    if (holdsRows(kernel, target))
+      code.workgroups = kReaders / code.threads;
+    else if (code.threads == target.threads && updatesInPlace(kernel))
+      code.workgroups = kUpdaters / code.threads;
   }
   const int64_t bytes = 4 * code.sharedWords;
   if (bytes > target.sharedBytes)

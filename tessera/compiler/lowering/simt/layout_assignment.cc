@@ -91,6 +91,23 @@ Layout LayoutAssignment::ownOrBlocked(Value tile) const {
   return own != nullptr ? *own : blocked(tile);
 }
 
+/// Whether a program streams a sum over one or two tiles and what follows from it past the caches,
+/// with little arithmetic: what all threads do alike is most of its instructions.
+bool LayoutAssignment::streamsSums() {
+  if (target_.widestBytes == 1 || llvm::none_of(kernel_.getViews().getAsRange<ViewAttr>(),
+                                                [](ViewAttr view) { return view.getStreamed(); }))
+    return false;
+  int tiles = 0;
+  bool sums = false, light = true;
+  kernel_->walk([&](Operation* op) {
+    sums |= llvm::isa<ReduceOp>(op);
+    light &= !llvm::isa<ForOp, DotOp, DotScaledOp, SortOp, ScanOp, ExpOp, Exp2Op, SigmoidOp>(op);
+    auto load = llvm::dyn_cast<LoadOp>(op);
+    tiles += load && positionBits(shapeOf(load.getResult())) > threadBits_;
+  });
+  return sums && light && tiles <= 2;
+}
+
 /// As many threads as the largest tile in memory fills with one access each.
 void LayoutAssignment::chooseThreads() {
   int narrowest = 64, largest = 0, forMatrices = 0;
@@ -111,6 +128,8 @@ void LayoutAssignment::chooseThreads() {
   threadBits_ =
       std::clamp(largest - vector_, std::max({5, target_.laneBits, products_.leastThreadBits()}),
                  static_cast<int>(llvm::Log2_64(target_.threads)));
+  // Tiles for all threads are shared by half of them.
+  if ((1 << threadBits_) == target_.threads && streamsSums()) --threadBits_;
   if (forMatrices > 0) threadBits_ = forMatrices;
 }
 

@@ -39,6 +39,7 @@ class LayoutAssignment {
 
  private:
   void chooseThreads();
+  bool streamsSums();
   void chooseCarried();
   std::optional<Layout> follow(mlir::Value tile);
   std::optional<Layout> compute(mlir::Value tile);
