@@ -4,6 +4,7 @@
 
 #include <algorithm>
 #include <cmath>
+#include <optional>
 #include <vector>
 
 #include "tessera/ops/attention/kernels/quantised_row.h"
@@ -39,20 +40,28 @@ struct KvDequantise {
   }
 
   static void plan(PlanBuilder& b) {
+    std::optional<Arg> listed;
+    if (b.has("rows")) listed = b.tensor("rows");
+    decode(b, QuantisedRow{b.dim("D")}, b.tensor("cache"), listed, b.tensor("y"), b.m_class("M"),
+           static_cast<int64_t>(b.attribute("first")));
+  }
+
+  /// Adds the kernel that decodes the listed rows of `cache`, or those from `first` on, to y [M, D].
+  static void decode(PlanBuilder& b, const QuantisedRow& layout, const Arg& cache,
+                     const std::optional<Arg>& list, const Arg& y, int64_t class_of_M,
+                     int64_t first) {
     constexpr int64_t kBlock = QuantisedRow::kBlock;
-    const QuantisedRow layout{b.dim("D")};
     const int64_t blocks =
         std::clamp<int64_t>(b.caps().vector_tile / kBlock, 1, pow2_ceil(layout.blocks()));
     const int64_t per_program =
-        std::clamp<int64_t>(b.caps().program_grain / layout.width, 1, b.m_class("M"));
-    const bool listed = b.has("rows");
-    const Arg cache = b.tensor("cache");
+        std::clamp<int64_t>(b.caps().program_grain / layout.width, 1, class_of_M);
+    const bool listed = list.has_value();
     // Without a list the scales take its place, unread.
     b.kernel(
-        "rows", {programs_for(b.dim("M"), per_program)},
+        "rows", {programs_for(y.shape[0], per_program)},
         {layout.codes(cache), layout.rope(cache), layout.scales(cache),
-         listed ? b.tensor("rows") : layout.scales(cache), b.tensor("y")},
-        {scalar_i64("first", static_cast<int64_t>(b.attribute("first")))},
+         listed ? *list : layout.scales(cache), y},
+        {scalar_i64("first", first)},
         [=](KernelBuilder& k, View codes, View rope, View scales, View rows, View y, Tile first) {
           const View nope = y.bounded(1, layout.nope());
           for_program(k, 0, per_program, 1, y.extent(0), [&](Tile m) {

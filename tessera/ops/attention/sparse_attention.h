@@ -5,10 +5,12 @@
 #include <algorithm>
 #include <cmath>
 #include <limits>
+#include <numbers>
 #include <vector>
 
 #include "tessera/base/float_formats.h"
 #include "tessera/ops/attention/kernels/quantised_row.h"
+#include "tessera/ops/attention/kv_dequantise.h"
 #include "tessera/ops/frame/operator.h"
 #include "tessera/ops/tiling.h"
 
@@ -47,6 +49,8 @@ struct SparseAttention {
 
   /// Keys whose scores are all known before the first of them is weighted.
   static constexpr int64_t kBlock = 64;
+  /// Maxima of parts that are read at once.
+  static constexpr int64_t kPartsAStep = 16;
   static constexpr double kNever = -std::numeric_limits<double>::infinity();
 
   /// Static sizes of a program: some heads of one token, `keys` rows a step.
@@ -84,8 +88,9 @@ struct SparseAttention {
     Tile max, sum, rows;
   };
 
-  /// exp(x - max) where max may still be -inf (no key yet); then every x is -inf too and gives 0.
-  static Tile above(Tile x, Tile max) { return exp(x - select(max == kNever, 0.0, max)); }
+  /// Scores are in units of a factor 2. 2^(x - max), where max may still be -inf (no key yet); then
+  /// every x is -inf too and gives 0.
+  static Tile above(Tile x, Tile max) { return exp2(x - select(max == kNever, 0.0, max)); }
 
   /// One past the last index in [lo, hi) that is not -1.
   static Tile last_used(KernelBuilder& k, const Sizes& z, const View& indices, Tile t, Tile lo,
@@ -105,7 +110,7 @@ struct SparseAttention {
   }
   /// Scores [heads, keys] of these rows.
   static Tile scores_of(KernelBuilder& k, const Sizes& z, Tile query, Tile key, Tile index) {
-    const Tile score = dot(query, key, k.zeros(DType::f32, {z.heads, z.keys})) * z.scale;
+    const Tile score = dot(query, key, k.zeros(DType::f32, {z.heads, z.keys})) * (z.scale * std::numbers::log2e);
     return select(reshape(index, {1, z.keys}) >= 0, score, kNever);
   }
 
@@ -162,7 +167,7 @@ struct SparseAttention {
   /// rows / (sum + exp(sink - max)), by one division a head: dividing each element took 7 % of
   /// a prompt's attention on a GPU. A token without keys has rows = 0 and gives 0.
   static Tile finished(const Partial& p, Tile sink, DType dtype) {
-    const Tile denominator = p.sum + above(sink, p.max);
+    const Tile denominator = p.sum + above(sink * std::numbers::log2e, p.max);
     return cast(p.rows * select(p.sum > 0.0, 1.0 / denominator, 0.0), dtype);
   }
 
@@ -193,8 +198,8 @@ struct SparseAttention {
     const auto body = [=](KernelBuilder& k, View q, const Rows& kv, View indices, View sink,
                           View out) {
       const Tile h = k.program_id(0) * z.heads, t = k.program_id(1);
-      const Tile zero = k.index(0), end = last_used(k, z, indices, t, zero, indices.extent(1));
       const Tile query = load(q, {t, h, 0}, {z.heads, z.width});
+      const Tile zero = k.index(0), end = last_used(k, z, indices, t, zero, indices.extent(1));
       const Tile never = k.constant(DType::f32, {z.heads, 1}, kNever);
       const auto score = [&](Tile, Tile key, Tile index) {
         return scores_of(k, z, query, key, index);
@@ -210,9 +215,9 @@ struct SparseAttention {
       store(out, {t, h, 0},
             finished(p, reshape(load(sink, {h}, {z.heads}), {z.heads, 1}), z.dtype));
     };
-    std::vector<Arg> args = row_args(b);
+    std::vector<Arg> args = decodes_first(b) ? std::vector{decoded(b)} : row_args(b);
     for (const char* name : {"q", "indices", "sink", "out"}) args.push_back(b.tensor(name));
-    if (b.has("kv"))
+    if (b.has("kv") || decodes_first(b))
       b.kernel("attend", {head_blocks, T}, args,
                [body](KernelBuilder& k, View kv, View q, View indices, View sink, View out) {
                  body(k, q, Rows{.kv = kv}, indices, sink, out);
@@ -225,6 +230,20 @@ struct SparseAttention {
                });
   }
 
+  /// Many tokens read each quantised row again and again: for the matrix unit all rows are decoded
+  /// once, as bf16.
+  static bool decodes_first(const PlanBuilder& b) {
+    return !b.has("kv") && has_matrix_unit(b) && b.m_class("T") > 64;
+  }
+  static Arg decoded(PlanBuilder& b) {
+    const Arg cache = b.tensor("kv_quantised");
+    const Arg rows =
+        b.workspace("kv", b.dtype("out"), {b.dim("R"), b.dim("D")}, {true, false});
+    KvDequantise::decode(b, QuantisedRow{b.dim("D")}, cache, std::nullopt,
+                         rows.with_access(Access::kWrite), b.m_class("R"), 0);
+    return rows.with_access(Access::kRead);
+  }
+
   /// The arguments behind Rows.
   static std::vector<Arg> row_args(const PlanBuilder& b) {
     if (b.has("kv")) return {b.tensor("kv")};
@@ -235,10 +254,13 @@ struct SparseAttention {
 
   /// Programs share a token's keys: a first kernel has all scores, a second weighs rows, a third
   /// joins the partial results in order.
-  static void plan_split(PlanBuilder& b, const Sizes& z, int64_t head_blocks, int64_t splits) {
+  static void plan_split(PlanBuilder& b, Sizes z, int64_t head_blocks, int64_t splits) {
+    z.indices = kBlock;
     const int64_t T = b.dim("T"), H = b.dim("H"), D = b.dim("D"), keys = span(b);
     const std::vector<bool> dynamic = {true, true, false, false};
     const Arg scores = b.workspace("scores", DType::f32, {T, H, b.dim("N")}, {true, false, true});
+    // The largest score of each part by itself; then of a part's block and all before it.
+    const Arg part_top = b.workspace("part_top", DType::f32, {T, splits, H, 1}, dynamic);
     const Arg part_max = b.workspace("part_max", DType::f32, {T, splits, H, 1}, dynamic);
     const Arg part_sum = b.workspace("part_sum", DType::f32, {T, splits, H, 1}, dynamic);
     const Arg part_rows = b.workspace("part_rows", DType::f32, {T, splits, H, D}, dynamic);
@@ -249,41 +271,44 @@ struct SparseAttention {
       return args;
     };
 
-    const auto score = [=](KernelBuilder& k, const Rows& kv, View q, View indices, View scores) {
-      const Tile h = k.program_id(0) * z.heads, t = k.program_id(2);
-      const Tile lo = k.program_id(1) * keys, hi = min(lo + keys, indices.extent(1));
-      const Tile end = last_used(k, z, indices, t, lo, hi);
+    const auto score = [=](KernelBuilder& k, const Rows& kv, View q, View indices, View scores,
+                           View part_top) {
+      const Tile h = k.program_id(0) * z.heads, split = k.program_id(1), t = k.program_id(2);
+      const Tile lo = split * keys, hi = min(lo + keys, indices.extent(1));
       const Tile query = load(q, {t, h, 0}, {z.heads, z.width});
-      k.for_range(lo, hi, z.keys, [&](Tile j) {
-        k.if_(
-            j < end,
-            [&] {
-              const Tile index = indices_at(z, indices, t, j, end);
-              store(scores, {t, h, j},
-                    reshape(scores_of(k, z, query, keys_at(k, z, kv, index), index),
-                            {1, z.heads, z.keys}));
-            },
-            [&] {
-              store(scores, {t, h, j}, k.constant(DType::f32, {1, z.heads, z.keys}, kNever));
-            });
+      const Tile end = last_used(k, z, indices, t, lo, hi);
+      const auto put = [&](Tile j, Tile tile) {
+        store(scores, {t, h, j}, reshape(tile, {1, z.heads, z.keys}));
+      };
+      const Tile never = k.constant(DType::f32, {z.heads, 1}, kNever);
+      const auto top = k.for_range(lo, end, z.keys, lang::carry(never), [&](Tile j, Tile top) {
+        const Tile index = indices_at(z, indices, t, j, end);
+        const Tile own = scores_of(k, z, query, keys_at(k, z, kv, index), index);
+        put(j, own);
+        return lang::carry(max(top, reduce_max(own, 1)));
       });
+      k.for_range(lo + ceil_div(max(end - lo, 0), z.keys) * z.keys, hi, z.keys, [&](Tile j) {
+        put(j, k.constant(DType::f32, {z.heads, z.keys}, kNever));
+      });
+      store(part_top, {t, split, h, 0}, top[0]);
     };
     const auto score_args =
-        with_rows({b.tensor("q"), b.tensor("indices"), scores.with_access(Access::kWrite)});
+        with_rows({b.tensor("q"), b.tensor("indices"), scores.with_access(Access::kWrite),
+                   part_top.with_access(Access::kWrite)});
     if (b.has("kv"))
       b.kernel("score", grid, score_args,
-               [score](KernelBuilder& k, View kv, View q, View indices, View scores) {
-                 score(k, Rows{.kv = kv}, q, indices, scores);
+               [score](KernelBuilder& k, View kv, View q, View indices, View scores, View top) {
+                 score(k, Rows{.kv = kv}, q, indices, scores, top);
                });
     else
       b.kernel("score_quantised", grid, score_args,
                [score](KernelBuilder& k, View codes, View rope, View scales, View q, View indices,
-                       View scores) {
-                 score(k, Rows{{}, codes, rope, scales, true}, q, indices, scores);
+                       View scores, View top) {
+                 score(k, Rows{{}, codes, rope, scales, true}, q, indices, scores, top);
                });
 
     const auto part = [=](KernelBuilder& k, const Rows& kv, View indices, View scores,
-                          View part_max, View part_sum, View part_rows) {
+                          View part_top, View part_max, View part_sum, View part_rows) {
       const Tile h = k.program_id(0) * z.heads, split = k.program_id(1), t = k.program_id(2);
       const Tile lo = split * keys, hi = min(lo + keys, indices.extent(1));
       const Tile end = last_used(k, z, indices, t, lo, hi);
@@ -300,10 +325,13 @@ struct SparseAttention {
       k.if_(
           end > lo,
           [&] {
-            const auto before = k.for_range(0, lo / kBlock * kBlock, kBlock, lang::carry(never),
-                                            [&](Tile block, Tile most) {
-                                              return lang::carry(max(most, largest(block, block)));
-                                            });
+            const Tile first = lo / kBlock * kBlock / keys;  // part of this block
+            const View tops = part_top.bounded(1, first);
+            const auto before = k.for_range(
+                0, first, kPartsAStep, lang::carry(never), [&](Tile s, Tile most) {
+                  const Tile top = load(tops, {t, s, h, 0}, {kPartsAStep, z.heads, 1}, kNever);
+                  return lang::carry(max(most, reshape(reduce_max(top, 0), {z.heads, 1})));
+                });
             const Partial p = attend(k, z, kv, indices, t, lo, end, before[0], score, largest);
             store(part_max, {t, split, h, 0}, p.max);
             store(part_sum, {t, split, h, 0}, p.sum);
@@ -315,47 +343,61 @@ struct SparseAttention {
     };
     const auto part_args =
         with_rows({b.tensor("indices"), scores.with_access(Access::kRead),
-                   part_max.with_access(Access::kWrite), part_sum.with_access(Access::kWrite),
+                   part_top.with_access(Access::kRead), part_max.with_access(Access::kWrite), part_sum.with_access(Access::kWrite),
                    part_rows.with_access(Access::kWrite)});
     if (b.has("kv"))
       b.kernel("part", grid, part_args,
-               [part](KernelBuilder& k, View kv, View indices, View scores, View most, View sum,
-                      View rows) { part(k, Rows{.kv = kv}, indices, scores, most, sum, rows); });
+               [part](KernelBuilder& k, View kv, View indices, View scores, View top, View most,
+                      View sum, View rows) {
+                 part(k, Rows{.kv = kv}, indices, scores, top, most, sum, rows);
+               });
     else
       b.kernel("part_quantised", grid, part_args,
                [part](KernelBuilder& k, View codes, View rope, View scales, View indices,
-                      View scores, View most, View sum, View rows) {
-                 part(k, Rows{{}, codes, rope, scales, true}, indices, scores, most, sum, rows);
+                      View scores, View top, View most, View sum, View rows) {
+                 part(k, Rows{{}, codes, rope, scales, true}, indices, scores, top, most, sum,
+                      rows);
                });
-    const int64_t heads =
-        std::min<int64_t>(z.heads, std::max<int64_t>(1, b.caps().program_grain / z.width));
+    plan_join(b, z, part_max.with_access(Access::kRead), part_sum.with_access(Access::kRead),
+              part_rows.with_access(Access::kRead));
+  }
+
+  static void plan_join(PlanBuilder& b, const Sizes& z, const Arg& part_max, const Arg& part_sum,
+                        const Arg& part_rows) {
+    // Parts that are read at once: each step waits for memory.
+    const int64_t parts = has_matrix_unit(b) ? 8 : 1;
+    const int64_t heads = std::clamp<int64_t>(b.caps().program_grain / z.width / parts, 1, z.heads);
     b.kernel(
-        "join", {(H + heads - 1) / heads, T},
-        {part_max.with_access(Access::kRead), part_sum.with_access(Access::kRead),
-         part_rows.with_access(Access::kRead), b.tensor("sink"), b.tensor("out")},
+        "join", {(b.dim("H") + heads - 1) / heads, b.dim("T")},
+        {part_max, part_sum, part_rows, b.tensor("sink"), b.tensor("out")},
         [=](KernelBuilder& k, View part_max, View part_sum, View part_rows, View sink, View out) {
           const Tile h = k.program_id(0) * heads, t = k.program_id(1);
-          const auto max_of = [&](Tile s) {
-            return load(part_max, {t, s, h, 0}, {heads, 1}, kNever);
+          const auto max_of = [&](Tile s, int64_t count) {
+            return load(part_max, {t, s, h, 0}, {count, heads, 1}, kNever);
           };
           // The maximum, and one past the last part that has keys: a context often ends early in
           // its capacity.
           const Tile max0 = k.constant(DType::f32, {heads, 1}, kNever);
           const auto [most, used] = k.for_range(
-              0, part_max.extent(1), 1, lang::carry(max0, k.index(0)),
+              0, part_max.extent(1), kPartsAStep, lang::carry(max0, k.constant(DType::i32, {}, 0)),
               [&](Tile s, Tile most, Tile used) {
-                const Tile part = max_of(s), largest = reshape(reduce_max(part, 0), {});
-                return lang::carry(max(most, part), select(largest > kNever, s + 1, used));
+                const Tile part = max_of(s, kPartsAStep);
+                const Tile number = k.iota({kPartsAStep, 1, 1}, 0) + cast(s, DType::i32) + 1;
+                const Tile last = reshape(select(part > kNever, number, 0), {kPartsAStep * heads});
+                return lang::carry(max(most, reshape(reduce_max(part, 0), {heads, 1})),
+                                   max(used, reshape(reduce_max(last, 0), {})));
               });
           const Tile sum0 = k.zeros(DType::f32, {heads, 1}),
                      rows0 = k.zeros(DType::f32, {heads, z.width});
           const Tile top = most;
-          auto all =
-              k.for_range(0, used, 1, lang::carry(sum0, rows0), [&](Tile s, Tile sum, Tile rows) {
-                const Tile part = max_of(s), factor = above(part, top), empty = part == kNever;
+          auto all = k.for_range(
+              0, cast(used, DType::i64), parts, lang::carry(sum0, rows0),
+              [&](Tile s, Tile sum, Tile rows) {
+                const Tile part = max_of(s, parts), empty = part == kNever;
+                const Tile factor = above(part, reshape(top, {1, heads, 1}));
                 const auto add = [&](const View& view, int64_t cols, Tile to) {
-                  const Tile more = load(view, {t, s, h, 0}, {heads, cols}) * factor;
-                  return to + select(empty, 0.0, more);
+                  const Tile more = load(view, {t, s, h, 0}, {parts, heads, cols}) * factor;
+                  return to + reshape(reduce_sum(select(empty, 0.0, more), 0), {heads, cols});
                 };
                 return lang::carry(add(part_sum, 1, sum), add(part_rows, z.width, rows));
               });

@@ -45,11 +45,12 @@ struct IndexerScores {
   }
 
   /// Static: tokens of a program, as many as fill a product with their heads. A product's columns
-  /// are [heads, rows], so that the sum over heads adds vectors. A program scores `blocks` times
-  /// `keys` entries.
+  /// are [heads, rows], so that the sum over heads adds vectors; for the matrix unit [rows, heads],
+  /// as q is. A program scores `blocks` times `keys` entries.
   struct Sizes {
     int64_t rows, heads, width, keys, blocks;
     DType rounding;
+    bool matrices;
     int64_t columns() const { return heads * rows; }
   };
 
@@ -66,7 +67,9 @@ struct IndexerScores {
                   .width = pow2_ceil(b.dim("D")),
                   .keys = matrices ? b.caps().matrix_tile[2].m : b.caps().attention_keys,
                   .blocks = matrices && class_of_T == 1 ? 2 : 8,
-                  .rounding = b.dtype("scores")};
+                  .rounding = b.dtype("scores"),
+                  .matrices = matrices};
+    if (matrices) return plan_scores(b, z, b.tensor("q"), operand);
     const int64_t blocks = programs_for(b.dim("T"), z.rows);
     const Arg turned =
         b.workspace("turned", operand, {blocks, z.width, z.columns()}, {true, false, false});
@@ -80,7 +83,8 @@ struct IndexerScores {
     plan_scores(b, z, turned.with_access(Access::kRead), operand);
   }
 
-  static void plan_scores(PlanBuilder& b, const Sizes& z, const Arg& turned, DType operand) {
+  /// `queries`: q, or the columns of programs.
+  static void plan_scores(PlanBuilder& b, const Sizes& z, const Arg& queries, DType operand) {
     const int64_t span = z.keys * z.blocks;
     const bool masked = b.has("positions"), several = b.has("sequence");
     const auto ratio = static_cast<int64_t>(b.attribute("ratio"));
@@ -89,9 +93,9 @@ struct IndexerScores {
     // Tables that are left out have w in their place, unread.
     // One after the other, programs score the same entries for all tokens.
     b.kernel("scores", {programs_for(b.dim("T"), z.rows), programs_for(b.dim("C"), span)},
-             {turned, b.tensor("k"), b.tensor("w"), b.tensor(masked ? "positions" : "w"),
+             {queries, b.tensor("k"), b.tensor("w"), b.tensor(masked ? "positions" : "w"),
               b.tensor(several ? "sequence" : "w"), b.tensor("scores")},
-             [=](KernelBuilder& k, View turned, View key, View w, View positions, View sequences,
+             [=](KernelBuilder& k, View q, View key, View w, View positions, View sequences,
                  View scores) {
                const Tile block = k.program_id(0), t = block * z.rows;
                const Tile first = k.program_id(1) * span, count = scores.extent(1);
@@ -107,7 +111,7 @@ struct IndexerScores {
                const Tile end = min(first + span, count), seen = max(first, min(end, furthest));
                const auto score = [&](Tile sequence, auto keep) {
                  k.if_(seen > first, [&] {
-                   const Tile queries = load(turned, {block, 0, 0}, {z.width, z.columns()});
+                   const Tile queries = queries_of(q, block, z);
                    const Tile weight = weights(w, t, z, weight_scale, weight_dtype);
                    k.for_range(first, seen, z.keys, [&](Tile c) {
                      const Tile keys = load(key, {sequence, c, 0}, {z.keys, z.width});
@@ -143,21 +147,31 @@ struct IndexerScores {
              });
   }
 
+  /// [width, columns], or for the matrix unit [columns, width].
+  static Tile queries_of(const View& q, Tile block, const Sizes& z) {
+    if (!z.matrices) return load(q, {block, 0, 0}, {z.width, z.columns()});
+    return reshape(load(q, {block * z.rows, 0, 0}, {z.rows, z.heads, z.width}),
+                   {z.columns(), z.width});
+  }
+
   static Tile rounded(Tile x, DType to) { return to == DType::f32 ? x : round_to(x, to); }
 
   /// Of the heads of tokens from t on [1, columns], f32.
   static Tile weights(const View& w, Tile t, const Sizes& z, double scale, DType dtype) {
     const Tile own = to_f32(load(w, {t, 0}, {z.rows, z.heads}));
-    const Tile turned = reshape(z.rows == 1 ? own : transpose(own, {1, 0}), {1, z.columns()});
-    return scale == 1 ? turned : rounded(turned * scale, dtype);
+    const bool as_they_are = z.rows == 1 || z.matrices;
+    const Tile all = reshape(as_they_are ? own : transpose(own, {1, 0}), {1, z.columns()});
+    return scale == 1 ? all : rounded(all * scale, dtype);
   }
 
   /// Scores of keys [keys, width] for each token [rows, keys].
   static Tile weighted(KernelBuilder& k, Tile keys, Tile queries, Tile weight, const Sizes& z) {
-    const Tile products = dot_kn(keys, queries, k.zeros(DType::f32, {z.keys, z.columns()}));
+    const Tile none = k.zeros(DType::f32, {z.keys, z.columns()});
+    const Tile products = z.matrices ? dot(keys, queries, none) : dot_kn(keys, queries, none);
     const Tile terms = rounded(max(rounded(products, z.rounding), 0.0) * weight, z.rounding);
     if (z.rows == 1) return reshape(reduce_sum(terms, 1), {1, z.keys});
-    const Tile sums = reduce_sum(reshape(terms, {z.keys, z.heads, z.rows}), 1);
+    const Tile sums = z.matrices ? reduce_sum(reshape(terms, {z.keys, z.rows, z.heads}), 2)
+                                 : reduce_sum(reshape(terms, {z.keys, z.heads, z.rows}), 1);
     return transpose(reshape(sums, {z.keys, z.rows}), {1, 0});
   }
 

@@ -12,6 +12,16 @@ using mlir::Value;
 
 namespace {
 
+/// One that gives a word.
+Value instruction(Emitter& e, llvm::StringRef text, llvm::StringRef constraints,
+                  mlir::ValueRange operands) {
+  return LLVM::InlineAsmOp::create(e.builder, e.loc, e.i32(), operands, text, constraints,
+                                   /*has_side_effects=*/false, /*is_align_stack=*/false,
+                                   LLVM::tailcallkind::TailCallKind::None, LLVM::AsmDialectAttr(),
+                                   mlir::ArrayAttr())
+      .getResult(0);
+}
+
 /// Bytes of b (4 to 7) and a (0 to 3), picked by the four nibbles of `selector`.
 Value permute(Emitter& e, Value a, Value b, Value selector) {
   return e.intrinsic("llvm.nvvm.prmt", e.i32(), {a, b, selector});
@@ -70,6 +80,16 @@ SmallVector<Value> bf16Pairs(Emitter& e, DType dtype, Value word) {
   }
 }
 
+/// As a vector of bf16: two roundings into one are one instruction.
+Value pairOf(Emitter& e, Value low, Value high) {
+  const mlir::Type bf16 = e.builder.getBF16Type();
+  Value pair = LLVM::UndefOp::create(e.builder, e.loc, mlir::VectorType::get({2}, bf16));
+  for (int64_t lane : {0, 1})
+    pair = LLVM::InsertElementOp::create(e.builder, e.loc, pair,
+                                         e.bitcast(lane == 0 ? low : high, bf16), e.i32(lane));
+  return e.bitcast(pair, e.i32());
+}
+
 Value scalePair(Emitter& e, Value code) {
   // 0 is 2^-127, a subnormal, and 255 is NaN: both have bit 6 set.
   const Value wide = e.zeroExtend(code, e.i32());
@@ -81,13 +101,11 @@ Value scalePair(Emitter& e, Value code) {
 
 Value multiplyPairs(Emitter& e, Value a, Value b) {
   // Chips before sm_90 have no multiplication of pairs; adding -0 changes nothing.
-  const Value none = e.i32(0x80008000);
-  return LLVM::InlineAsmOp::create(e.builder, e.loc, e.i32(), mlir::ValueRange{a, b, none},
-                                   "fma.rn.bf16x2 $0, $1, $2, $3;", "=r,r,r,r",
-                                   /*has_side_effects=*/false, /*is_align_stack=*/false,
-                                   LLVM::tailcallkind::TailCallKind::None, LLVM::AsmDialectAttr(),
-                                   mlir::ArrayAttr())
-      .getResult(0);
+  return instruction(e, "fma.rn.bf16x2 $0, $1, $2, $3;", "=r,r,r,r", {a, b, e.i32(0x80008000)});
+}
+
+Value maxPairs(Emitter& e, Value a, Value b) {
+  return instruction(e, "max.NaN.bf16x2 $0, $1, $2;", "=r,r,r", {a, b});
 }
 
 /// What is below a number, in magnitude, is cut off behind the upper half: never all of it.

@@ -14,10 +14,14 @@ namespace tessera::compiler::simt {
 /// The elements of a word of packed bf16, e4m3 or e2m1, the first in the low half of the first
 /// pair. A word's elements must belong to one sum of products.
 llvm::SmallVector<mlir::Value> bf16Pairs(Emitter& e, DType dtype, mlir::Value word);
+/// Two elements of 16 bits as a word.
+mlir::Value pairOf(Emitter& e, mlir::Value low, mlir::Value high);
 /// An e8m0 code (i8) as a factor for pairs.
 mlir::Value scalePair(Emitter& e, mlir::Value code);
 /// Element by element, each rounded once: exact while the product is a bf16 number.
 mlir::Value multiplyPairs(Emitter& e, mlir::Value a, mlir::Value b);
+/// NaN where one of the elements is.
+mlir::Value maxPairs(Emitter& e, mlir::Value a, mlir::Value b);
 
 /// Two f32 numbers as pairs of bf16 whose sum they are, the largest first. No part of a number but
 /// zero is zero, and all have its sign: so an infinite factor of it gives what it would give. An

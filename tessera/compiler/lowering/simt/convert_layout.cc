@@ -1,7 +1,8 @@
 // SPDX-License-Identifier: Apache-2.0
 // From one layout to another: by lanes that exchange registers where no element leaves its warp,
 // else through the workgroup's memory.
-#include "mlir/Dialect/LLVMIR/LLVMDialect.h"
+#include "tessera/compiler/lowering/lanes/elementwise.h"
+#include "tessera/compiler/lowering/simt/bf16_pairs.h"
 #include "tessera/compiler/lowering/simt/kernel_lowering.h"
 
 namespace tessera::compiler::simt {
@@ -9,6 +10,7 @@ namespace tessera::compiler::simt {
 namespace arith = mlir::arith;
 using llvm::SmallVector;
 using mlir::Value;
+using namespace tile;  // the dialect's operations
 
 namespace {
 
@@ -22,17 +24,6 @@ Value swizzle(Emitter& e, Value position) {
   return e.xori(position, e.andi(e.shr(position, 5), kBanks - 1));
 }
 int64_t swizzle(int64_t position) { return position ^ ((position >> 5) & (kBanks - 1)); }
-
-/// Two elements of 16 bits as a word. As a vector of bf16: two roundings into one are one
-/// instruction.
-Value pairOf(Emitter& e, Value low, Value high) {
-  const mlir::Type bf16 = e.builder.getBF16Type();
-  Value pair = mlir::LLVM::UndefOp::create(e.builder, e.loc, mlir::VectorType::get({2}, bf16));
-  for (int64_t lane : {0, 1})
-    pair = mlir::LLVM::InsertElementOp::create(
-        e.builder, e.loc, pair, e.bitcast(lane == 0 ? low : high, bf16), e.i32(lane));
-  return e.bitcast(pair, e.i32());
-}
 
 /// `registers` without those whose bit number `index` is not `set`.
 SmallVector<Value> half(llvm::ArrayRef<Value> registers, size_t index, bool set) {
@@ -77,7 +68,7 @@ Registers KernelLowering::convertLayout(const Registers& from, DType dtype, cons
 /// Elements of 16 bits that stay side by side move as pairs, where sums of products do.
 std::optional<Registers> KernelLowering::convertPairsByLanes(const Registers& from,
                                                              const Layout& to) {
-  if (pipeline_ == nullptr || !from.values[0].getType().isInteger(16) ||
+  if (!holdsSums() || !from.values[0].getType().isInteger(16) ||
       !from.layout.inRegister(0) || !to.inRegister(0))
     return std::nullopt;
   Registers pairs{from.layout.renamed(Closed{0}), {}};
@@ -179,6 +170,26 @@ Registers KernelLowering::convertByMemory(const Registers& from, DType dtype, co
         memory_.load(e_.loc, array, e_.xori(wanted, swizzle(to.registerOffset(r)))));
   shared_.release(top);
   return result;
+}
+
+/// Tiles from outside that a loop's body stretches are brought to the layouts it wants once, not in
+/// each turn.
+void KernelLowering::convertAhead(ForOp loop) {
+  for (mlir::Operation& op : loop.getBody().front())
+    if (isElementwise(&op) && !isScalar(op.getResult(0)))
+      if (const Layout* layout = layouts_.of(op.getResult(0)))
+        for (Value operand : op.getOperands()) convertAhead(loop, operand, *layout);
+}
+
+void KernelLowering::convertAhead(ForOp loop, Value tile, const Layout& layout) {
+  mlir::Operation* op = tile.getDefiningOp();
+  if (op == nullptr || isScalar(tile)) return;
+  if (!loop.getBody().isAncestor(op->getParentRegion())) {
+    if (layouts_.of(tile) != nullptr && !tiles_[tile].empty()) get(tile, layout);
+  } else if (auto broadcast = llvm::dyn_cast<BroadcastOp>(op)) {
+    convertAhead(loop, broadcast.getX(),
+                 layout.renamed(Stretched{shapeOf(broadcast.getX()), shapeOf(tile)}));
+  }
 }
 
 void KernelLowering::write(const Registers& registers, const Array& array) {

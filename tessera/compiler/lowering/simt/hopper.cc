@@ -151,14 +151,18 @@ void Hopper::wait(Location loc, Value barrier, Value parity) {
             "r,r", {barrier, parity});
 }
 
-Value Hopper::warpgroup(Location loc, Value thread) {
+Value Hopper::uniform(Location loc, Value value) {
   const mlir::Type i32 = builder_.getI32Type();
-  const Value own = arith::ShRUIOp::create(builder_, loc, thread, number(builder_, loc, i32, 7));
   return LLVM::CallIntrinsicOp::create(
              builder_, loc, i32, builder_.getStringAttr("llvm.nvvm.shfl.sync.idx.i32"),
-             mlir::ValueRange{number(builder_, loc, i32, -1), own, number(builder_, loc, i32, 0),
+             mlir::ValueRange{number(builder_, loc, i32, -1), value, number(builder_, loc, i32, 0),
                               number(builder_, loc, i32, 31)})
       .getResult(0);
+}
+
+Value Hopper::warpgroup(Location loc, Value thread) {
+  return uniform(loc, arith::ShRUIOp::create(builder_, loc, thread,
+                                             number(builder_, loc, builder_.getI32Type(), 7)));
 }
 
 Value Hopper::descriptor(Location loc, Value address) {

@@ -55,7 +55,10 @@ class Hopper {
   void wait(mlir::Location loc, mlir::Value barrier, mlir::Value parity);
 
   // ---- the matrix unit ----
-  /// The number of the warpgroup, known to be the same in all of its threads.
+  /// A number (i32) that is the same in all threads of a warp, made known as such: what is computed
+  /// from it is computed once a warp.
+  mlir::Value uniform(mlir::Location loc, mlir::Value value);
+  /// The number of the warpgroup.
   mlir::Value warpgroup(mlir::Location loc, mlir::Value thread);
   /// Descriptor of a K-major tile with rows of 128 bytes, swizzled, at a multiple of 1024.
   mlir::Value descriptor(mlir::Location loc, mlir::Value address);

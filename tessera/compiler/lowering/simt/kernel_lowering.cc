@@ -196,6 +196,7 @@ LogicalResult KernelLowering::lowerFor(ForOp loop) {
       lowerMatrixRows(*matrix);
     return mlir::success();
   }
+  convertAhead(loop);
   mlir::Block& body = loop.getBody().front();
   llvm::SmallVector<Value> init;
   for (auto [value, argument] : llvm::zip(loop.getInits(), body.getArguments().drop_front())) {
@@ -352,6 +353,17 @@ bool updatesInPlace(KernelOp kernel) {
   return sums && plain && inPlace;
 }
 
+/// Registers of a multiprocessor, and those a thread needs beside its sums.
+constexpr int64_t kRegisters = 65536, kOtherRegisters = 64;
+
+/// Two workgroups with products of tiles, where there is room: one multiplies while the other
+/// works on its sums.
+int64_t workgroupsOf(const KernelLowering& lowering, const SimtTarget& target) {
+  const int64_t sums = lowering.products().mostSums() / lowering.threads();
+  const bool registers = 2 * lowering.threads() * (sums + kOtherRegisters) <= kRegisters;
+  return registers && 2 * 4 * lowering.sharedWords() <= target.sharedBytes ? 2 : 1;
+}
+
 }  // namespace
 
 mlir::FailureOr<ThreadCode> emitThreadCode(mlir::OpBuilder& builder, ThreadMemory& memory,
@@ -371,6 +383,7 @@ mlir::FailureOr<ThreadCode> emitThreadCode(mlir::OpBuilder& builder, ThreadMemor
       code.workgroups = kReaders / code.threads;
     else if (code.threads == target.threads && updatesInPlace(kernel))
       code.workgroups = kUpdaters / code.threads;
+    if (!lowering.products().empty()) code.workgroups = workgroupsOf(lowering, target);
   }
   const int64_t bytes = 4 * code.sharedWords;
   if (bytes > target.sharedBytes)

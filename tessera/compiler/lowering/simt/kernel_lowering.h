@@ -51,6 +51,7 @@ class KernelLowering {
   /// over the programs of this workgroup. `thread` is counted within the role.
   mlir::LogicalResult run(mlir::Value thread);
   int64_t threads() const { return layouts_.threads(); }
+  const TileProducts& products() const { return layouts_.products(); }
   /// Words of workgroup memory the kernel needs; known after run().
   int64_t sharedWords() const { return shared_.peak(); }
 
@@ -78,6 +79,8 @@ class KernelLowering {
   Registers make(mlir::Value tile, const Layout& layout);
   Registers elementwise(mlir::Operation* op, const Layout& layout);
   llvm::SmallVector<mlir::Value> castPairs(tile::CastOp cast, llvm::ArrayRef<mlir::Value> numbers);
+  mlir::Value narrowPair(mlir::Value tile, const Layout& layout, int64_t number);
+  std::optional<Registers> roundedProducts(mlir::Operation* op, const Layout& layout);
   void lowerShape(mlir::Operation* op);
   bool lowerButterfly(mlir::Operation* op);  // butterfly.cc
   void lowerSlice(tile::SliceOp slice);
@@ -152,6 +155,8 @@ class KernelLowering {
   void lowerRowUpdate(mlir::Operation* op);
   bool needsOrder(tile::StoreOp store);
   bool wantsOtherLayout(tile::StoreOp store, const Layout& layout);
+  /// Whether tiles lie as wgmma leaves sums: lanes that trade registers are better than memory.
+  bool holdsSums() const { return pipeline_ != nullptr || !layouts_.products().empty(); }
   Layout widened(mlir::Value tile, const Layout& layout);
   mlir::Value basesAligned();
 
@@ -276,6 +281,10 @@ class KernelLowering {
   void advanceAhead();
   mlir::Value groupIndex(const Layout& layout, const lang::TileShape& shape, int dim);
   Staged stagedOf(mlir::Value tile);
+  bool canBeMade(mlir::Value tile);
+  void convertAhead(tile::ForOp loop);
+  void convertAhead(tile::ForOp loop, mlir::Value tile, const Layout& layout);
+  void makeForConsumers(mlir::Value sums, const Layout& layout);
   void lowerProduct(const TileProduct& product);
 
   // ---- across elements (reduce.cc, across.cc, dot.cc) ----

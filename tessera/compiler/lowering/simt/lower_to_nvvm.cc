@@ -8,6 +8,7 @@
 #include "tessera/compiler/lowering/simt/matrix_loop.h"
 #include "tessera/compiler/lowering/simt/nvvm_memory.h"
 #include "tessera/compiler/lowering/simt/passes.h"
+#include "tessera/compiler/lowering/simt/without_calls.h"
 
 namespace tessera::compiler::simt {
 
@@ -62,6 +63,7 @@ class LowerToNvvm final
     NvvmMemory memory(builder, getOperation(), entry, static_cast<uint32_t>(kernel.getSlots()));
     const auto code = emitThreadCode(builder, memory, kernel, entry, target_);
     if (mlir::failed(code)) return mlir::failure();
+    if (multipliesAsynchronously(function)) divideWithoutCalls(function, target_.arithmetic);
     function->setAttr(mlir::NVVM::NVVMDialect::getMaxntidAttrName(),
                       builder.getDenseI32ArrayAttr({static_cast<int32_t>(code->threads)}));
     if (code->workgroups > 1 || plan)  // registers move between roles only with a promise
@@ -69,6 +71,15 @@ class LowerToNvvm final
                         builder.getI32IntegerAttr(static_cast<int32_t>(code->workgroups)));
     kernel.erase();
     return mlir::success();
+  }
+
+  static bool multipliesAsynchronously(LLVM::LLVMFuncOp function) {
+    return function
+        .walk([](LLVM::InlineAsmOp op) {
+          return op.getAsmString().contains("wgmma.mma_async") ? mlir::WalkResult::interrupt()
+                                                               : mlir::WalkResult::advance();
+        })
+        .wasInterrupted();
   }
 
   /// A tensor map is a parameter of 128 bytes that the copy engine reads where it lies.

@@ -1,6 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
 // Products of tiles by wgmma, from workgroup memory to the registers of all warpgroups.
 #include "llvm/Support/MathExtras.h"
+#include "tessera/compiler/lowering/lanes/elementwise.h"
 #include "tessera/compiler/lowering/simt/hopper.h"
 #include "tessera/compiler/lowering/simt/kernel_lowering.h"
 
@@ -52,6 +53,29 @@ KernelLowering::Staged KernelLowering::stagedOf(Value tile) {
   const Staged place = reserve(tile, 1);
   store(get(tile), shapeOf(tile), place);
   return place;
+}
+
+/// Whether a tile without a layout of its own can be made here, of what is known by now.
+bool KernelLowering::canBeMade(Value tile) {
+  if (isScalar(tile)) return scalars_.contains(tile);
+  if (const auto known = tiles_.find(tile); known != tiles_.end() && !known->second.empty())
+    return true;
+  return layouts_.of(tile) == nullptr && tile.getDefiningOp() != nullptr &&
+         llvm::all_of(tile.getDefiningOp()->getOperands(),
+                      [&](Value operand) { return canBeMade(operand); });
+}
+
+/// While sums are under way: what they are going to be combined with, such as masks that rest on
+/// numbers in memory.
+void KernelLowering::makeForConsumers(Value sums, const Layout& layout) {
+  for (mlir::Operation* user : sums.getUsers()) {
+    if (!isElementwise(user) || user->getBlock() != sums.getParentBlock()) continue;
+    for (Value operand : user->getOperands())
+      if (operand != sums && !isScalar(operand) && layouts_.of(operand) == nullptr &&
+          canBeMade(operand))
+        get(operand, layout);
+    makeForConsumers(user->getResult(0), layout);
+  }
 }
 
 void KernelLowering::lowerProduct(const TileProduct& product) {
@@ -109,6 +133,7 @@ void KernelLowering::lowerProduct(const TileProduct& product) {
       }
       llvm::append_range(all, hopper.begin(e_.loc, width, left, right, product.bIsKn, sums));
     }
+  makeForConsumers(result, layout);
   all = hopper.finish(e_.loc, std::move(all));
   Registers sums{layout, SmallVector<Value>(static_cast<size_t>(layout.registerCount()))};
   for (auto [number, sum] : llvm::zip(numbers, all)) sums.values[number] = sum;

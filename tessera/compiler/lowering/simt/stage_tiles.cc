@@ -243,7 +243,7 @@ SmallVector<Value> KernelLowering::startAhead(Ahead& ahead) {
 
 /// In a turn: where its tiles are, and the rows of the next one.
 void KernelLowering::startTurn(mlir::ValueRange carried) {
-  ahead_->place = carried.front();
+  ahead_->place = Hopper(e_.builder).uniform(e_.loc, carried.front());
   ahead_->rows.assign(carried.begin() + 1, carried.end());
   for (Operation* load : ahead_->loads) {
     Staged& to = staged_[load->getResult(0)];

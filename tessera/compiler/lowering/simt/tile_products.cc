@@ -123,6 +123,7 @@ TileProducts::TileProducts(KernelOp kernel, const SimtTarget& target) {
     stage(dot.getA(), true);
     stage(dot.getB(), false);
     const int64_t sums = std::max(product->m, kRows) * product->n;
+    mostSums_ = std::max(mostSums_, sums);
     const auto threads = static_cast<int>(llvm::Log2_64_Ceil(llvm::divideCeil(sums, kMostSums)));
     leastThreadBits_ = std::max({leastThreadBits_, kGroupBits, threads});
   });

@@ -45,6 +45,8 @@ class TileProducts {
   const TileProduct* of(mlir::Operation* dot) const;
   /// The threads should be 2^this at least.
   int leastThreadBits() const { return leastThreadBits_; }
+  /// Of the product that has the most; threads share them.
+  int64_t mostSums() const { return mostSums_; }
   /// Null: no product reads the tile.
   const StagedShape* staged(mlir::Value tile) const;
   /// Whether only products read what this load or gather brings.
@@ -67,6 +69,7 @@ class TileProducts {
   llvm::DenseSet<mlir::Operation*> prefetched_, folded_;
   llvm::DenseSet<mlir::Value> decoded_;
   int leastThreadBits_ = 0;
+  int64_t mostSums_ = 0;
 };
 
 /// Where wgmma leaves sums [M, N]. Warpgroups share rows, then columns; of fewer than 64 rows,

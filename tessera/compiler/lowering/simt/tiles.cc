@@ -151,6 +151,7 @@ SmallVector<Value> KernelLowering::castPairs(CastOp cast, llvm::ArrayRef<Value> 
 }
 
 Registers KernelLowering::elementwise(Operation* op, const Layout& layout) {
+  if (auto products = roundedProducts(op, layout)) return *products;
   SmallVector<Registers> operands;
   for (Value operand : op->getOperands()) operands.push_back(get(operand, layout));
   Registers result{layout, {}};

@@ -377,7 +377,7 @@ bool KernelLowering::wantsOtherLayout(StoreOp store, const Layout& layout) {
 /// lanes: beside a pipeline there is no room for the tile in workgroup memory.
 Layout KernelLowering::widened(Value tile, const Layout& layout) {
   const TileShape shape = shapeOf(tile);
-  if (pipeline_ == nullptr || !aligned_ || shape.rank() == 0) return layout;
+  if (!holdsSums() || !aligned_ || shape.rank() == 0) return layout;
   const auto elements = 8 * target_.widestBytes / bitsInMemory(dtypeOf(tile));
   return layout.withLowest(
       std::min(static_cast<int>(llvm::Log2_64(elements)), bitCount(shape, shape.rank() - 1)),
@@ -393,10 +393,9 @@ void KernelLowering::lowerStore(StoreOp store) {
   // Both codes of a byte belong to one thread.
   if (dtype == DType::f4e2m1 && layout.consecutive() == 0)
     layout = layouts_.blocked(store.getTile());
-  if (wantsOtherLayout(store, layout))
-    layout = layouts_.blocked(store.getTile());
-  else if (dtype != DType::f4e2m1)
-    layout = widened(store.getTile(), layout);
+  const Layout byLanes =
+      dtype == DType::f4e2m1 ? layout : widened(store.getTile(), layout);
+  layout = wantsOtherLayout(store, byLanes) ? layouts_.blocked(store.getTile()) : byLanes;
   const Registers tile = get(store.getTile(), layout);
   const Registers mask = store.getMask() ? get(store.getMask(), layout) : Registers();
   if (ordered) shared_.barrier(e_.loc);

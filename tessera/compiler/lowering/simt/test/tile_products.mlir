@@ -71,3 +71,69 @@ tile.kernel @few_rows views [
   tile.store 2 [%zero, %zero] within 0 [], %d : (tensor<i64>, tensor<i64>, tensor<8x16xf32>) -> ()
   tile.yield
 }
+
+// What sums are going to be compared with is read while they are under way.
+// CHECK-LABEL: llvm.func @softmax(
+// CHECK: wgmma.mma_async.sync.aligned.m64n32k16.f32.bf16.bf16
+// CHECK-NOT: wgmma.wait_group
+// CHECK: ld.global.nc
+// CHECK: wgmma.wait_group.sync.aligned 0
+// CHECK: llvm.nvvm.ex2.approx
+// CHECK: wgmma.mma_async.sync.aligned.m64n256k16.f32.bf16.bf16
+tile.kernel @softmax views [
+    #tile.view<"q" : bf16, read, slot = 0 extents = [1, 128] strides = [128]>,
+    #tile.view<"kv" : bf16, read, slot = 4 extents = [1, 128] strides = [128]>,
+    #tile.view<"limits" : f32, read, slot = 8 extents = [1]>,
+    #tile.view<"y" : f32, write, slot = 10 extents = [1, 128] strides = [128]>]
+    scalars [] slots 14 {
+  %zero = tile.constant 0 : tensor<i64>
+  %q = tile.load 0 [%zero, %zero] within 0 [] fill 0 : (tensor<i64>, tensor<i64>) -> tensor<64x512xbf16>
+  %key = tile.load 1 [%zero, %zero] within 0 [] fill 0 : (tensor<i64>, tensor<i64>) -> tensor<64x512xbf16>
+  %empty = tile.constant 0 : tensor<64x64xf32>
+  %none = tile.constant 0 : tensor<64x512xf32>
+  %dot = tile.dot %q, %key, %empty kn 0 : (tensor<64x512xbf16>, tensor<64x512xbf16>, tensor<64x64xf32>) -> tensor<64x64xf32>
+  %limit = tile.load 2 [%zero] within 0 [] fill 0 : (tensor<i64>) -> tensor<64xf32>
+  %row = tile.reshape %limit : tensor<64xf32> -> tensor<1x64xf32>
+  %limits = tile.broadcast %row : tensor<1x64xf32> -> tensor<64x64xf32>
+  %score = tile.min %dot, %limits : (tensor<64x64xf32>, tensor<64x64xf32>) -> tensor<64x64xf32>
+  %top = tile.reduce max %score axis 1 : tensor<64x64xf32> -> tensor<64x1xf32>
+  %tops = tile.broadcast %top : tensor<64x1xf32> -> tensor<64x64xf32>
+  %below = tile.sub %score, %tops : (tensor<64x64xf32>, tensor<64x64xf32>) -> tensor<64x64xf32>
+  %power = tile.exp2 %below : tensor<64x64xf32> -> tensor<64x64xf32>
+  %p = tile.cast %power : tensor<64x64xf32> -> tensor<64x64xbf16>
+  %rows = tile.dot %p, %key, %none kn 1 : (tensor<64x64xbf16>, tensor<64x512xbf16>, tensor<64x512xf32>) -> tensor<64x512xf32>
+  tile.store 3 [%zero, %zero] within 0 [], %rows : (tensor<i64>, tensor<i64>, tensor<64x512xf32>) -> ()
+  tile.yield
+}
+
+// Rounded sums times weights that are bf16, rounded again: two at once.
+// CHECK-LABEL: llvm.func @rounded(
+// CHECK: wgmma.wait_group.sync.aligned 0
+// CHECK: max.NaN.bf16x2
+// CHECK: fma.rn.bf16x2
+tile.kernel @rounded views [
+    #tile.view<"k" : bf16, read, slot = 0 extents = [1, 128] strides = [128]>,
+    #tile.view<"q" : bf16, read, slot = 4 extents = [1, 128] strides = [128]>,
+    #tile.view<"w" : bf16, read, slot = 8 extents = [1]>,
+    #tile.view<"y" : f32, write, slot = 10 extents = [1]>]
+    scalars [] slots 12 {
+  %zero = tile.constant 0 : tensor<i64>
+  %key = tile.load 0 [%zero, %zero] within 0 [] fill 0 : (tensor<i64>, tensor<i64>) -> tensor<64x128xbf16>
+  %q = tile.load 1 [%zero, %zero] within 0 [] fill 0 : (tensor<i64>, tensor<i64>) -> tensor<64x128xbf16>
+  %w = tile.load 2 [%zero] within 0 [] fill 0 : (tensor<i64>) -> tensor<64xbf16>
+  %wide = tile.cast %w : tensor<64xbf16> -> tensor<64xf32>
+  %row = tile.reshape %wide : tensor<64xf32> -> tensor<1x64xf32>
+  %weight = tile.broadcast %row : tensor<1x64xf32> -> tensor<64x64xf32>
+  %empty = tile.constant 0 : tensor<64x64xf32>
+  %dot = tile.dot %key, %q, %empty kn 0 : (tensor<64x128xbf16>, tensor<64x128xbf16>, tensor<64x64xf32>) -> tensor<64x64xf32>
+  %narrow = tile.cast %dot : tensor<64x64xf32> -> tensor<64x64xbf16>
+  %rounded = tile.cast %narrow : tensor<64x64xbf16> -> tensor<64x64xf32>
+  %positive = tile.max %rounded, %empty : (tensor<64x64xf32>, tensor<64x64xf32>) -> tensor<64x64xf32>
+  %product = tile.mul %positive, %weight : (tensor<64x64xf32>, tensor<64x64xf32>) -> tensor<64x64xf32>
+  %again = tile.cast %product : tensor<64x64xf32> -> tensor<64x64xbf16>
+  %term = tile.cast %again : tensor<64x64xbf16> -> tensor<64x64xf32>
+  %column = tile.reduce sum %term axis 1 : tensor<64x64xf32> -> tensor<64x1xf32>
+  %sum = tile.reshape %column : tensor<64x1xf32> -> tensor<64xf32>
+  tile.store 3 [%zero] within 0 [], %sum : (tensor<i64>, tensor<64xf32>) -> ()
+  tile.yield
+}
