@@ -46,7 +46,8 @@ struct KvDequantise {
            static_cast<int64_t>(b.attribute("first")));
   }
 
-  /// Adds the kernel that decodes the listed rows of `cache`, or those from `first` on, to y [M, D].
+  /// Adds the kernel that decodes the listed rows of `cache`, or those from `first` on, to y [M,
+  /// D].
   static void decode(PlanBuilder& b, const QuantisedRow& layout, const Arg& cache,
                      const std::optional<Arg>& list, const Arg& y, int64_t class_of_M,
                      int64_t first) {

@@ -110,7 +110,8 @@ struct SparseAttention {
   }
   /// Scores [heads, keys] of these rows.
   static Tile scores_of(KernelBuilder& k, const Sizes& z, Tile query, Tile key, Tile index) {
-    const Tile score = dot(query, key, k.zeros(DType::f32, {z.heads, z.keys})) * (z.scale * std::numbers::log2e);
+    const Tile score =
+        dot(query, key, k.zeros(DType::f32, {z.heads, z.keys})) * (z.scale * std::numbers::log2e);
     return select(reshape(index, {1, z.keys}) >= 0, score, kNever);
   }
 
@@ -237,8 +238,7 @@ struct SparseAttention {
   }
   static Arg decoded(PlanBuilder& b) {
     const Arg cache = b.tensor("kv_quantised");
-    const Arg rows =
-        b.workspace("kv", b.dtype("out"), {b.dim("R"), b.dim("D")}, {true, false});
+    const Arg rows = b.workspace("kv", b.dtype("out"), {b.dim("R"), b.dim("D")}, {true, false});
     KvDequantise::decode(b, QuantisedRow{b.dim("D")}, cache, std::nullopt,
                          rows.with_access(Access::kWrite), b.m_class("R"), 0);
     return rows.with_access(Access::kRead);
@@ -287,9 +287,8 @@ struct SparseAttention {
         put(j, own);
         return lang::carry(max(top, reduce_max(own, 1)));
       });
-      k.for_range(lo + ceil_div(max(end - lo, 0), z.keys) * z.keys, hi, z.keys, [&](Tile j) {
-        put(j, k.constant(DType::f32, {z.heads, z.keys}, kNever));
-      });
+      k.for_range(lo + ceil_div(max(end - lo, 0), z.keys) * z.keys, hi, z.keys,
+                  [&](Tile j) { put(j, k.constant(DType::f32, {z.heads, z.keys}, kNever)); });
       store(part_top, {t, split, h, 0}, top[0]);
     };
     const auto score_args =
@@ -327,8 +326,8 @@ struct SparseAttention {
           [&] {
             const Tile first = lo / kBlock * kBlock / keys;  // part of this block
             const View tops = part_top.bounded(1, first);
-            const auto before = k.for_range(
-                0, first, kPartsAStep, lang::carry(never), [&](Tile s, Tile most) {
+            const auto before =
+                k.for_range(0, first, kPartsAStep, lang::carry(never), [&](Tile s, Tile most) {
                   const Tile top = load(tops, {t, s, h, 0}, {kPartsAStep, z.heads, 1}, kNever);
                   return lang::carry(max(most, reshape(reduce_max(top, 0), {z.heads, 1})));
                 });
@@ -343,8 +342,8 @@ struct SparseAttention {
     };
     const auto part_args =
         with_rows({b.tensor("indices"), scores.with_access(Access::kRead),
-                   part_top.with_access(Access::kRead), part_max.with_access(Access::kWrite), part_sum.with_access(Access::kWrite),
-                   part_rows.with_access(Access::kWrite)});
+                   part_top.with_access(Access::kRead), part_max.with_access(Access::kWrite),
+                   part_sum.with_access(Access::kWrite), part_rows.with_access(Access::kWrite)});
     if (b.has("kv"))
       b.kernel("part", grid, part_args,
                [part](KernelBuilder& k, View kv, View indices, View scores, View top, View most,

@@ -68,8 +68,8 @@ Registers KernelLowering::convertLayout(const Registers& from, DType dtype, cons
 /// Elements of 16 bits that stay side by side move as pairs, where sums of products do.
 std::optional<Registers> KernelLowering::convertPairsByLanes(const Registers& from,
                                                              const Layout& to) {
-  if (!holdsSums() || !from.values[0].getType().isInteger(16) ||
-      !from.layout.inRegister(0) || !to.inRegister(0))
+  if (!holdsSums() || !from.values[0].getType().isInteger(16) || !from.layout.inRegister(0) ||
+      !to.inRegister(0))
     return std::nullopt;
   Registers pairs{from.layout.renamed(Closed{0}), {}};
   for (size_t r = 0; r < from.values.size(); r += 2)

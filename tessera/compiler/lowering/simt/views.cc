@@ -393,8 +393,7 @@ void KernelLowering::lowerStore(StoreOp store) {
   // Both codes of a byte belong to one thread.
   if (dtype == DType::f4e2m1 && layout.consecutive() == 0)
     layout = layouts_.blocked(store.getTile());
-  const Layout byLanes =
-      dtype == DType::f4e2m1 ? layout : widened(store.getTile(), layout);
+  const Layout byLanes = dtype == DType::f4e2m1 ? layout : widened(store.getTile(), layout);
   layout = wantsOtherLayout(store, byLanes) ? layouts_.blocked(store.getTile()) : byLanes;
   const Registers tile = get(store.getTile(), layout);
   const Registers mask = store.getMask() ? get(store.getMask(), layout) : Registers();

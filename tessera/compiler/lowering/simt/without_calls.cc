@@ -15,7 +15,8 @@ using mlir::Value;
 namespace {
 
 bool isDivision64(mlir::Operation* op) {
-  return llvm::isa<arith::DivUIOp, arith::RemUIOp>(op) && op->getResult(0).getType().isInteger(64) &&
+  return llvm::isa<arith::DivUIOp, arith::RemUIOp>(op) &&
+         op->getResult(0).getType().isInteger(64) &&
          !mlir::matchPattern(op->getOperand(1), mlir::m_Constant());
 }
 
@@ -50,14 +51,13 @@ Value wideQuotient(Emitter& e, Value a, Value b) {
 }  // namespace
 
 Value quotientOf64(Emitter& e, Value a, Value b) {
-  const Value narrow =
-      e.compare(CmpIPredicate::eq, e.shr(e.ori(a, b), 32), e.i64(0));
+  const Value narrow = e.compare(CmpIPredicate::eq, e.shr(e.ori(a, b), 32), e.i64(0));
   auto either = scf::IfOp::create(e.builder, e.loc, mlir::TypeRange{e.i64()}, narrow,
                                   /*withElseRegion=*/true);
   const mlir::OpBuilder::InsertionGuard guard(e.builder);
   e.builder.setInsertionPointToEnd(either.thenBlock());
-  const Value few = arith::DivUIOp::create(e.builder, e.loc, e.truncate(a, e.i32()),
-                                           e.truncate(b, e.i32()));
+  const Value few =
+      arith::DivUIOp::create(e.builder, e.loc, e.truncate(a, e.i32()), e.truncate(b, e.i32()));
   scf::YieldOp::create(e.builder, e.loc, e.zeroExtend(few, e.i64()));
   e.builder.setInsertionPointToEnd(either.elseBlock());
   scf::YieldOp::create(e.builder, e.loc, wideQuotient(e, a, b));
