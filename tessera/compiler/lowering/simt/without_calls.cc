@@ -24,18 +24,20 @@ bool isDivisionF32(mlir::Operation* op) {
   return llvm::isa<arith::DivFOp>(op) && op->getResult(0).getType().isF32();
 }
 
+}  // namespace
+
 /// By floats of 64 bits: the quotient is off by 2^11 at most, then by one.
-Value wideQuotient(Emitter& e, Value a, Value b) {
+Value wideQuotient(Emitter& e, Value a, Value b, Reciprocal approximate) {
   const mlir::Type f64 = e.builder.getF64Type();
   const auto toFloat = [&](Value x) -> Value {
-    return arith::SIToFPOp::create(e.builder, e.loc, f64, x);
+    return e.builder.createOrFold<arith::SIToFPOp>(e.loc, f64, x);
   };
   const auto toInteger = [&](Value x) -> Value {
-    return arith::FPToSIOp::create(e.builder, e.loc, e.i64(), x);
+    return e.builder.createOrFold<arith::FPToSIOp>(e.loc, e.i64(), x);
   };
   const Value divisor = toFloat(b), one = e.constant(f64, 1.0);
-  const Value negative = arith::NegFOp::create(e.builder, e.loc, divisor);
-  Value reciprocal = e.intrinsic("llvm.nvvm.rcp.approx.ftz.d", f64, {divisor});
+  const Value negative = e.builder.createOrFold<arith::NegFOp>(e.loc, divisor);
+  Value reciprocal = approximate(divisor);
   for (int step = 0; step < 2; ++step)
     reciprocal = e.fma(e.fma(negative, reciprocal, one), reciprocal, reciprocal);
   Value quotient = toInteger(e.mul(toFloat(a), reciprocal));
@@ -48,7 +50,7 @@ Value wideQuotient(Emitter& e, Value a, Value b) {
   return e.add(quotient, above);
 }
 
-}  // namespace
+namespace {
 
 Value quotientOf64(Emitter& e, Value a, Value b) {
   const Value narrow = e.compare(CmpIPredicate::eq, e.shr(e.ori(a, b), 32), e.i64(0));
@@ -60,9 +62,13 @@ Value quotientOf64(Emitter& e, Value a, Value b) {
       arith::DivUIOp::create(e.builder, e.loc, e.truncate(a, e.i32()), e.truncate(b, e.i32()));
   scf::YieldOp::create(e.builder, e.loc, e.zeroExtend(few, e.i64()));
   e.builder.setInsertionPointToEnd(either.elseBlock());
-  scf::YieldOp::create(e.builder, e.loc, wideQuotient(e, a, b));
+  scf::YieldOp::create(e.builder, e.loc, wideQuotient(e, a, b, [&](Value x) {
+                         return e.intrinsic("llvm.nvvm.rcp.approx.ftz.d", x.getType(), {x});
+                       }));
   return either.getResult(0);
 }
+
+}  // namespace
 
 void divideWithoutCalls(mlir::LLVM::LLVMFuncOp function, const CpuTarget& target) {
   llvm::SmallVector<mlir::Operation*> all;

@@ -8,8 +8,11 @@
 
 namespace tessera::compiler::simt {
 
-/// a / b for a below 2^63 and b below 2^53, i64.
-mlir::Value quotientOf64(Emitter& e, mlir::Value a, mlir::Value b);
+/// 1 / x of an f64, within 2^-19 of it.
+using Reciprocal = llvm::function_ref<mlir::Value(mlir::Value)>;
+
+/// a / b for a below 2^62 and b below 2^53, i64.
+mlir::Value wideQuotient(Emitter& e, mlir::Value a, mlir::Value b, Reciprocal approximate);
 
 /// Of a kernel for NVIDIA's chips: unsigned divisions of 64 bits, of numbers as above, and
 /// divisions of f32, which stay correctly rounded where operands and result are normal numbers.
