@@ -64,6 +64,7 @@ add_operator() {
 
 # The null chip under another name, unable to use memory of the host in place.
 add_chip() {
+  rm -rf tessera/chips/bare  # empty folders of an earlier run
   cp -r tessera/chips/null tessera/chips/bare
   sed -i 's/chips::null/chips::bare/g; s/chip_null/chip_bare/g; s#chips/null/#chips/bare/#g
           s/"null/"bare/g; s/\bchip null\b/chip bare/g; s/\bNull/Bare/g' tessera/chips/bare/*
