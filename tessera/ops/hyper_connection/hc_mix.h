@@ -9,6 +9,7 @@
 #include <vector>
 
 #include "tessera/ops/frame/operator.h"
+#include "tessera/ops/gemm/kernels/weight_walk.h"
 #include "tessera/ops/tiling.h"
 
 namespace tessera::ops {
@@ -38,7 +39,7 @@ struct HcMix {
 
   /// Whether there are instructions for tiles of this use.
   static bool in_tiles(const PlanBuilder& b) {
-    return b.m_class("T") > 8 && b.caps().matrix_tile[3].m > 0 && b.dtype("x") == DType::bf16;
+    return gemm::has_matrix_tile(b.caps(), b.m_class("T")) && b.dtype("x") == DType::bf16;
   }
   /// Parts of K: a function of K and the class of T.
   static int64_t parts_of(const PlanBuilder& b) {

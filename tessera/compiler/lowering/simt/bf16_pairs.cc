@@ -3,6 +3,7 @@
 
 #include "mlir/Dialect/LLVMIR/LLVMDialect.h"
 #include "tessera/base/check.h"
+#include "tessera/compiler/lowering/simt/inline_ptx.h"
 
 namespace tessera::compiler::simt {
 
@@ -15,10 +16,7 @@ namespace {
 /// One that gives a word.
 Value instruction(Emitter& e, llvm::StringRef text, llvm::StringRef constraints,
                   mlir::ValueRange operands) {
-  return LLVM::InlineAsmOp::create(e.builder, e.loc, e.i32(), operands, text, constraints,
-                                   /*has_side_effects=*/false, /*is_align_stack=*/false,
-                                   LLVM::tailcallkind::TailCallKind::None, LLVM::AsmDialectAttr(),
-                                   mlir::ArrayAttr())
+  return inlinePtx(e.builder, e.loc, e.i32(), text, constraints, operands, Effects::kNone)
       .getResult(0);
 }
 

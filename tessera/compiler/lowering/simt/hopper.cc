@@ -5,6 +5,7 @@
 
 #include "mlir/Dialect/Arith/IR/Arith.h"
 #include "mlir/Dialect/LLVMIR/LLVMDialect.h"
+#include "tessera/compiler/lowering/simt/inline_ptx.h"
 
 namespace tessera::compiler::simt {
 
@@ -27,10 +28,7 @@ const std::string kBf16 = "k16.f32.bf16.bf16", kE4m3 = "k32.f32.e4m3.e4m3";
 LLVM::InlineAsmOp assembly(mlir::OpBuilder& builder, Location loc, mlir::Type result,
                            const std::string& text, const std::string& constraints,
                            mlir::ValueRange operands) {
-  return LLVM::InlineAsmOp::create(builder, loc, result, operands, text, constraints,
-                                   /*has_side_effects=*/true, /*is_align_stack=*/false,
-                                   LLVM::tailcallkind::TailCallKind::None, LLVM::AsmDialectAttr(),
-                                   mlir::ArrayAttr());
+  return inlinePtx(builder, loc, result, text, constraints, operands, Effects::kSome);
 }
 
 }  // namespace

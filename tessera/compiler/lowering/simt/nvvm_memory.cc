@@ -4,6 +4,7 @@
 #include <string>
 
 #include "mlir/Dialect/Arith/IR/Arith.h"
+#include "tessera/compiler/lowering/simt/inline_ptx.h"
 
 namespace tessera::compiler::simt {
 
@@ -75,10 +76,7 @@ void NvvmMemory::barrier(Location loc) {
 }
 
 Value NvvmMemory::opaque(Location loc, Value value) {
-  return LLVM::InlineAsmOp::create(builder_, loc, value.getType(), value, "mov.b32 $0, $1;", "=r,r",
-                                   /*has_side_effects=*/true, /*is_align_stack=*/false,
-                                   LLVM::tailcallkind::TailCallKind::None, LLVM::AsmDialectAttr(),
-                                   mlir::ArrayAttr())
+  return inlinePtx(builder_, loc, value.getType(), "mov.b32 $0, $1;", "=r,r", value, Effects::kSome)
       .getResult(0);
 }
 
@@ -149,10 +147,8 @@ NvvmMemory::Units NvvmMemory::loadGlobal(Location loc, Type unit, int64_t count,
                           ? operand
                           : LLVM::LLVMStructType::getLiteral(
                                 builder_.getContext(), llvm::SmallVector<Type>(count, operand));
-  auto call = LLVM::InlineAsmOp::create(
-      builder_, loc, result, operands, text, constraints, /*has_side_effects=*/ordered,
-      /*is_align_stack=*/false, LLVM::tailcallkind::TailCallKind::None, LLVM::AsmDialectAttr(),
-      mlir::ArrayAttr());
+  auto call = inlinePtx(builder_, loc, result, text, constraints, operands,
+                        ordered ? Effects::kSome : Effects::kNone);
   Units units;
   for (int64_t i = 0; i < count; ++i) {
     Value value = count == 1 ? call.getResult(0)
@@ -185,10 +181,8 @@ void NvvmMemory::storeGlobal(Location loc, mlir::ValueRange units, Value address
   text += std::string(caching == Caching::kStreamed ? "st.global.cs" : "st.global") +
           vectorSuffix(count) + form.type.str() + " [$0], " + operandList(1, count) + ";";
   if (inside) text += " }";
-  LLVM::InlineAsmOp::create(builder_, loc, LLVM::LLVMVoidType::get(builder_.getContext()), operands,
-                            text, constraints + ",~{memory}", /*has_side_effects=*/true,
-                            /*is_align_stack=*/false, LLVM::tailcallkind::TailCallKind::None,
-                            LLVM::AsmDialectAttr(), mlir::ArrayAttr());
+  inlinePtx(builder_, loc, LLVM::LLVMVoidType::get(builder_.getContext()), text,
+            constraints + ",~{memory}", operands, Effects::kSome);
 }
 
 Value NvvmMemory::sharedAddress(Location loc, const Array& array) {
