@@ -33,7 +33,7 @@ sanitize() {
   done
 }
 
-# Operator and case of each row of docs/performance.md's table.
+# Operator and case of each row of docs/performance/cuda.md's table.
 rows='gemm_bf16|K=4096 N=4096 T=4096
 gemm_bf16|Flash, widened
 gemm_fp8|T=4096 a=f8e4m3
