@@ -122,6 +122,7 @@ CommandSpec ops_bench_command() {
           "A memory-bound case is a share of the read rate where it reads more than four times "
           "what it\n"
           "writes, else of the copy rate; a compute-bound one of the measured arithmetic rate.\n"
+          "Uses rotate over at least 512 MB of tensors and replay a graph, as a model's steps do.\n"
           "With --json: one line for the device, then one line a case.",
       .positionals = {},
       .options = {kChipOption,

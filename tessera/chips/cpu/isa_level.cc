@@ -24,8 +24,8 @@ namespace {
 
 /// Long steps along K: each ends in sums across the lanes of all accumulators. With few rows, half
 /// of the registers hold a product's accumulators. Products in f32: without the dot of bf16 there
-/// is no other way, and Intel's has half of the rate of FMA (measured, docs/performance/model.md); tile
-/// registers have four times that of FMA.
+/// is no other way, and Intel's has half of the rate of FMA (measured, docs/performance/model.md);
+/// tile registers have four times that of FMA.
 constexpr Capabilities capabilities(int64_t vector_tile, int64_t few_columns) {
   return {.vector_tile = vector_tile,
           .dot_tile = {{1, 1, 1024}, {8, few_columns, 1024}, {64, 64, 1024}, {64, 64, 1024}},

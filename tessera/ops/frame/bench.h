@@ -1,9 +1,9 @@
 // SPDX-License-Identifier: Apache-2.0
-// Times one case of an operator. Launches rotate over enough copies of all tensors that none is
-// still in a cache, as in a model, where the weights of a layer return only after all others. A
-// case that touches a small part of its tensors (rows of a table) is timed one launch at a time
-// instead, each after a pass over other memory. A memory-bound case is compared with the memory
-// rate measured right before each of its runs.
+// Times one case of an operator. Uses rotate over enough copies of all tensors that none is still
+// in a cache, and replay a graph, as in a model, where the weights of a layer return only after all
+// others. A case that touches a small part of tensors too large for that (rows of a table) is timed
+// one launch at a time instead, each after a pass over other memory. A memory-bound case is
+// compared with the memory rate measured right before each of its runs.
 #pragma once
 
 #include <cstddef>
@@ -18,8 +18,8 @@ namespace tessera::ops {
 struct BenchOptions {
   double min_seconds = 0.3;  // of all timed runs together
   int runs = 9;              // timed ones; the median counts
-  /// Of all copies of the tensors, at least; as much as the ceilings' probe where that is more.
-  size_t rotate_bytes = size_t{256} << 20;
+  /// Touched before a byte is touched again; as much as the ceilings' probe where that is more.
+  size_t rotate_bytes = size_t{512} << 20;
   bool deterministic = false;
 };
 
