@@ -54,6 +54,9 @@ int main(int argc, char** argv) {
   registerLowering("lower-to-sse2", "tile kernels to 128-bit vectors", sse2);
   registerLowering("lower-to-avx2", "tile kernels to 256-bit vectors", avx2);
   registerLowering("lower-to-avx512", "tile kernels to 512-bit vectors", avx512);
+  CpuTarget fp16 = avx512;
+  fp16.hasFp16 = true;
+  registerLowering("lower-to-avx512fp16", "the same with arithmetic on f16", fp16);
   mlir::DialectRegistry registry;
   tessera::compiler::dialects().appendTo(registry);
   return mlir::asMainReturnCode(

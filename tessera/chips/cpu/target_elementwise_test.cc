@@ -72,6 +72,35 @@ INSTANTIATE_TEST_SUITE_P(CpuTarget, SmallFormats,
                                          DType::f8e8m0, DType::f4e2m1),
                          [](const auto& info) { return std::string(name(info.param)); });
 
+/// Every bf16 number times powers of two, as quantising does it; whole lines of codes at a time
+/// where the view is streamed.
+TEST(CpuTarget, ScalesByPowersOfTwoToE4m3) {
+  constexpr int32_t kExponents[] = {-5, 1, 7, 8, 112, 127, 149, 239, 300};
+  constexpr int64_t kNumbers = 1 << 16, kScales = std::size(kExponents);
+  TestTensor x{DType::bf16, {kNumbers}, std::vector<std::byte>(2 * kNumbers)};
+  for (int64_t i = 0; i < kNumbers; ++i) {
+    const auto code = static_cast<uint16_t>(i);
+    std::memcpy(x.bytes.data() + 2 * i, &code, 2);
+  }
+  const TestTensor exponents =
+      tensor(DType::i32, {kScales}, [&](int64_t i) { return int64_t{kExponents[i]}; });
+  for (const bool streamed : {false, true}) {
+    Differential test({x, exponents, zeros(DType::f8e4m3, {kScales, kNumbers})});
+    test.run(
+        [&](KernelBuilder& k) {
+          View numbers = k.view("x", DType::bf16, 1, Access::kRead),
+               scales = k.view("scales", DType::i32, 1, Access::kRead),
+               y = k.view("y", DType::f8e4m3, 2, Access::kWrite, {.streamed = streamed});
+          const Tile at = k.program_id(0) * 256, row = k.program_id(1);
+          const Tile exponent = min(max(reshape(load(scales, {row}, {1}), {1, 1}), 1), 239);
+          const Tile wide = reshape(cast(load(numbers, {at}, {256}), DType::f32), {1, 256});
+          const Tile scale = bitcast(exponent << 23, DType::f32);
+          store(y, {row, at}, cast(wide * scale, DType::f8e4m3));
+        },
+        {.x = kNumbers / 256, .y = kScales});
+  }
+}
+
 struct Function {
   const char* name;
   Tile (*apply)(Tile);

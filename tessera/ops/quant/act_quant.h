@@ -18,6 +18,7 @@ namespace tessera::ops {
 
 struct ActQuant {
   static constexpr float kLeastAmax = 1e-4f;  // a block of zeros has the scale of this
+  static constexpr int32_t kInfinityBits = 0x7f800000;
   using Types = std::map<std::string, DType>;
 
   static Signature signature() {
@@ -50,11 +51,11 @@ struct ActQuant {
     const Tile magnitude = bitcast(x, DType::i32) & 0x7fffffff;
     return max(reduce_max(magnitude, x.rank() - 1), std::bit_cast<int32_t>(least));
   }
-  /// Biased exponent (i32) of 2^ceil(log2(amax / 448)); 255 for infinity and NaN.
+  /// Biased exponent (i32) of 2^ceil(log2(amax / 448)); infinity and NaN have that of the largest
+  /// number.
   static Tile scale_exponent(Tile amax_bits) {
     // Carries into the exponent where the mantissa is above that of 1.75.
-    const Tile exponent = ((amax_bits + 0x1fffff) >> 23) - 8;
-    return select(amax_bits >= 0x7f800000, 255, exponent);
+    return ((min(amax_bits, kInfinityBits) + 0x1fffff) >> 23) - 8;
   }
   static Tile scale_of(Tile exponent) { return bitcast(exponent << 23, DType::f32); }
   static Tile inverse_scale(Tile exponent) { return bitcast((254 - exponent) << 23, DType::f32); }
@@ -65,13 +66,14 @@ struct ActQuant {
   }
   struct Blocks {
     Tile codes;     // e4m3 [.., block]
-    Tile exponent;  // i32 [.., 1]
+    Tile exponent;  // i32 [.., 1]; 255 for blocks with an infinity or a NaN
   };
   /// x [.., block] f32. The cast saturates at 448, and no element is beyond it anyway.
   static Blocks quantise(Tile x) { return quantise(x, amax_bits(x, kLeastAmax)); }
   static Blocks quantise(Tile x, Tile amax_bits) {
     const Tile exponent = scale_exponent(amax_bits);
-    return {cast(x * inverse_scale(exponent), DType::f8e4m3), exponent};
+    return {cast(x * inverse_scale(exponent), DType::f8e4m3),
+            select(amax_bits >= kInfinityBits, 255, exponent)};
   }
 
   /// Rows of whole blocks: a program takes some rows and some columns.

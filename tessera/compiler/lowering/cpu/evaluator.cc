@@ -3,8 +3,9 @@
 
 #include "llvm/ADT/TypeSwitch.h"
 #include "tessera/base/check.h"
-#include "tessera/compiler/ir/tile_dialect.h"
+#include "tessera/compiler/lowering/cpu/scaled_codes.h"
 #include "tessera/compiler/lowering/lanes/elementwise.h"
+#include "tessera/compiler/lowering/lanes/scaled_e4m3.h"
 #include "tessera/compiler/passes/consumers.h"
 
 namespace tessera::compiler::cpu {
@@ -112,6 +113,8 @@ Value Evaluator::eval(Value tile, const Lanes& lanes) {
 
 Value Evaluator::evalOp(mlir::Operation* op, Value tile, const Lanes& lanes) {
   TESSERA_CHECK(op != nullptr, "a block argument without a place");
+  if (auto cast = llvm::dyn_cast<tile::CastOp>(op))
+    if (const Value codes = evalScaledCodes(cast, lanes)) return codes;
   if (isElementwise(op)) {
     SmallVector<Value> operands;
     for (Value operand : op->getOperands())
@@ -153,7 +156,25 @@ Value Evaluator::evalIota(int axis, const Lanes& lanes) {
   return e.add(first, e.integers(e.i32(), steps));
 }
 
+Value Evaluator::evalScaledCodes(tile::CastOp codes, const Lanes& lanes) {
+  if (!canScaleE4m3(e.target, lanes.count)) return {};
+  const auto found = scaledCodesOf(codes, [&](Value tile) { return places.count(tile) != 0; });
+  if (!found) return {};
+  const ArrayRef<int64_t> shape = shapeOf(codes.getResult());
+  const auto rank = static_cast<int64_t>(shape.size());
+  const Value scale = evalUnstretched(found->scale, lanes, rank);
+  const Value numbers = shapeOf(found->numbers) == shape
+                            ? eval(found->numbers, lanes)
+                            : evalReshape(found->numbers, shape, lanes);
+  return encodeScaledE4m3(e, numbers, e.bitcast(scale, e.i32()));
+}
+
 Value Evaluator::evalBroadcast(Value x, const Lanes& lanes, int64_t resultRank) {
+  const Value value = evalUnstretched(x, lanes, resultRank);
+  return Emitter::lanesOf(value) == lanes.count ? value : e.splat(value, lanes.count);
+}
+
+Value Evaluator::evalUnstretched(Value x, const Lanes& lanes, int64_t resultRank) {
   const ArrayRef<int64_t> shape = shapeOf(x);
   const int64_t added = resultRank - static_cast<int64_t>(shape.size());
   Lanes inner;
@@ -163,8 +184,7 @@ Value Evaluator::evalBroadcast(Value x, const Lanes& lanes, int64_t resultRank) 
   const bool stretched = dim < 0 || shape[dim] == 1;
   inner.dim = stretched ? 0 : static_cast<int>(dim);
   inner.count = stretched ? 1 : lanes.count;
-  const Value value = eval(x, inner);
-  return inner.count == lanes.count ? value : e.splat(value, lanes.count);
+  return eval(x, inner);
 }
 
 Index Evaluator::linearIndex(ArrayRef<int64_t> shape, ArrayRef<Index> at) {

@@ -8,6 +8,7 @@
 
 #include "llvm/ADT/DenseMap.h"
 #include "mlir/IR/Operation.h"
+#include "tessera/compiler/ir/tile_dialect.h"
 #include "tessera/compiler/lowering/lanes/emitter.h"
 #include "tessera/compiler/lowering/lanes/memory_format.h"
 
@@ -63,7 +64,11 @@ class Evaluator {
   using Key = std::tuple<const void*, llvm::SmallVector<Index, 3>, int, int64_t>;
 
   mlir::Value evalOp(mlir::Operation* op, mlir::Value tile, const Lanes& lanes);
+  /// Null where the code is made of its operand as any other.
+  mlir::Value evalScaledCodes(tile::CastOp codes, const Lanes& lanes);
   mlir::Value evalBroadcast(mlir::Value x, const Lanes& lanes, int64_t resultRank);
+  /// Lanes of x, which is stretched to lanes of a result of this rank: as many, or one for all.
+  mlir::Value evalUnstretched(mlir::Value x, const Lanes& lanes, int64_t resultRank);
   mlir::Value evalReshape(mlir::Value x, llvm::ArrayRef<int64_t> shape, const Lanes& lanes);
   mlir::Value evalTranspose(mlir::Value x, llvm::ArrayRef<int64_t> permutation, const Lanes& lanes);
   mlir::Value evalSplit(mlir::Value x, bool odd, const Lanes& lanes);
