@@ -18,7 +18,8 @@ using runtime::Grid;
 
 constexpr unsigned kNonBlockingStream = 1;
 constexpr int kThreadLocalCapture = 1;
-constexpr uint32_t kMostAcross = 65535;  // blocks along y and z
+constexpr unsigned kInPlaceOfOthers = 1;  // of nodes to wait for
+constexpr uint32_t kMostAcross = 65535;   // blocks along y and z
 
 }  // namespace
 
@@ -153,7 +154,38 @@ Result<void> CudaStream::do_synchronize() {
 Result<void> CudaStream::do_begin_capture() {
   TESSERA_TRY(cuda_.enter());
   captured_kernels_.clear();
+  step_ends_.clear();
+  in_step_ = false;
   return check(cuda_.driver().capture_begin(stream_, kThreadLocalCapture), "cuStreamBeginCapture");
+}
+
+Result<std::vector<CUgraphNode>> CudaStream::last_captured() const {
+  int status = 0;
+  const CUgraphNode* nodes = nullptr;
+  size_t count = 0;
+  TESSERA_TRY(check(cuda_.driver().capture_info(stream_, &status, nullptr, nullptr, &nodes, &count),
+                    "cuStreamGetCaptureInfo"));
+  return std::vector<CUgraphNode>(nodes, nodes + count);
+}
+
+Result<void> CudaStream::begin_step(std::span<const uint32_t> after) {
+  if (!capturing()) return invalid_argument("begin_step: this stream is not capturing");
+  const size_t number = step_ends_.size() + (in_step_ ? 1 : 0);
+  for (const uint32_t step : after)
+    if (step >= number)
+      return invalid_argument(fmt::format("begin_step: step {} waits for step {}", number, step));
+  if (in_step_) {
+    TESSERA_ASSIGN(std::vector<CUgraphNode> end, last_captured());
+    step_ends_.push_back(std::move(end));
+  }
+  std::vector<CUgraphNode> nodes;
+  for (const uint32_t step : after)
+    nodes.insert(nodes.end(), step_ends_[step].begin(), step_ends_[step].end());
+  std::ranges::sort(nodes);
+  nodes.erase(std::unique(nodes.begin(), nodes.end()), nodes.end());
+  in_step_ = true;
+  return check(cuda_.driver().capture_after(stream_, nodes.data(), nodes.size(), kInPlaceOfOthers),
+               "cuStreamUpdateCaptureDependencies");
 }
 
 Result<std::unique_ptr<Graph>> CudaStream::do_end_capture() {

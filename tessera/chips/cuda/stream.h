@@ -1,9 +1,13 @@
 // SPDX-License-Identifier: Apache-2.0
 #pragma once
 
+#include <cstdint>
 #include <memory>
+#include <span>
+#include <vector>
 
 #include "tessera/chips/cuda/device.h"
+#include "tessera/runtime/branching_stream.h"
 #include "tessera/runtime/native_stream.h"
 
 namespace tessera::chips::cuda {
@@ -40,11 +44,14 @@ class CudaGraph final : public runtime::Graph {
 };
 
 /// A CUDA stream. A stream is used by one thread at a time.
-class CudaStream final : public runtime::Stream, public runtime::NativeStream {
+class CudaStream final : public runtime::Stream,
+                         public runtime::NativeStream,
+                         public runtime::BranchingStream {
  public:
   static Result<std::unique_ptr<runtime::Stream>> create(CudaDevice& device);
   ~CudaStream() override;
   void* native_handle() const override { return stream_; }
+  Result<void> begin_step(std::span<const uint32_t> after) override;
 
  private:
   CudaStream(CudaDevice& device, CUstream stream)
@@ -72,7 +79,12 @@ class CudaStream final : public runtime::Stream, public runtime::NativeStream {
 
   CudaDevice& cuda_;
   CUstream stream_;
+  /// What the next captured operation would wait for.
+  Result<std::vector<CUgraphNode>> last_captured() const;
+
   std::vector<std::shared_ptr<runtime::Executable>> captured_kernels_;
+  bool in_step_ = false;
+  std::vector<std::vector<CUgraphNode>> step_ends_;  // of a capture's steps but for the last
 };
 
 }  // namespace tessera::chips::cuda

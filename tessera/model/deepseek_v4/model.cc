@@ -15,7 +15,6 @@
 namespace tessera::model::deepseek_v4 {
 namespace {
 
-constexpr int64_t kGraphRows = 64;                 // steps of so many rows are captured
 constexpr size_t kPatternBytes = size_t{1} << 20;  // of made-up cache contents
 constexpr size_t kPrograms = 48;                   // kept; the one not used for longest goes first
 
@@ -113,10 +112,9 @@ Result<WorkingMemory> Model::plan(const Config& config, const runtime::Capabilit
   const int64_t part = vocabulary_share(config, options.rank).count();
   const bool has_all = options.rank.count == 1, gathers = !has_all && options.rank.number == 0;
   memory.logits = largest.shape.logits * 4 * (2 * part + (gathers ? config.vocab_size : 0));
-  ProgramBuilder builder;
-  writer.write(builder, weights, largest, StepMemory{}, Ranks{.rank = options.rank});
   TESSERA_ASSIGN(const int64_t arena,
-                 builder.arena_bytes({capabilities, {.deterministic = options.deterministic}}));
+                 writer.arena_bytes(weights, StepMemory{}, Ranks{.rank = options.rank},
+                                    {capabilities, {.deterministic = options.deterministic}}));
   memory.activations = arena + writer.stream_bytes(largest.shape.rows) * (options.mtp ? 2 : 1);
   return memory;
 }
@@ -139,9 +137,8 @@ Result<void> Model::take_memory() {
   TESSERA_TRY(allocate(hidden_, stream));
   TESSERA_TRY(allocate(drafted_, options().mtp ? stream : 0));
   TESSERA_TRY(grow_logits(largest.shape.logits));
-  ProgramBuilder builder;
-  writer_.write(builder, weights_, largest, memory(), ranks());
-  TESSERA_ASSIGN(const int64_t arena, builder.arena_bytes(operators_.planning()));
+  TESSERA_ASSIGN(const int64_t arena,
+                 writer_.arena_bytes(weights_, memory(), ranks(), operators_.planning()));
   return grow_arena(arena);
 }
 
@@ -199,7 +196,7 @@ Result<Model::Entry*> Model::entry(const StepKey& key) {
   Entry& entry = found->second;
   entry.last_use = ++clock_;
   last_entry_ = &entry;
-  if (!entry.graph && key.kind != StepKey::Kind::kLayers && key.shape.rows <= kGraphRows) {
+  if (!entry.graph && StepWriter::is_captured(key)) {
     TESSERA_ASSIGN(entry.graph, entry.program.capture(*stream_));
   }
   return &entry;

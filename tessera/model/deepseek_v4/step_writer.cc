@@ -79,11 +79,26 @@ StepKey StepWriter::key(StepKey::Kind kind, std::span<const Span> spans) const {
           .bucket = kind == StepKey::Kind::kDraft ? 0 : std::min(doubled, options_.context)};
 }
 
-StepKey StepWriter::largest() const {
-  const int64_t spans = std::min(options_.sequences, options_.largest_step);
+StepKey StepWriter::longest(int64_t rows) const {
+  const int64_t spans = std::min(options_.sequences, rows);
   return {.kind = StepKey::Kind::kStep,
-          .shape = {padded_rows(options_.largest_step), spans, spans},
+          .shape = {padded_rows(rows), spans, spans},
           .bucket = options_.context};
+}
+
+StepKey StepWriter::largest() const { return longest(options_.largest_step); }
+
+Result<int64_t> StepWriter::arena_bytes(const Weights& weights, const StepMemory& memory,
+                                        const Ranks& ranks, const Planning& planning) const {
+  int64_t most = 0;
+  for (const int64_t rows :
+       {options_.largest_step, std::min(options_.largest_step, kCapturedRows)}) {
+    ProgramBuilder builder;
+    write(builder, weights, longest(rows), memory, ranks);
+    TESSERA_ASSIGN(const int64_t bytes, builder.arena_bytes(planning));
+    most = std::max(most, bytes);
+  }
+  return most;
 }
 
 std::vector<int64_t> StepWriter::buckets() const {
@@ -137,6 +152,7 @@ StepTables StepWriter::tables(const StepKey& key) const {
 
 void StepWriter::write(ProgramBuilder& builder, const Weights& weights, const StepKey& key,
                        const StepMemory& memory, const Ranks& ranks) const {
+  if (is_captured(key)) builder.keep_apart();
   const StepPlan plan{key.shape, key.bucket, &caches_, ratios_, numerics_, ranks};
   switch (key.kind) {
     case StepKey::Kind::kStep: return write_step(builder, config_, weights, plan, memory);

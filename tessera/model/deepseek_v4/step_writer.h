@@ -30,6 +30,7 @@ class StepWriter {
  public:
   /// Positions: programs are built for buckets that double from here on, up to the context.
   static constexpr int64_t kSmallestBucket = 1024;
+  static constexpr int64_t kCapturedRows = 64;
 
   /// The options are those check_options() takes.
   StepWriter(const Config& config, const ModelOptions& options);
@@ -47,8 +48,15 @@ class StepWriter {
   /// ranks where each keeps some.
   int64_t padded_rows(int64_t rows) const;
   StepKey key(StepKey::Kind kind, std::span<const Span> spans) const;
-  /// The step that takes the most memory.
+  /// The longest step.
   StepKey largest() const;
+  /// Whether a step is run as one graph.
+  static bool is_captured(const StepKey& key) {
+    return key.kind != StepKey::Kind::kLayers && key.shape.rows <= kCapturedRows;
+  }
+  /// Of the longest steps that are captured and that are not, the one that takes more memory.
+  Result<int64_t> arena_bytes(const Weights& weights, const StepMemory& memory, const Ranks& ranks,
+                              const Planning& planning) const;
   /// Steps for prompts and for decoding with and without drafts, of as many sequences as there are,
   /// whose programs have all the kernels that those of any other size have.
   std::vector<StepKey> representatives() const;
@@ -62,6 +70,8 @@ class StepWriter {
 
  private:
   std::vector<int64_t> buckets() const;
+  /// Of at most so many rows.
+  StepKey longest(int64_t rows) const;
   std::vector<StepKey> keys(std::span<const int64_t> rows) const;
 
   const Config config_;

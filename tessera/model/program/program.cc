@@ -6,6 +6,7 @@
 #include <algorithm>
 
 #include "tessera/base/check.h"
+#include "tessera/model/program/launch_order.h"
 
 namespace tessera::model {
 
@@ -85,6 +86,25 @@ Result<void> Program::run_call(const Call& call, runtime::Stream& stream) const 
   return {};
 }
 
+Result<void> Program::run_in_branches(runtime::Stream& stream, runtime::BranchingStream& branches,
+                                      size_t first, size_t last) const {
+  LaunchOrder order;
+  for (size_t i = first; i < last; ++i) {
+    const Call& call = calls_[i];
+    if (call.collective) {
+      TESSERA_TRY(branches.begin_step(order.add_barrier()));
+      TESSERA_TRY(run_call(call, stream));
+      continue;
+    }
+    for (size_t kernel = 0; kernel < call.op->kernel_count(); ++kernel) {
+      const auto memory = call.op->memory_of(kernel, call.addresses, call.workspace);
+      TESSERA_TRY(branches.begin_step(order.add(memory)));
+      TESSERA_TRY(call.op->launch(kernel, stream, call.addresses, call.workspace));
+    }
+  }
+  return {};
+}
+
 Result<CapturedProgram> Program::capture(runtime::Stream& stream) const {
   TESSERA_CHECK(bound_, "a program without memory is captured");
   const auto is_apart = [&](const Call& call) {
@@ -100,7 +120,8 @@ Result<CapturedProgram> Program::capture(runtime::Stream& stream) const {
     size_t last = i;
     while (last < calls_.size() && !is_apart(calls_[last])) ++last;
     TESSERA_TRY(stream.begin_capture());
-    auto queued = run(stream, i, last);
+    auto* branching = dynamic_cast<runtime::BranchingStream*>(&stream);
+    auto queued = branching ? run_in_branches(stream, *branching, i, last) : run(stream, i, last);
     auto graph = stream.end_capture();  // also after a failure: the stream leaves the capture
     if (!queued.ok()) return std::move(queued).error();
     if (!graph.ok()) return std::move(graph).error();

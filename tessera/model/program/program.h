@@ -15,6 +15,7 @@
 #include "tessera/model/program/collective.h"
 #include "tessera/model/program/operator_use.h"
 #include "tessera/ops/frame/prepared.h"
+#include "tessera/runtime/branching_stream.h"
 #include "tessera/runtime/buffer.h"
 #include "tessera/runtime/stream.h"
 
@@ -60,7 +61,8 @@ class Program {
   Result<void> run(runtime::Stream& stream, size_t first, size_t last) const;
   /// Queues the calls in turn.
   Result<void> run_watched(runtime::Stream& stream, const WriteWatch& watch) const;
-  /// The whole program; the arena must outlive it.
+  /// The whole program; the arena must outlive it. Where the stream's graphs may branch, a kernel
+  /// waits only for those whose memory it shares.
   Result<CapturedProgram> capture(runtime::Stream& stream) const;
 
  private:
@@ -77,6 +79,8 @@ class Program {
     uint64_t workspace = 0;
   };
   Result<void> run_call(const Call& call, runtime::Stream& stream) const;
+  Result<void> run_in_branches(runtime::Stream& stream, runtime::BranchingStream& branches,
+                               size_t first, size_t last) const;
 
   std::vector<Call> calls_;
   std::vector<OperatorUse> uses_;

@@ -66,7 +66,10 @@ void ProgramBuilder::section(std::string name) {
   sections_.push_back({std::move(name), part_, calls_.size(), calls_.size(), {}, {}});
 }
 
-void ProgramBuilder::part(std::string name) { part_ = std::move(name); }
+void ProgramBuilder::part(std::string name) {
+  part_ = std::move(name);
+  part_begins_.push_back(static_cast<int>(calls_.size()));
+}
 
 void ProgramBuilder::call(std::string_view op, std::span<const Operand> operands,
                           std::initializer_list<Attribute> attributes) {
@@ -196,12 +199,17 @@ std::optional<Error> ProgramBuilder::note_uses(const ops::Signature& signature,
 }
 
 std::vector<ArenaBlock> ProgramBuilder::blocks(std::span<const int64_t> workspaces) const {
+  const auto last_of = [&](int call) {
+    if (!apart_) return call;
+    const auto next = std::ranges::upper_bound(part_begins_, call);
+    return (next == part_begins_.end() ? static_cast<int>(calls_.size()) : *next) - 1;
+  };
   std::vector<ArenaBlock> all;
   for (const Storage& storage : storages_)
-    all.push_back(
-        {storage.first < 0 ? 0 : std::max<int64_t>(storage.bytes, 0), storage.first, storage.last});
+    all.push_back({storage.first < 0 ? 0 : std::max<int64_t>(storage.bytes, 0), storage.first,
+                   last_of(storage.last)});
   for (size_t i = 0; i < workspaces.size(); ++i)
-    all.push_back({workspaces[i], static_cast<int>(i), static_cast<int>(i)});
+    all.push_back({workspaces[i], static_cast<int>(i), last_of(static_cast<int>(i))});
   return all;
 }
 

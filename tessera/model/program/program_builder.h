@@ -60,6 +60,9 @@ class ProgramBuilder {
   void section(std::string name);
   /// Sections that follow belong to this part of the model.
   void part(std::string name);
+  /// Temporaries keep their memory to the end of their part, so that kernels of a part do not wait
+  /// for each other's places (Program::capture).
+  void keep_apart() { apart_ = true; }
   /// Appends an operator. Operands not named are absent optional tensors.
   void call(std::string_view op, std::span<const Operand> operands,
             std::initializer_list<Attribute> attributes = {});
@@ -123,6 +126,8 @@ class ProgramBuilder {
   std::vector<OperatorUse> uses_;  // of calls that are operators
   std::vector<ProgramSection> sections_;
   std::string part_;
+  std::vector<int> part_begins_;  // first calls
+  bool apart_ = false;
   std::optional<Error> error_;
 };
 

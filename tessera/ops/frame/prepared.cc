@@ -27,6 +27,16 @@ Result<runtime::Grid> grid_of(const KernelCall& call) {
                        static_cast<uint32_t>(call.grid[2])};
 }
 
+/// From the first element to the last.
+int64_t span_bytes(const Arg& arg) {
+  int64_t elements = 1;
+  for (int d = 0; d < arg.shape.rank(); ++d) {
+    if (arg.shape[d] == 0) return 0;
+    elements += (arg.shape[d] - 1) * arg.strides[static_cast<size_t>(d)];
+  }
+  return size_in_bytes(arg.dtype, elements);
+}
+
 }  // namespace
 
 Plan make_plan(const Operator& op, const Problem& problem,
@@ -66,7 +76,8 @@ Result<PreparedOp> PreparedOp::assemble(
       const Arg& arg = call.args[i];
       const lang::ViewDecl& decl = trace.views[i];
       launch.patches.push_back({static_cast<uint16_t>(decl.address_slot()),
-                                static_cast<int16_t>(arg.tensor), arg.byte_offset});
+                                static_cast<int16_t>(arg.tensor), arg.access != Access::kRead,
+                                arg.byte_offset, span_bytes(arg)});
       for (int d = 0; d < arg.shape.rank(); ++d) {
         launch.slots[decl.extent_slot(d)] = static_cast<uint64_t>(arg.shape[d]);
         if (d + 1 < arg.shape.rank())
@@ -118,17 +129,29 @@ Result<std::vector<PreparedOp>> PreparedOp::prepare_all(
 
 Result<void> PreparedOp::run(runtime::Stream& stream, std::span<const uint64_t> addresses,
                              uint64_t workspace) const {
-  std::array<uint64_t, kMaxSlots> slots;
-  for (const Launch& launch : launches_) {
-    std::copy(launch.slots.begin(), launch.slots.end(), slots.begin());
-    for (const Patch& patch : launch.patches)
-      slots[patch.slot] =
-          (patch.tensor < 0 ? workspace : addresses[static_cast<size_t>(patch.tensor)]) +
-          static_cast<uint64_t>(patch.byte_offset);
-    TESSERA_TRY(stream.launch(*launch.executable, launch.grid,
-                              std::span(slots).first(launch.slots.size())));
-  }
+  for (size_t kernel = 0; kernel < launches_.size(); ++kernel)
+    TESSERA_TRY(launch(kernel, stream, addresses, workspace));
   return {};
+}
+
+Result<void> PreparedOp::launch(size_t kernel, runtime::Stream& stream,
+                                std::span<const uint64_t> addresses, uint64_t workspace) const {
+  const Launch& launch = launches_[kernel];
+  std::array<uint64_t, kMaxSlots> slots;
+  std::copy(launch.slots.begin(), launch.slots.end(), slots.begin());
+  for (const Patch& patch : launch.patches) slots[patch.slot] = patch.address(addresses, workspace);
+  return stream.launch(*launch.executable, launch.grid,
+                       std::span(slots).first(launch.slots.size()));
+}
+
+std::vector<MemoryUse> PreparedOp::memory_of(size_t kernel, std::span<const uint64_t> addresses,
+                                             uint64_t workspace) const {
+  std::vector<MemoryUse> uses;
+  for (const Patch& patch : launches_[kernel].patches) {
+    const uint64_t first = patch.address(addresses, workspace);
+    uses.push_back({first, first + static_cast<uint64_t>(patch.bytes), patch.written});
+  }
+  return uses;
 }
 
 }  // namespace tessera::ops

@@ -22,6 +22,13 @@ Plan make_plan(const Operator& op, const Problem& problem,
 /// One trace a kernel of the plan.
 Result<std::vector<lang::Trace>> trace_plan(const Plan& plan);
 
+/// Bytes [first, last) of device memory that a kernel reads or writes, gaps of strided tensors
+/// included.
+struct MemoryUse {
+  uint64_t first = 0, last = 0;
+  bool written = false;
+};
+
 class PreparedOp {
  public:
   /// Plans for the library's device and fetches (or compiles) every kernel.
@@ -37,12 +44,22 @@ class PreparedOp {
   /// `addresses`: one a tensor of the signature, in order; 0 for an absent one.
   Result<void> run(runtime::Stream& stream, std::span<const uint64_t> addresses,
                    uint64_t workspace) const;
+  /// One of its kernels, which run in order or as memory_of() allows.
+  Result<void> launch(size_t kernel, runtime::Stream& stream, std::span<const uint64_t> addresses,
+                      uint64_t workspace) const;
+  std::vector<MemoryUse> memory_of(size_t kernel, std::span<const uint64_t> addresses,
+                                   uint64_t workspace) const;
 
  private:
   struct Patch {
     uint16_t slot;
     int16_t tensor;  // -1: workspace
-    int64_t byte_offset;
+    bool written;
+    int64_t byte_offset, bytes;
+    uint64_t address(std::span<const uint64_t> addresses, uint64_t workspace) const {
+      return (tensor < 0 ? workspace : addresses[static_cast<size_t>(tensor)]) +
+             static_cast<uint64_t>(byte_offset);
+    }
   };
   struct Launch {
     std::shared_ptr<runtime::Executable> executable;

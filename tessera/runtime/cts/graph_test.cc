@@ -1,4 +1,5 @@
 // SPDX-License-Identifier: Apache-2.0
+#include "tessera/runtime/branching_stream.h"
 #include "tessera/runtime/cts/device_fixture.h"
 
 namespace tessera::runtime::cts {
@@ -63,6 +64,44 @@ TEST_F(GraphTest, ManyNodesRunInOrder) {
     const auto bytes = download(*buffer);
     for (size_t i = 1; i <= kSteps; ++i)
       for (size_t k = 0; k < 16; ++k) ASSERT_EQ(bytes[64 + i * 16 + k], static_cast<std::byte>(i));
+  }
+}
+
+// Long fills that nothing orders but the steps they wait for; chips that run one operation after
+// the other have no branches.
+TEST_F(GraphTest, StepsWaitForThoseTheyName) {
+  auto* branching = dynamic_cast<BranchingStream*>(stream.get());
+  if (branching == nullptr) GTEST_SKIP() << "the graphs of this chip are chains";
+  constexpr size_t kBytes = size_t{8} << 20;
+  auto a = allocate(kBytes), b = allocate(kBytes), c = allocate(kBytes);
+  EXPECT_ERROR(invalid_argument, "begin_step: this stream is not capturing",
+               branching->begin_step({}));
+  ASSERT_OK(stream->begin_capture());
+  const std::vector<uint32_t> first = {0}, both = {1, 2}, unknown = {3};
+  ASSERT_OK(branching->begin_step({}));
+  ASSERT_OK(stream->fill(*a, 0, kBytes, 1));
+  ASSERT_OK(branching->begin_step(first));
+  ASSERT_OK(stream->copy(*b, 0, *a, 0, kBytes));
+  ASSERT_OK(stream->fill(*b, 0, kBytes / 2, 2));
+  ASSERT_OK(branching->begin_step(first));
+  ASSERT_OK(stream->copy(*c, 0, *a, 0, kBytes));
+  EXPECT_ERROR(invalid_argument, "begin_step: step 3 waits for step 3",
+               branching->begin_step(unknown));
+  ASSERT_OK(branching->begin_step(both));
+  ASSERT_OK(stream->copy(*a, 0, *b, 0, kBytes / 2));
+  ASSERT_OK(stream->copy(*b, 0, *c, 0, kBytes / 4));
+  auto graph = stream->end_capture();
+  ASSERT_OK(graph);
+  EXPECT_EQ((*graph)->node_count(), 6u);
+  for (int round = 0; round < 5; ++round) {
+    for (const auto& buffer : {&a, &b, &c}) ASSERT_OK(stream->fill(**buffer, 0, kBytes, 9));
+    ASSERT_OK(stream->replay(**graph));
+    std::vector<std::byte> expected(kBytes, std::byte{1});
+    ASSERT_EQ(download(*c), expected);
+    std::fill_n(expected.begin(), kBytes / 2, std::byte{2});
+    ASSERT_EQ(download(*a), expected);
+    std::fill_n(expected.begin(), kBytes / 4, std::byte{1});
+    ASSERT_EQ(download(*b), expected);
   }
 }
 

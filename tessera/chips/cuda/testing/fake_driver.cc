@@ -130,6 +130,13 @@ Status cuStreamSynchronize(void*) { return is("lost") ? kLaunchFailed : kSuccess
 Status cuStreamWaitEvent(void*, void*, unsigned) { return kSuccess; }
 Status cuStreamBeginCapture_v2(void*, int) { return kSuccess; }
 Status cuStreamEndCapture(void*, void** graph) { return *graph = kHandle, kSuccess; }
+Status cuStreamGetCaptureInfo_v2(void*, int* status, uint64_t*, void**, void* const** last,
+                                 size_t* count) {
+  *status = 1;
+  *last = &kHandle;
+  return *count = 1, kSuccess;
+}
+Status cuStreamUpdateCaptureDependencies(void*, void**, size_t, unsigned) { return kSuccess; }
 Status cuGraphGetNodes(void*, void*, size_t* count) { return *count = 0, kSuccess; }
 Status cuGraphInstantiateWithFlags(void** executable, void*, unsigned long long) {
   return *executable = kHandle, kSuccess;
