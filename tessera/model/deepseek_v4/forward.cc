@@ -11,41 +11,39 @@
 namespace tessera::model::deepseek_v4 {
 namespace {
 
-/// A transformer block (paper: figure 2) over the rows this rank keeps; the stream goes to `out`
-/// where given.
-Value layer(Pass& p, const LayerWeights& w, const LayerCache& cache, Value h, Value out = {}) {
+/// A transformer block (paper: figure 2) over the rows this rank keeps; its last output is still to
+/// be added to the stream.
+Stream layer(Pass& p, const LayerWeights& w, const LayerCache& cache, const Stream& stream) {
   p.b.section("hyper-connections");
-  const Mix a = mix(p, w.attention_mix, h);
-  const Activation x =
-      normalised(p, a.x, w.attention_norm, cache.ratio == 0 ? Keep::kForLinears : Keep::kPlainToo);
-  const Value attended = attention(p, w.attention, cache, all_rows(p, x));
+  Mix a = mix(p, w.attention_mix, w.attention_norm, stream,
+              cache.ratio == 0 ? Keep::kForLinears : Keep::kPlainToo);
+  a.stream.f = attention(p, w.attention, cache, all_rows(p, a.x));
   p.b.section("hyper-connections");
-  h = unmix(p, a, attended, h);
-  const Mix m = mix(p, w.moe_mix, h);
-  const Activation y = normalised(p, m.x, w.moe_norm, Keep::kPlainToo);
-  const Value experts = moe(p, w.moe, y);
-  p.b.section("hyper-connections");
-  return unmix(p, m, experts, h, out);
+  Mix m = mix(p, w.moe_mix, w.moe_norm, a.stream, Keep::kPlainToo);
+  m.stream.f = moe(p, w.moe, m.x);
+  return m.stream;
 }
 
-/// The block that ends a step: the stream of all rows goes to `out`.
-Value last_layer(Pass& p, const LayerWeights& w, const LayerCache& cache, Value h, Value out) {
-  if (!p.step.shares_rows()) return layer(p, w, cache, h, out);
-  const Value all = all_rows(p, layer(p, w, cache, h));
+/// What follows the last block of a step: the stream of all rows goes to `out`.
+void end_layers(Pass& p, const Stream& stream, Value out) {
+  p.b.section("hyper-connections");
+  if (!p.step.shares_rows()) return unmix(p, stream, out);
+  const Value own = p.value(p.b.shape(stream.h));
+  unmix(p, stream, own);
+  const Value all = all_rows(p, own);
   const Shape flat = {p.step.rows, Config::kStreams * p.config.hidden_size};
   p.b.call("cast", {{"x", p.b.reshaped(all, flat)}, {"y", p.b.reshaped(out, flat)}});
-  return out;
 }
 
-/// Layers [first, last) of the trunk.
-Value layers(Pass& p, const Weights& weights, size_t first, size_t last, Value h, Value out) {
-  const auto begin = [&](size_t i) { p.b.part(fmt::format("layer {}", i)); };
-  for (size_t i = first; i + 1 < last; ++i) {
-    begin(i);
-    h = layer(p, weights.layers[i], p.caches.layers[i], h);
+/// Layers [first, last) of the trunk, from the stream h of the rows this rank keeps to that of all
+/// rows in `out`.
+void layers(Pass& p, const Weights& weights, size_t first, size_t last, Value h, Value out) {
+  Stream stream{.h = h, .f = {}, .post = {}, .comb = {}};
+  for (size_t i = first; i < last; ++i) {
+    p.b.part(fmt::format("layer {}", i));
+    stream = layer(p, weights.layers[i], p.caches.layers[i], stream);
   }
-  begin(last - 1);
-  return last_layer(p, weights.layers[last - 1], p.caches.layers[last - 1], h, out);
+  end_layers(p, stream, out);
 }
 
 /// hc_mult equal copies of the tokens' embeddings [T, 4, D], of the rows this rank keeps.
@@ -155,6 +153,7 @@ Pass begin(ProgramBuilder& b, const Config& config, const StepPlan& plan, const 
   p.step.sequence = table(b, tables.sequence, memory.tables);
   p.step.source_rows = table(b, tables.source_rows, memory.tables);
   p.step.logit_rows = table(b, tables.logit_rows, memory.tables);
+  p.step.numbers = table(b, tables.numbers, memory.tables);
   const bool plain = tables.ratios.front().ratio == 0, compresses = tables.ratios.back().ratio != 0;
   const RopeTable near = plain ? rope(p, p.step.positions, false) : RopeTable{};
   const RopeTable far = compresses ? rope(p, p.step.positions, true) : RopeTable{};
@@ -163,7 +162,7 @@ Pass begin(ProgramBuilder& b, const Config& config, const StepPlan& plan, const 
   return p;
 }
 
-Value stream(Pass& p, uint64_t address, int64_t rows) {
+Value hidden(Pass& p, uint64_t address, int64_t rows) {
   return p.b.bound({p.numerics.activation, {rows, Config::kStreams, p.config.hidden_size}},
                    address);
 }
@@ -173,25 +172,28 @@ Value stream(Pass& p, uint64_t address, int64_t rows) {
 void write_step(ProgramBuilder& b, const Config& config, const Weights& weights,
                 const StepPlan& plan, const StepMemory& memory) {
   Pass p = begin(b, config, plan, memory, plan.ratios);
-  const Value h = layers(p, weights, 0, weights.layers.size(), embed(p, weights.embedding),
-                         stream(p, memory.hidden, plan.shape.rows));
+  const Value h = hidden(p, memory.hidden, plan.shape.rows);
+  layers(p, weights, 0, weights.layers.size(), embed(p, weights.embedding), h);
   head(p, weights.head, h, memory.logits);
 }
 
 void write_layers(ProgramBuilder& b, const Config& config, const Weights& weights,
                   const StepPlan& plan, const StepMemory& memory, size_t first, size_t last) {
   Pass p = begin(b, config, plan, memory, plan.ratios);
-  const Value h = stream(p, memory.hidden, plan.shape.rows);
+  const Value h = hidden(p, memory.hidden, plan.shape.rows);
   layers(p, weights, first, last, own_rows(p, h), h);
 }
 
 void write_draft(ProgramBuilder& b, const Config& config, const Weights& weights,
                  const StepPlan& plan, const StepMemory& memory, int64_t hidden_rows) {
   Pass p = begin(b, config, plan, memory, {0});
-  const Value h = own_rows(p, draft_input(p, weights, stream(p, memory.hidden, hidden_rows)));
+  const Value h = own_rows(p, draft_input(p, weights, hidden(p, memory.hidden, hidden_rows)));
   p.b.part("draft block");
-  const Value out = last_layer(p, weights.draft->layer, plan.caches->layers.back(), h,
-                               stream(p, memory.drafted, plan.shape.rows));
+  const Value out = hidden(p, memory.drafted, plan.shape.rows);
+  end_layers(p,
+             layer(p, weights.draft->layer, plan.caches->layers.back(),
+                   {.h = h, .f = {}, .post = {}, .comb = {}}),
+             out);
   head(p, weights.draft->head, out, memory.logits);
 }
 

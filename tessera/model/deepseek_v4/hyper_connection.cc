@@ -3,32 +3,42 @@
 
 namespace tessera::model::deepseek_v4 {
 
-Mix mix(Pass& p, const HyperWeights& w, Value h) {
-  const int64_t rows = p.b.shape(h)[0], copies = p.b.shape(h)[1], width = p.b.shape(h)[2];
-  const Value m = p.b.temporary(DType::f32, {rows, w.fn.desc.shape[0]});
-  p.b.call("hc_mix", {{"x", h}, {"fn", p.weight(w.fn)}, {"m", m}}, {{"eps", p.config.norm_eps}});
-  const Value pre = p.b.temporary(DType::f32, {rows, copies});
-  Mix mix{.x = p.value({rows, width}),
-          .post = p.b.temporary(DType::f32, {rows, copies}),
-          .comb = p.b.temporary(DType::f32, {rows, copies, copies})};
-  p.b.call("hc_split_sinkhorn",
-           {{"m", m},
+Mix mix(Pass& p, const HyperWeights& w, const DeviceTensor& norm, const Stream& stream, Keep keep) {
+  const Shape shape = p.b.shape(stream.h);
+  const int64_t rows = shape[0], copies = shape[1], width = shape[2];
+  const Value h = stream.f ? p.value(shape) : stream.h;
+  const Mix mix{.x = activations(p, {rows, width}, keep),
+                .stream = {.h = h,
+                           .f = {},
+                           .post = p.b.temporary(DType::f32, {rows, copies}),
+                           .comb = p.b.temporary(DType::f32, {rows, copies, copies})}};
+  p.b.call("hc_pre_norm",
+           {{"x", stream.h},
+            {"fn", p.weight(w.fn)},
             {"scale", p.weight(w.scale)},
             {"base", p.weight(w.base)},
-            {"pre", pre},
-            {"post", mix.post},
-            {"comb", mix.comb}},
-           {{"eps", p.config.hc_eps},
+            {"w", p.weight(norm)},
+            {"post", mix.stream.post},
+            {"comb", mix.stream.comb},
+            {"z", mix.x.plain},
+            {"q", mix.x.codes},
+            {"s", mix.x.scales},
+            {"f", stream.f},
+            {"last_post", stream.f ? stream.post : Value{}},
+            {"last_comb", stream.f ? stream.comb : Value{}},
+            {"h", stream.f ? h : Value{}}},
+           {{"eps", p.config.norm_eps},
+            {"eps_gate", p.config.hc_eps},
             {"iterations", static_cast<double>(p.config.sinkhorn_iterations)}});
-  p.b.call("hc_pre_combine", {{"x", h}, {"pre", pre}, {"y", mix.x}});
   return mix;
 }
 
-Value unmix(Pass& p, const Mix& mix, Value f, Value h, Value out) {
-  const Value y = out ? out : p.value(p.b.shape(h));
-  p.b.call("hc_post_combine",
-           {{"f", f}, {"res", h}, {"post", mix.post}, {"comb", mix.comb}, {"y", y}});
-  return y;
+void unmix(Pass& p, const Stream& stream, Value out) {
+  p.b.call("hc_post_combine", {{"f", stream.f},
+                               {"res", stream.h},
+                               {"post", stream.post},
+                               {"comb", stream.comb},
+                               {"y", out}});
 }
 
 Value collapse(Pass& p, const HyperWeights& w, Value h) {

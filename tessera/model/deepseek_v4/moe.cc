@@ -21,8 +21,6 @@ struct Tiles {
 Route route(Pass& p, const MoeWeights& w, Value x, Value tokens) {
   const int64_t rows = p.b.shape(x)[0], chosen = p.config.experts_per_token;
   const Value logits = linear_f32(p, x, w.gate);
-  const Value scores = p.b.temporary(DType::f32, p.b.shape(logits));
-  p.b.call("sqrt_softplus", {{"x", logits}, {"y", scores}});
   const Route route{p.b.temporary(DType::i32, {rows, chosen}),
                     p.b.temporary(DType::f32, {rows, chosen})};
   const double scale = p.config.route_scale;
@@ -30,17 +28,17 @@ Route route(Pass& p, const MoeWeights& w, Value x, Value tokens) {
     p.b.call("hash_route",
              {{"tokens", tokens},
               {"table", p.weight(w.tid2eid)},
-              {"scores", scores},
+              {"scores", logits},
               {"ids", route.ids},
               {"weights", route.weights}},
-             {{"scale", scale}});
+             {{"scale", scale}, {"logits", 1}});
   else
     p.b.call("gate_topk",
-             {{"scores", scores},
+             {{"scores", logits},
               {"bias", p.weight(w.bias)},
               {"ids", route.ids},
               {"weights", route.weights}},
-             {{"scale", scale}});
+             {{"scale", scale}, {"logits", 1}});
   if (p.ranks.differ && !p.step.shares_rows()) {  // else a row's owner chooses
     p.b.broadcast(route.ids, 0, p.ranks.world);
     p.b.broadcast(route.weights, 0, p.ranks.world);
@@ -63,6 +61,10 @@ Tiles align(Pass& p, Value ids) {
   const int64_t pairs = p.b.shape(ids).numel();
   const int64_t experts = expert_share(p.config, p.ranks.rank).count();
   const int64_t block = expert_block(pairs, p.config.experts, p.numerics.deterministic);
+  // Tiles of one pair need no order, and no pair is left out where all experts are here.
+  if (block == 1 && !p.ranks.several() && pairs < StepTables::kNumbers)
+    return {p.b.narrowed(p.step.numbers, 0, 0, pairs), p.b.reshaped(ids, {pairs}),
+            p.b.narrowed(p.step.numbers, 0, pairs, 1), 1};
   const int64_t tiles = block == 1 ? pairs : (pairs + block - 1) / block + std::min(experts, pairs);
   const Tiles t{p.b.temporary(DType::i32, {tiles * block}), p.b.temporary(DType::i32, {tiles}),
                 p.b.temporary(DType::i32, {1}), static_cast<double>(block)};

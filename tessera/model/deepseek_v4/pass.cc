@@ -30,17 +30,22 @@ Value Pass::cached(DType dtype, Shape shape, int64_t offset) const {
   return b.bound({dtype, shape}, cache_address + static_cast<uint64_t>(offset));
 }
 
-Activation normalised(Pass& p, Value x, const DeviceTensor& weight, Keep keep) {
-  const Shape shape = p.b.shape(x);
-  const double eps = p.config.norm_eps;
+Activation activations(Pass& p, const Shape& shape, Keep keep) {
   Activation y;
   if (!p.numerics.official || keep == Keep::kPlainToo) y.plain = p.value(shape);
+  if (!p.numerics.official) return y;
+  y.codes = p.b.temporary(DType::f8e4m3, shape);
+  y.scales = p.b.temporary(DType::f8e8m0, {shape[0], (shape[1] + 127) / 128});
+  return y;
+}
+
+Activation normalised(Pass& p, Value x, const DeviceTensor& weight, Keep keep) {
+  const double eps = p.config.norm_eps;
+  const Activation y = activations(p, p.b.shape(x), keep);
   if (!p.numerics.official) {
     p.b.call("rms_norm", {{"x", x}, {"w", p.weight(weight)}, {"y", y.plain}}, {{"eps", eps}});
     return y;
   }
-  y.codes = p.b.temporary(DType::f8e4m3, shape);
-  y.scales = p.b.temporary(DType::f8e8m0, {shape[0], (shape[1] + 127) / 128});
   p.b.call("rms_norm_quant",
            {{"x", x}, {"w", p.weight(weight)}, {"q", y.codes}, {"s", y.scales}, {"z", y.plain}},
            {{"eps", eps}});

@@ -44,7 +44,7 @@ struct RatioStep {
 struct StepValues {
   int64_t rows = 0;
   Share own;  // rows whose residual stream this rank keeps: all, or its share of them
-  Value tokens, positions, sequence, source_rows, logit_rows;
+  Value tokens, positions, sequence, source_rows, logit_rows, numbers;
   std::vector<RatioStep> ratios;
   bool shares_rows() const { return own.count() != rows; }
   const RatioStep& of_ratio(int64_t ratio) const;
@@ -77,6 +77,8 @@ struct Activation {
 
 enum class Keep : uint8_t { kForLinears, kPlainToo };
 
+/// Places for activations [T, K].
+Activation activations(Pass& p, const Shape& shape, Keep keep);
 /// RMS norm over the last dimension of x [T, K] (paper: RMSNorm before every sublayer).
 Activation normalised(Pass& p, Value x, const DeviceTensor& weight, Keep keep);
 /// x [T, K] as it is.

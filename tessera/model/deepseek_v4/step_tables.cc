@@ -2,6 +2,7 @@
 #include "tessera/model/deepseek_v4/step_tables.h"
 
 #include <algorithm>
+#include <numeric>
 
 #include "tessera/base/check.h"
 
@@ -108,6 +109,7 @@ StepTables plan_step_tables(const StepShape& shape, const std::vector<int64_t>& 
   tables.sequence = take(shape.rows);
   tables.source_rows = take(shape.rows);
   tables.logit_rows = take(shape.logits);
+  tables.numbers = take(StepTables::kNumbers);
   std::vector<int64_t> distinct = ratios;
   std::ranges::sort(distinct);
   distinct.erase(std::unique(distinct.begin(), distinct.end()), distinct.end());
@@ -131,6 +133,8 @@ void fill_step_tables(const StepTables& tables, const CacheLayout& caches,
                       std::span<const Span> spans, std::span<int32_t> words) {
   const Words table(words);
   fill_rows(tables, spans, table);
+  const auto numbers = table(tables.numbers);
+  std::iota(numbers.begin(), numbers.end(), 0);
   for (const RatioTables& t : tables.ratios) {
     fill_slots(t, caches, spans, table);
     if (t.ratio != 0) fill_entries(t, caches, spans, table);

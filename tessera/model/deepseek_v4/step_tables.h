@@ -52,7 +52,9 @@ struct StepTables {
   StepTable tokens, positions, sequence;  // [rows]; a row that pads has position -1
   StepTable source_rows;                  // [rows] of the residual stream, for drafts
   StepTable logit_rows;                   // [logits]
-  std::vector<RatioTables> ratios;        // ascending
+  StepTable numbers;                      // [kNumbers]: 0, 1, 2, ..
+  static constexpr int64_t kNumbers = 256;
+  std::vector<RatioTables> ratios;  // ascending
   int64_t words = 0;
 
   const RatioTables& of_ratio(int64_t ratio) const;

@@ -22,11 +22,12 @@ struct GateTopk {
             "ties: lower "
             "e; weights[t,j] = scores[t,ids[t,j]] / sum_j scores[t,ids[t,j]] * scale. scores f32 "
             "[T,E], "
-            "bias f32 [E] or absent, ids i32 [T,J], weights f32 [T,J]. J <= E.",
+            "bias f32 [E] or absent, ids i32 [T,J], weights f32 [T,J]. J <= E. With logits = 1 "
+            "scores are logits, of which sqrt_softplus makes scores.",
         .source = "model.py:576-583 Gate.forward",
         .tensors = {in("scores", "T,E", {DType::f32}), optional(in("bias", "E", {DType::f32})),
                     out("ids", "T,J", {DType::i32}), out("weights", "T,J", {DType::f32})},
-        .attributes = {{"scale", 1.5}},
+        .attributes = {{"scale", 1.5}, {"logits", 0}},
     };
   }
 
@@ -35,6 +36,7 @@ struct GateTopk {
     const int64_t rows =
         std::min(b.m_class("T"), std::max<int64_t>(1, b.caps().program_grain / experts));
     const double scale = b.attribute("scale");
+    const bool logits = b.problem().flag("logits");
     const std::vector<int64_t> grid = {(b.dim("T") + rows - 1) / rows};
     auto body = [=](KernelBuilder& k, Tile t, Tile score, Tile key, const View& ids,
                     const View& weights) {
@@ -58,15 +60,16 @@ struct GateTopk {
                {b.tensor("scores"), b.tensor("bias"), b.tensor("ids"), b.tensor("weights")},
                [=](KernelBuilder& k, View scores, View bias, View ids, View weights) {
                  const Tile t = k.program_id(0) * rows;
-                 const Tile score = load(scores, {t, 0}, {rows, experts});
+                 const Tile score = gate::scores_of(load(scores, {t, 0}, {rows, experts}), logits);
                  body(k, t, score, score + load(bias, {0}, {experts}, kNever), ids, weights);
                });
     } else {
       b.kernel("select", grid, {b.tensor("scores"), b.tensor("ids"), b.tensor("weights")},
                [=](KernelBuilder& k, View scores, View ids, View weights) {
                  const Tile t = k.program_id(0) * rows;
-                 const Tile key = load(scores, {t, 0}, {rows, experts}, kNever);
-                 body(k, t, key, key, ids, weights);
+                 const Tile score = gate::scores_of(load(scores, {t, 0}, {rows, experts}), logits);
+                 const Tile counts = cast(k.iota({1, experts}, 1), DType::i64) < scores.extent(1);
+                 body(k, t, score, select(counts, score, kNever), ids, weights);
                });
     }
   }
@@ -77,7 +80,7 @@ struct GateTopk {
       std::vector<float> key(static_cast<size_t>(E));  // f32: a sum that rounds to a tie is one
       for (int64_t e = 0; e < E; ++e)
         key[static_cast<size_t>(e)] =
-            static_cast<float>(r.in("scores").at({t, e})) +
+            static_cast<float>(gate::score(r, t, e)) +
             (r.has("bias") ? static_cast<float>(r.in("bias").at({e})) : 0.0f);
       std::vector<int64_t> order(static_cast<size_t>(E));
       for (int64_t e = 0; e < E; ++e) order[static_cast<size_t>(e)] = e;
@@ -107,6 +110,11 @@ struct GateTopk {
     for (int64_t T : {0, 1, 2, 9, 33})
       list.push_back({.dims = {{"T", T}, {"E", 256}, {"J", 6}}, .dtypes = biased});
     list.push_back({.dims = {{"T", 5}, {"E", 256}, {"J", 6}}});
+    const std::map<std::string, double> logits = {{"logits", 1}};
+    for (int64_t T : {1, 9})
+      list.push_back(
+          {.dims = {{"T", T}, {"E", 256}, {"J", 6}}, .dtypes = biased, .attributes = logits});
+    list.push_back({.dims = {{"T", 3}, {"E", 37}, {"J", 8}}, .attributes = logits});
     list.push_back(
         {.dims = {{"T", 5}, {"E", 37}, {"J", 8}}, .dtypes = biased, .note = "E, J of other sizes"});
     list.push_back(
@@ -118,10 +126,7 @@ struct GateTopk {
     return list;
   }
 
-  /// J - 1 additions, a division and a product.
-  static Tolerance tolerance(const Problem& p) {
-    return {.relative = static_cast<double>(p.dim("J") + 2) * 0x1p-24};
-  }
+  static Tolerance tolerance(const Problem& p) { return gate::tolerance(p); }
 
   static Cost cost(const Problem& p) {
     return {

@@ -21,19 +21,20 @@ struct HashRoute {
             "scores[t,ids[t,j]] * "
             "scale. tokens [T], table [V,J] i64 (as on disk) or i32, scores f32 [T,E], ids i32 "
             "[T,J], weights "
-            "f32 [T,J].",
+            "f32 [T,J]. With logits = 1 scores are logits, of which sqrt_softplus makes scores.",
         .source = "model.py:577 tid2eid[input_ids], model.py:580-583",
         .tensors = {in("tokens", "T", {DType::i32, DType::i64}),
                     weight("table", "V,J", {DType::i64, DType::i32}),
                     in("scores", "T,E", {DType::f32}), out("ids", "T,J", {DType::i32}),
                     out("weights", "T,J", {DType::f32})},
-        .attributes = {{"scale", 1.5}},
+        .attributes = {{"scale", 1.5}, {"logits", 0}},
     };
   }
 
   static void plan(PlanBuilder& b) {
     const int64_t experts = pow2_ceil(b.dim("E")), count = b.dim("J"), columns = pow2_ceil(count);
     const double scale = b.attribute("scale");
+    const bool logits = b.problem().flag("logits");
     b.kernel("look_up", {b.dim("T")},
              {b.tensor("tokens"), b.tensor("table"), b.tensor("scores"), b.tensor("ids"),
               b.tensor("weights")},
@@ -41,7 +42,8 @@ struct HashRoute {
                const Tile t = k.program_id(0);
                const Tile id =
                    cast(load(table, {load_scalar(tokens, {t}), 0}, {1, columns}), DType::i32);
-               const Tile score = take(load(scores, {t, 0}, {1, experts}), id);
+               const Tile score =
+                   gate::scores_of(take(load(scores, {t, 0}, {1, experts}), id), logits);
                std::vector<Tile> chosen;
                for (int64_t j = 0; j < count; ++j) chosen.push_back(slice(score, 1, j, 1));
                store(ids, {t, 0}, id);
@@ -87,16 +89,16 @@ struct HashRoute {
                       .dtypes = {{"tokens", dtype}, {"table", DType::i64}},
                       .note = "duplicates"});
     }
+    list.push_back({.dims = {{"T", 3}, {"V", 50}, {"J", 6}, {"E", 256}},
+                    .dtypes = {{"tokens", DType::i32}, {"table", DType::i64}},
+                    .attributes = {{"logits", 1}}});
     for (int64_t T : {1, 8, 64, 512})
       list.push_back(bench_case({{"T", T}, {"V", 129280}, {"J", 6}, {"E", 256}},
                                 {{"tokens", DType::i64}, {"table", DType::i64}}));
     return list;
   }
 
-  /// J - 1 additions, a division and a product.
-  static Tolerance tolerance(const Problem& p) {
-    return {.relative = static_cast<double>(p.dim("J") + 2) * 0x1p-24};
-  }
+  static Tolerance tolerance(const Problem& p) { return gate::tolerance(p); }
 
   static Cost cost(const Problem& p) {
     const auto pairs = static_cast<double>(p.dim("T") * p.dim("J"));

@@ -6,10 +6,12 @@
 #include <algorithm>
 #include <array>
 #include <cmath>
+#include <optional>
 #include <vector>
 
 #include "tessera/ops/frame/operator.h"
 #include "tessera/ops/gemm/kernels/weight_walk.h"
+#include "tessera/ops/hyper_connection/hc_post_combine.h"
 #include "tessera/ops/tiling.h"
 
 namespace tessera::ops {
@@ -54,41 +56,117 @@ struct HcMix {
     Arg squares;  // f32 [parts, T]
     int64_t count = 0;
   };
-  /// The kernel that sums products and squares of each part of K into workspace.
-  static Parts plan_parts(PlanBuilder& b, int64_t outputs) {
+  /// A stream that is still to take in a sublayer's output, as hc_post_combine does, and where it
+  /// goes then.
+  struct Update {
+    Arg f, post, comb, y;
+  };
+  /// The kernel that sums products and squares of each part of K of x [T, 4, D] into workspace.
+  /// With an update, which updates_row() must allow, x is the stream before it.
+  static Parts plan_parts(PlanBuilder& b, int64_t outputs, const Arg& x,
+                          const std::optional<Update>& update = {}) {
     const int64_t rows = b.dim("T");
     Parts parts;
     parts.count = parts_of(b);
     parts.dots =
         b.workspace("dots", DType::f32, {parts.count, rows, outputs}, {false, true, false});
     parts.squares = b.workspace("squares", DType::f32, {parts.count, rows}, {false, true});
-    if (b.m_class("T") == 1)
-      plan_row(b, outputs, parts);
+    if (update)
+      plan_updated_row(b, outputs, parts, x, *update);
+    else if (b.m_class("T") == 1)
+      plan_row(b, outputs, parts, x);
     else if (in_tiles(b))
-      plan_tiles(b, outputs, parts);
+      plan_tiles(b, outputs, parts, x);
     else
-      plan_rows(b, outputs, parts);
+      plan_rows(b, outputs, parts, x);
     parts.dots = parts.dots.with_access(Access::kRead);
     parts.squares = parts.squares.with_access(Access::kRead);
     return parts;
   }
+  static Parts plan_parts(PlanBuilder& b, int64_t outputs) {
+    return plan_parts(b, outputs, b.tensor("x"));
+  }
+
+  /// Columns of one token's stream that a program takes, and how many at once.
+  struct RowParts {
+    int64_t columns, tile;
+  };
+  static RowParts row_parts(const PlanBuilder& b) {
+    const int64_t k_total = kCopies * b.dim("D"),
+                  tile = std::min(b.caps().vector_tile / (small_programs(b) ? 4 : 1),
+                                  pow2_ceil(k_total));
+    return {round_up(programs_for(k_total, parts_of(b)), tile), tile};
+  }
+  /// Whether one token's stream can be updated where it is mixed: many small programs, each with
+  /// columns of one copy.
+  static bool updates_row(const PlanBuilder& b) {
+    return b.m_class("T") == 1 && small_programs(b) && b.dim("D") % row_parts(b).columns == 0;
+  }
+
+  /// One token: each program makes the part of the new stream that it multiplies; those with the
+  /// squares keep it too.
+  static void plan_updated_row(PlanBuilder& b, int64_t outputs, const Parts& parts, const Arg& x,
+                               const Update& update) {
+    const auto [part, cols] = row_parts(b);
+    const int64_t width = b.dim("D"), per_copy = width / part;
+    const DType stream = x.dtype;
+    b.kernel(
+        "updated_row", {outputs + 1, parts.count, b.dim("T")},
+        {x, b.tensor("fn"), update.f, update.post, update.comb,
+         parts.dots.with_access(Access::kWrite), parts.squares.with_access(Access::kWrite),
+         update.y},
+        [=, part = part, cols = cols](KernelBuilder& k, View x, View fn, View f, View post,
+                                      View comb, View dots, View squares, View y) {
+          const Tile n = k.program_id(0), which = k.program_id(1), row = k.program_id(2);
+          const Tile copy = which / per_copy, first = which % per_copy * part;
+          const Tile gate = load_scalar(post, {row, copy});
+          HcPostCombine::Copies mix;
+          for (int64_t j = 0; j < kCopies; ++j)
+            mix[static_cast<size_t>(j)] = load_scalar(comb, {row, j, copy});
+          const auto sum = [&](auto product) {
+            const auto [lanes] =
+                k.for_range(first, first + part, cols, lang::carry(k.zeros(DType::f32, {cols})),
+                            [&](Tile c, Tile acc) {
+                              HcPostCombine::Copies old;
+                              for (int64_t j = 0; j < kCopies; ++j)
+                                old[static_cast<size_t>(j)] = to_f32(load(x, {row, j, c}, {cols}));
+                              const Tile added = to_f32(load(f, {row, c}, {cols}));
+                              const Tile made = HcPostCombine::combine(added, old, gate, mix);
+                              const Tile v = stream == DType::f32 ? made : round_to(made, stream);
+                              return lang::carry(fma(v, product(v, c), acc));
+                            });
+            return reduce_sum(lanes, 0);
+          };
+          k.if_(
+              n < outputs,
+              [&] {
+                store(dots, {which, row, n},
+                      sum([&](Tile, Tile c) { return load(fn, {n, copy * width + c}, {cols}); }));
+              },
+              [&] {
+                store(squares, {which, row}, sum([&](Tile v, Tile c) {
+                        store(y, {row, copy, c}, cast(v, stream));
+                        return v;
+                      }));
+              });
+        });
+  }
 
   /// One token: each program walks some vectors of fn from one end to the other, one more has the
   /// squares. Chips with many small programs take vectors and parts of K apart.
-  static void plan_row(PlanBuilder& b, int64_t outputs, const Parts& parts) {
+  static void plan_row(PlanBuilder& b, int64_t outputs, const Parts& parts, const Arg& x) {
     const bool small = small_programs(b);
-    const int64_t k_total = kCopies * b.dim("D"),
-                  cols = std::min(b.caps().vector_tile / (small ? 4 : 1), pow2_ceil(k_total));
-    const int64_t part = round_up(programs_for(k_total, parts.count), cols);
+    const int64_t k_total = kCopies * b.dim("D");
+    const auto [part, cols] = row_parts(b);
     const int64_t vectors =
         small ? 1 : std::clamp<int64_t>(b.caps().gemv_rows, 1, std::max<int64_t>(outputs / 8, 1));
     const int64_t together = small ? 1 : parts.count;
     const int64_t programs = programs_for(outputs, vectors);
     b.kernel(
         "row", {programs + 1, programs_for(parts.count, together), b.dim("T")},
-        {b.tensor("x").reshaped({b.dim("T"), k_total}), b.tensor("fn"),
-         parts.dots.with_access(Access::kWrite), parts.squares.with_access(Access::kWrite)},
-        [=](KernelBuilder& k, View x, View fn, View dots, View squares) {
+        {x.reshaped({b.dim("T"), k_total}), b.tensor("fn"), parts.dots.with_access(Access::kWrite),
+         parts.squares.with_access(Access::kWrite)},
+        [=, part = part, cols = cols](KernelBuilder& k, View x, View fn, View dots, View squares) {
           const Tile row = k.program_id(2), width = x.extent(1), zero = k.zeros(DType::f32, {cols});
           const auto sum = [&](Tile which, auto product) {
             const auto [lanes] = k.for_range(which * part, min(which * part + part, width), cols,
@@ -115,13 +193,13 @@ struct HcMix {
   }
 
   /// Many tokens: products of tiles.
-  static void plan_rows(PlanBuilder& b, int64_t outputs, const Parts& parts) {
+  static void plan_rows(PlanBuilder& b, int64_t outputs, const Parts& parts, const Arg& stream) {
     const int64_t k_total = kCopies * b.dim("D"), rows = b.dim("T");
     const runtime::DotTile tile = b.caps().dot(b.m_class("T"));
     const int64_t m = std::min<int64_t>(tile.m, 16), n = std::min<int64_t>(pow2_ceil(outputs), 8);
     const int64_t kt = std::clamp<int64_t>(tile.k, kLanes, 256);
     const int64_t part = round_up(programs_for(k_total, parts.count), kt);
-    const Arg x = b.tensor("x").reshaped({rows, k_total});
+    const Arg x = stream.reshaped({rows, k_total});
     const auto body = [m, n, kt, part](KernelBuilder& k, View x, View fn, View dots, View squares,
                                        auto tiles) {
       constexpr size_t kTiles = decltype(tiles)::value;
@@ -162,14 +240,14 @@ struct HcMix {
   }
   /// The same where all vectors fit one tile of the chip's instructions: x is read once, for
   /// products and squares.
-  static void plan_tiles(PlanBuilder& b, int64_t outputs, const Parts& parts) {
+  static void plan_tiles(PlanBuilder& b, int64_t outputs, const Parts& parts, const Arg& x) {
     const int64_t k_total = kCopies * b.dim("D"), rows = b.dim("T");
     const int64_t m = b.m_class("T") > 64 ? 128 : 64, n = std::max<int64_t>(8, pow2_ceil(outputs)),
                   cols = 64;
     const int64_t part = round_up(programs_for(k_total, parts.count), cols);
     b.kernel("tiles", {programs_for(rows, m), parts.count},
-             {b.tensor("x").reshaped({rows, k_total}), b.tensor("fn"),
-              parts.dots.with_access(Access::kWrite), parts.squares.with_access(Access::kWrite)},
+             {x.reshaped({rows, k_total}), b.tensor("fn"), parts.dots.with_access(Access::kWrite),
+              parts.squares.with_access(Access::kWrite)},
              [=](KernelBuilder& k, View x, View fn, View dots, View squares) {
                const Tile row = k.program_id(0) * m, which = k.program_id(1), first = which * part;
                const auto [sums, lanes] = k.for_range(
@@ -197,16 +275,19 @@ struct HcMix {
     return m * reshape(rsqrt(q / width + eps), {rows, 1});
   }
 
-  static void plan(PlanBuilder& b) {
-    const Parts parts = plan_parts(b, b.dim("N"));
-    const int64_t cols = pow2_ceil(b.dim("N"));
+  static void plan(PlanBuilder& b) { plan_numbers(b, b.dim("N"), b.tensor("x"), b.tensor("m")); }
+
+  /// The kernels from x and fn [outputs, K] to the mixing numbers m [T, outputs].
+  static void plan_numbers(PlanBuilder& b, int64_t outputs, const Arg& x, const Arg& m) {
+    const Parts parts = plan_parts(b, outputs, x);
+    const int64_t cols = pow2_ceil(outputs);
     // A few rows a program where programs are many.
     const int64_t most = small_programs(b) ? 16 : b.m_class("T");
     const int64_t rows = std::clamp<int64_t>(b.caps().vector_tile / cols, 1,
                                              std::min<int64_t>(most, b.m_class("T")));
     const double eps = b.attribute("eps");
     b.kernel("sum", {programs_for(b.dim("T"), rows)},
-             {parts.dots, parts.squares, b.tensor("fn"), b.tensor("m")},
+             {parts.dots, parts.squares, b.tensor("fn"), m},
              [=, count = parts.count](KernelBuilder& k, View dots, View squares, View fn, View m) {
                const Tile row = k.program_id(0) * rows;
                store(m, {row, 0},
@@ -214,24 +295,36 @@ struct HcMix {
              });
   }
 
-  static void reference(const Reference& r) {
-    const int64_t width = r.dim("D"), outputs = r.dim("N");
-    for (int64_t t = 0; t < r.dim("T"); ++t) {
-      double squares = 0;
+  /// The numbers of token t in double, and the sums of the magnitudes of their products.
+  struct Numbers {
+    std::vector<double> values, magnitudes;
+  };
+  static Numbers numbers(const HostTensor& x, const HostTensor& fn, int64_t t, double eps) {
+    const int64_t width = x.extent(2);
+    double squares = 0;
+    for (int64_t j = 0; j < 4; ++j)
+      for (int64_t d = 0; d < width; ++d) squares += std::pow(x.at({t, j, d}), 2);
+    const double scale = 1 / std::sqrt(squares / static_cast<double>(4 * width) + eps);
+    Numbers found;
+    for (int64_t n = 0; n < fn.extent(0); ++n) {
+      double sum = 0, magnitude = 0;
       for (int64_t j = 0; j < 4; ++j)
-        for (int64_t d = 0; d < width; ++d) squares += std::pow(r.in("x").at({t, j, d}), 2);
-      const double scale =
-          1 / std::sqrt(squares / static_cast<double>(4 * width) + r.attribute("eps"));
-      for (int64_t n = 0; n < outputs; ++n) {
-        double sum = 0, magnitude = 0;
-        for (int64_t j = 0; j < 4; ++j)
-          for (int64_t d = 0; d < width; ++d) {
-            const double product = r.in("x").at({t, j, d}) * r.in("fn").at({n, j * width + d});
-            sum += product;
-            magnitude += std::abs(product);
-          }
-        r.out("m").set({t, n}, sum * scale, magnitude * scale);
-      }
+        for (int64_t d = 0; d < width; ++d) {
+          const double product = x.at({t, j, d}) * fn.at({n, j * width + d});
+          sum += product;
+          magnitude += std::abs(product);
+        }
+      found.values.push_back(sum * scale);
+      found.magnitudes.push_back(magnitude * scale);
+    }
+    return found;
+  }
+
+  static void reference(const Reference& r) {
+    for (int64_t t = 0; t < r.dim("T"); ++t) {
+      const Numbers found = numbers(r.in("x"), r.in("fn"), t, r.attribute("eps"));
+      for (size_t n = 0; n < found.values.size(); ++n)
+        r.out("m").set({t, static_cast<int64_t>(n)}, found.values[n], found.magnitudes[n]);
     }
   }
 

@@ -35,7 +35,23 @@ struct HcPostCombine {
     };
   }
 
+  using Copies = std::array<Tile, kCopies>;
+  /// One copy of the stream, f32, from the sublayer's output, the old copies, and its weights of
+  /// these.
+  static Tile combine(Tile added, const Copies& old, Tile gate, const Copies& mix) {
+    Tile sum = added * gate;
+    for (size_t j = 0; j < kCopies; ++j) sum = fma(old[j], mix[j], sum);
+    return sum;
+  }
+
   static void plan(PlanBuilder& b) {
+    plan_rows(b, b.tensor("f"), b.tensor("res"), b.tensor("post"), b.tensor("comb"),
+              streamed_if_large(b, "y", "T", kCopies * b.dim("D")));
+  }
+
+  /// The kernel to y [T, 4, D].
+  static void plan_rows(PlanBuilder& b, const Arg& f, const Arg& res, const Arg& post,
+                        const Arg& comb, const Arg& y) {
     const int64_t width = b.dim("D");
     // Five inputs and four outputs are alive at once: half a tile of each.
     RowTiling t = row_tiling(b, "T", width);
@@ -43,30 +59,26 @@ struct HcPostCombine {
     t.cols = std::max<int64_t>(t.cols / 2, 1);
     // Programs share wide rows: a program's loads are all under way at once.
     const int64_t span = std::max(round_up(b.caps().program_grain / 2, t.cols), t.cols);
-    const DType to = b.dtype("y");
-    b.kernel("rows", {programs_for(width, span), t.programs(b.dim("T"))},
-             {b.tensor("f"), b.tensor("res"), b.tensor("post"), b.tensor("comb"),
-              streamed_if_large(b, "y", "T", kCopies * width)},
+    const DType to = y.dtype;
+    b.kernel("rows", {programs_for(width, span), t.programs(b.dim("T"))}, {f, res, post, comb, y},
              [t, span, to](KernelBuilder& k, View f, View res, View post, View comb, View y) {
                for_program(k, 1, t.per_program, t.rows, f.extent(0), [&](Tile row) {
-                 std::array<Tile, kCopies> gate;
-                 std::array<std::array<Tile, kCopies>, kCopies> mix;
+                 Copies gate;
+                 std::array<Copies, kCopies> mix;  // by the copy they make
                  for (int64_t i = 0; i < kCopies; ++i) {
                    gate[static_cast<size_t>(i)] = load_scalar(post, {row, i});
                    for (int64_t j = 0; j < kCopies; ++j)
-                     mix[static_cast<size_t>(i)][static_cast<size_t>(j)] =
+                     mix[static_cast<size_t>(j)][static_cast<size_t>(i)] =
                          load_scalar(comb, {row, i, j});
                  }
                  for_program(k, 0, span, t.cols, f.extent(1), [&](Tile c) {
                    const Tile added = to_f32(load(f, {row, c}, {t.cols}));
-                   std::array<Tile, kCopies> old;
+                   Copies old;
                    for (int64_t j = 0; j < kCopies; ++j)
                      old[static_cast<size_t>(j)] = to_f32(load(res, {row, j, c}, {t.cols}));
-                   for (size_t to_copy = 0; to_copy < kCopies; ++to_copy) {
-                     Tile sum = added * gate[to_copy];
-                     for (size_t j = 0; j < kCopies; ++j) sum = fma(old[j], mix[j][to_copy], sum);
-                     store(y, {row, static_cast<int64_t>(to_copy), c}, cast(sum, to));
-                   }
+                   for (size_t copy = 0; copy < kCopies; ++copy)
+                     store(y, {row, static_cast<int64_t>(copy), c},
+                           cast(combine(added, old, gate[copy], mix[copy]), to));
                  });
                });
              });

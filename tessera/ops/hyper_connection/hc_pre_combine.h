@@ -33,19 +33,32 @@ struct HcPreCombine {
   /// sum_j weight[j] x[row, j, col..] of `cols` columns, f32.
   static Tile combine(const View& x, Tile row, Operand col, int64_t cols,
                       const std::array<Tile, kCopies>& weight) {
-    const auto copy = [&](int64_t j) { return to_f32(load(x, {row, j, col}, {cols})); };
-    Tile sum = copy(0) * weight[0];
-    for (int64_t j = 1; j < kCopies; ++j) sum = fma(copy(j), weight[static_cast<size_t>(j)], sum);
+    return combine(copies(x, row, col, cols), weight);
+  }
+  /// The columns of the four copies, as they are stored.
+  static std::array<Tile, kCopies> copies(const View& x, Tile row, Operand col, int64_t cols) {
+    std::array<Tile, kCopies> all;
+    for (int64_t j = 0; j < kCopies; ++j)
+      all[static_cast<size_t>(j)] = load(x, {row, j, col}, {cols});
+    return all;
+  }
+  static Tile combine(const std::array<Tile, kCopies>& copies,
+                      const std::array<Tile, kCopies>& weight) {
+    Tile sum = to_f32(copies[0]) * weight[0];
+    for (size_t j = 1; j < kCopies; ++j) sum = fma(to_f32(copies[j]), weight[j], sum);
     return sum;
   }
 
   static void plan(PlanBuilder& b) {
-    const int64_t width = b.dim("D");
-    RowTiling t = row_tiling(b, "T", width);
+    plan_rows(b, b.tensor("x"), b.tensor("pre"), streamed_if_large(b, "y", "T", b.dim("D")));
+  }
+
+  /// The kernel from x and pre [T, 4] to y [T, D].
+  static void plan_rows(PlanBuilder& b, const Arg& x, const Arg& pre, const Arg& y) {
+    RowTiling t = row_tiling(b, "T", b.dim("D"));
     t.rows = 1;
-    const DType to = b.dtype("y");
-    b.kernel("rows", {t.programs(b.dim("T"))},
-             {b.tensor("x"), b.tensor("pre"), streamed_if_large(b, "y", "T", width)},
+    const DType to = y.dtype;
+    b.kernel("rows", {t.programs(b.dim("T"))}, {x, pre, y},
              [t, to](KernelBuilder& k, View x, View pre, View y) {
                t.for_rows(k, x, [&](Tile row) {
                  std::array<Tile, kCopies> weight;

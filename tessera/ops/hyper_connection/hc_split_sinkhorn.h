@@ -5,6 +5,7 @@
 
 #include <array>
 #include <cmath>
+#include <span>
 #include <vector>
 
 #include "tessera/ops/frame/operator.h"
@@ -65,48 +66,62 @@ struct HcSplitSinkhorn {
     return divide_by_lines(c, /*rows=*/false, eps);
   }
 
+  /// 1 / x of normal numbers above 2^-125 to 2^-22, by Newton's steps from the exponent: each
+  /// division waits for the one before, and one by instructions takes twice as long.
+  static Tile reciprocal(Tile x) {
+    Tile y = bitcast(0x7ef311c3 - bitcast(x, DType::i32), DType::f32);
+    for (int step = 0; step < 3; ++step) y = fma(fma(-x, y, 1.0f), y, y);
+    return y;
+  }
+
+  /// The matrices made of `given` f32 [tokens, 4, 4].
+  static Tile doubly_stochastic(KernelBuilder& k, Tile given, int64_t iterations, double eps) {
+    const int64_t tokens = given.shape()[0];
+    const auto divided = [&](Tile c, int axis) {
+      const Tile sum = reduce_sum(c, axis);
+      const TileShape line = axis == 2 ? TileShape{tokens, 4, 1} : TileShape{tokens, 1, 4};
+      return c * reshape(reciprocal(sum + eps), line);
+    };
+    const Tile grown = exp(given - reshape(reduce_max(given, 2), {tokens, 4, 1}));
+    const Tile softmax = grown * reshape(reciprocal(reduce_sum(grown, 2)), {tokens, 4, 1}) + eps;
+    const auto [c] =
+        k.for_range(1, iterations, 1, lang::carry(divided(softmax, 1)),
+                    [&](Tile, Tile c) { return lang::carry(divided(divided(c, 2), 1)); });
+    return c;
+  }
+
   /// Chips with many small programs share a matrix among lanes, an element each: all sums of a step
   /// at once, and one division.
-  static void plan_shared(PlanBuilder& b) {
+  static void plan_shared(PlanBuilder& b, const Arg& m, const Arg& pre, double eps) {
     constexpr int64_t tokens = 2;
-    const double eps = b.attribute("eps");
     const auto iterations = static_cast<int64_t>(b.attribute("iterations"));
-    b.kernel(
-        "matrices", {programs_for(b.dim("T"), tokens)},
-        {b.tensor("m"), b.tensor("scale"), b.tensor("base"), b.tensor("pre"), b.tensor("post"),
-         b.tensor("comb")},
-        [=](KernelBuilder& k, View m, View scale, View base, View pre, View post, View comb) {
-          const Tile row = k.program_id(0) * tokens;
-          const auto numbers = [&](int64_t first, int64_t count, int64_t group) {
-            return load(m, {row, first}, {tokens, count}) * load_scalar(scale, {group}) +
-                   reshape(load(base, {first}, {count}), {1, count});
-          };
-          store(pre, {row, 0}, sigmoid(numbers(0, kCopies, 0)) + eps);
-          store(post, {row, 0}, sigmoid(numbers(kCopies, kCopies, 1)) * 2);
-          const auto divided = [&](Tile c, int axis) {
-            const Tile sum = reduce_sum(c, axis);
-            const TileShape line = axis == 2 ? TileShape{tokens, 4, 1} : TileShape{tokens, 1, 4};
-            return c * reshape(1.0f / (sum + eps), line);
-          };
-          const Tile given = reshape(numbers(2 * kCopies, 16, 2), {tokens, 4, 4});
-          const Tile grown = exp(given - reshape(reduce_max(given, 2), {tokens, 4, 1}));
-          const Tile softmax = grown * reshape(1.0f / reduce_sum(grown, 2), {tokens, 4, 1}) + eps;
-          const auto [c] =
-              k.for_range(1, iterations, 1, lang::carry(divided(softmax, 1)),
-                          [&](Tile, Tile c) { return lang::carry(divided(divided(c, 2), 1)); });
-          store(comb, {row, 0, 0}, c);
-        });
+    b.kernel("matrices", {programs_for(b.dim("T"), tokens)},
+             {m, b.tensor("scale"), b.tensor("base"), pre, b.tensor("post"), b.tensor("comb")},
+             [=](KernelBuilder& k, View m, View scale, View base, View pre, View post, View comb) {
+               const Tile row = k.program_id(0) * tokens;
+               const auto numbers = [&](int64_t first, int64_t count, int64_t group) {
+                 return load(m, {row, first}, {tokens, count}) * load_scalar(scale, {group}) +
+                        reshape(load(base, {first}, {count}), {1, count});
+               };
+               store(pre, {row, 0}, sigmoid(numbers(0, kCopies, 0)) + eps);
+               store(post, {row, 0}, sigmoid(numbers(kCopies, kCopies, 1)) * 2);
+               const Tile given = reshape(numbers(2 * kCopies, 16, 2), {tokens, 4, 4});
+               store(comb, {row, 0, 0}, doubly_stochastic(k, given, iterations, eps));
+             });
   }
 
   static void plan(PlanBuilder& b) {
-    if (b.caps().gemv_rows < 16) return plan_shared(b);
+    plan_gates(b, b.tensor("m"), b.tensor("pre"), b.attribute("eps"));
+  }
+
+  /// The kernel from mixing numbers m [T, 24] to pre [T, 4], post and comb.
+  static void plan_gates(PlanBuilder& b, const Arg& m, const Arg& pre, double eps) {
+    if (b.caps().gemv_rows < 16) return plan_shared(b, m, pre, eps);
     // A tile holds one number of many tokens, so that nothing crosses lanes.
     const int64_t tokens = std::clamp<int64_t>(b.caps().vector_tile / 4, 1, b.m_class("T"));
-    const double eps = b.attribute("eps");
     const auto iterations = static_cast<int64_t>(b.attribute("iterations"));
     b.kernel("tokens", {programs_for(b.dim("T"), tokens)},
-             {b.tensor("m"), b.tensor("scale"), b.tensor("base"), b.tensor("pre"), b.tensor("post"),
-              b.tensor("comb")},
+             {m, b.tensor("scale"), b.tensor("base"), pre, b.tensor("post"), b.tensor("comb")},
              [=](KernelBuilder& k, View m, View scale, View base, View pre, View post, View comb) {
                const Tile row = k.program_id(0) * tokens;
                const auto number = [&](int64_t n, int64_t group) {
@@ -128,32 +143,45 @@ struct HcSplitSinkhorn {
              });
   }
 
-  static void reference(const Reference& r) {
-    const double eps = r.attribute("eps");
-    for (int64_t t = 0; t < r.dim("T"); ++t) {
-      const auto number = [&](int64_t n, int64_t group) {
-        return r.in("m").at({t, n}) * r.in("scale").at({group}) + r.in("base").at({n});
-      };
-      const auto sigmoid = [](double x) { return 1 / (1 + std::exp(-x)); };
-      for (int64_t j = 0; j < 4; ++j) {
-        r.out("pre").set({t, j}, sigmoid(number(j, 0)) + eps);
-        r.out("post").set({t, j}, 2 * sigmoid(number(4 + j, 1)));
-      }
-      double c[4][4];
-      for (int64_t j = 0; j < 4; ++j) {
+  /// The same for one token in double; m: its numbers.
+  struct Gates {
+    double pre[4], post[4], comb[4][4];
+  };
+  static Gates gates(std::span<const double> m, const HostTensor& scale, const HostTensor& base,
+                     double eps, int iterations) {
+    const auto number = [&](int64_t n, int64_t group) {
+      return m[static_cast<size_t>(n)] * scale.at({group}) + base.at({n});
+    };
+    const auto sigmoid = [](double x) { return 1 / (1 + std::exp(-x)); };
+    Gates g;
+    for (int64_t j = 0; j < 4; ++j) {
+      g.pre[j] = sigmoid(number(j, 0)) + eps;
+      g.post[j] = 2 * sigmoid(number(4 + j, 1));
+      double sum = 0;
+      for (int64_t k = 0; k < 4; ++k) sum += std::exp(number(8 + 4 * j + k, 2));
+      for (int64_t k = 0; k < 4; ++k) g.comb[j][k] = std::exp(number(8 + 4 * j + k, 2)) / sum + eps;
+    }
+    for (int pass = 1; pass < 2 * iterations; ++pass)
+      for (int64_t line = 0; line < 4; ++line) {
+        const bool columns = pass % 2 == 1;
         double sum = 0;
-        for (int64_t k = 0; k < 4; ++k) sum += std::exp(number(8 + 4 * j + k, 2));
-        for (int64_t k = 0; k < 4; ++k) c[j][k] = std::exp(number(8 + 4 * j + k, 2)) / sum + eps;
+        for (int64_t i = 0; i < 4; ++i) sum += columns ? g.comb[i][line] : g.comb[line][i];
+        for (int64_t i = 0; i < 4; ++i) (columns ? g.comb[i][line] : g.comb[line][i]) /= sum + eps;
       }
-      for (int pass = 1; pass < 2 * static_cast<int>(r.attribute("iterations")); ++pass)
-        for (int64_t line = 0; line < 4; ++line) {
-          const bool columns = pass % 2 == 1;
-          double sum = 0;
-          for (int64_t i = 0; i < 4; ++i) sum += columns ? c[i][line] : c[line][i];
-          for (int64_t i = 0; i < 4; ++i) (columns ? c[i][line] : c[line][i]) /= sum + eps;
-        }
-      for (int64_t j = 0; j < 4; ++j)
-        for (int64_t k = 0; k < 4; ++k) r.out("comb").set({t, j, k}, c[j][k]);
+    return g;
+  }
+
+  static void reference(const Reference& r) {
+    for (int64_t t = 0; t < r.dim("T"); ++t) {
+      std::vector<double> m;
+      for (int64_t n = 0; n < kNumbers; ++n) m.push_back(r.in("m").at({t, n}));
+      const Gates g = gates(m, r.in("scale"), r.in("base"), r.attribute("eps"),
+                            static_cast<int>(r.attribute("iterations")));
+      for (int64_t j = 0; j < 4; ++j) {
+        r.out("pre").set({t, j}, g.pre[j]);
+        r.out("post").set({t, j}, g.post[j]);
+        for (int64_t k = 0; k < 4; ++k) r.out("comb").set({t, j, k}, g.comb[j][k]);
+      }
     }
   }
 

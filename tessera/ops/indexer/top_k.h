@@ -39,7 +39,7 @@ struct TopK {
     };
   }
 
-  static constexpr int64_t kTile = 64;    // scores looked at at once
+  static constexpr int64_t kTile = 64;    // least number of scores looked at at once
   static constexpr int64_t kGroup = 32;   // scores that share a maximum
   static constexpr int64_t kRun = 16384;  // scores of which one program takes the maxima
   static constexpr double kLowest = -std::numeric_limits<double>::infinity();
@@ -106,29 +106,45 @@ struct TopK {
     const Tile equals = wanted - count(k, walk, [&](Tile score) { return score > least; });
     const Tile none = k.constant(DType::i32, {}, 0);
     k.for_range(0, walk.end, walk.step, lang::carry(none, none),
-                [&](Tile j, Tile written, Tile ties) {
+                [&](Tile j, Tile above, Tile ties) {
                   const Elements e = walk.source(j);
+                  const Tile greater = e.score > least;
                   const Tile equal = (e.score == least) & (e.index < cast(end, DType::i32));
-                  const Tile tie = cast(equal, DType::i32), rank = scan_sum(tie, 0) - tie + ties;
-                  const Tile chosen = (e.score > least) | (equal & (rank < equals));
-                  const Tile one = cast(chosen, DType::i32);
-                  const Tile position = scan_sum(one, 0) - one + written;
+                  // Both are counted at once, those above in the upper half.
+                  const Tile ones = (cast(greater, DType::i32) << 16) | cast(equal, DType::i32);
+                  const Tile before = scan_sum(ones, 0) - ones;
+                  const Tile rank = (before & 0xffff) + ties;
+                  const Tile position = (before >> 16) + above + min(rank, equals);
+                  const Tile chosen = greater | (equal & (rank < equals));
                   scatter(out, {row, 0}, select(chosen, position, -1), e.index + offset);
-                  return lang::carry(written + scalar_of(reduce_sum(one, 0)),
-                                     ties + scalar_of(reduce_sum(tie, 0)));
+                  const Tile all = scalar_of(reduce_sum(ones, 0));
+                  return lang::carry(above + (all >> 16), ties + (all & 0xffff));
                 });
-    k.for_range(0, capacity, kTile, [&](Tile j) {
-      const Tile position = k.iota({kTile}, 0) + cast(j, DType::i32);
+    k.for_range(0, capacity, walk.width, [&](Tile j) {
+      const Tile position = k.iota({walk.width}, 0) + cast(j, DType::i32);
       store_masked(out, {row, j}, -1,
                    (position >= wanted) & (position < static_cast<int>(capacity)));
     });
   }
 
+  /// How rows of at most `count` scores are walked: `width` at once, which may be all of them.
+  struct Tiling {
+    int64_t width;
+    bool one_tile;
+    Tiling(const PlanBuilder& b, int64_t count)
+        : width(std::clamp<int64_t>(b.caps().vector_tile / 4, kTile, 1024)),
+          one_tile(count <= width) {}
+  };
+
   /// The first n scores of a row.
-  static auto all_scores(KernelBuilder& k, const View& scores, Tile row, Tile n) {
-    return Walk{n, kTile, kTile, [=, &k, seen = scores.bounded(1, n)](Tile j) {
-                  return Elements{to_f32(load(seen, {row, j}, {kTile}, kLowest)),
-                                  k.iota({kTile}, 0) + cast(j, DType::i32)};
+  static auto all_scores(KernelBuilder& k, const View& scores, Tile row, Tile n, Tiling t) {
+    const View seen = scores.bounded(1, n);
+    const auto from = [=](Operand j) { return to_f32(load(seen, {row, j}, {t.width}, kLowest)); };
+    // A row that is one tile is read once for all rounds.
+    const Tile whole = t.one_tile ? from(0) : Tile();
+    return Walk{n, t.width, t.width, [=, &k](Tile j) {
+                  return Elements{t.one_tile ? whole : from(j),
+                                  k.iota({t.width}, 0) + cast(j, DType::i32)};
                 }};
   }
 
@@ -146,10 +162,11 @@ struct TopK {
       return min(seen, scores.extent(1));
     };
     if (C > 2 * kGroup * K) return plan_groups(b, scores, positions, offset, bits, limit_of);
+    const Tiling tiling(b, C);
     b.kernel("select", {b.dim("T")}, {scores, positions, b.tensor("indices")}, {offset},
              [=](KernelBuilder& k, View scores, View positions, View indices, Tile offset) {
                const Tile row = k.program_id(0), n = limit_of(scores, positions, row);
-               select_largest(k, bits, K, all_scores(k, scores, row, n), n,
+               select_largest(k, bits, K, all_scores(k, scores, row, n, tiling), n,
                               cast(min(n, K), DType::i32), indices, row, cast(offset, DType::i32));
              });
   }
@@ -161,6 +178,7 @@ struct TopK {
                           const ScalarBinding& offset, int bits, Limit limit_of) {
     const int64_t T = b.dim("T"), C = b.dim("C"), K = b.dim("K");
     const int64_t groups = programs_for(C, kGroup);
+    const Tiling tiling(b, groups);
     const Arg maxima = b.workspace("maxima", b.dtype("scores"), {T, groups}, {true, true});
     const Arg chosen = b.workspace("chosen", DType::i32, {T, groups}, {true, true});
     const Arg used = b.workspace("used", DType::i32, {T}, {true});
@@ -184,10 +202,11 @@ struct TopK {
         [=](KernelBuilder& k, View scores, View positions, View maxima, View chosen, View used) {
           const Tile row = k.program_id(0);
           const Tile n = ceil_div(limit_of(scores, positions, row), kGroup);
-          const auto walk = all_scores(k, maxima, row, n);
+          const auto walk = all_scores(k, maxima, row, n, tiling);
           const Tile least = reached_by(k, bits, walk, cast(min(n, K), DType::i32));
           const auto [count] = k.for_range(
-              0, n, kTile, lang::carry(k.constant(DType::i32, {}, 0)), [&](Tile j, Tile written) {
+              0, n, tiling.width, lang::carry(k.constant(DType::i32, {}, 0)),
+              [&](Tile j, Tile written) {
                 const Elements e = walk.source(j);
                 const Tile reaches = (e.score >= least) & (e.index < cast(n, DType::i32));
                 const Tile one = cast(reaches, DType::i32);

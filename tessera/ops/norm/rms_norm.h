@@ -40,13 +40,17 @@ struct RmsNorm {
   }
 
   static void plan(PlanBuilder& b) {
+    plan_rows(b, b.tensor("x"), streamed_if_large(b, "y", "T", b.dim("D")));
+  }
+
+  /// The kernel from x [T, D] to y with weight w.
+  static void plan_rows(PlanBuilder& b, const Arg& x, const Arg& y) {
     const int64_t width = b.dim("D");
     const RowTiling t = row_tiling(b, "T", width);
     const double eps = b.attribute("eps");
-    const DType to = b.dtype("y");
+    const DType to = y.dtype;
     const bool one_tile = t.cols >= width;
-    b.kernel("rows", {t.programs(b.dim("T"))},
-             {b.tensor("x"), b.tensor("w"), streamed_if_large(b, "y", "T", width)},
+    b.kernel("rows", {t.programs(b.dim("T"))}, {x, b.tensor("w"), y},
              [t, eps, to, one_tile](KernelBuilder& k, View x, View w, View y) {
                normalise(k, x, w, y, t, eps, to, one_tile);
              });

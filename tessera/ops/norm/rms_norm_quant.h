@@ -56,10 +56,7 @@ struct RmsNormQuant {
       const auto finish = [&](Tile row, Operand c, Operand block, Tile normed) {
         const Tile rounded = cast(normed, DType::bf16);
         if (keep) store(z, {row, c}, rounded);
-        const auto quantised = ActQuant::quantise(reshape(to_f32(rounded), {blocks, kBlock}));
-        store(q, {row, c}, reshape(quantised.codes, {tile}));
-        const Tile scales = ActQuant::stored_scale(quantised.exponent, DType::f8e8m0);
-        store(s, {row, block}, reshape(scales, {blocks}));
+        store_codes(q, s, row, c, block, rounded);
       };
       t.for_rows(k, x, [&](Tile row) {
         if (one_tile) {
@@ -82,6 +79,16 @@ struct RmsNormQuant {
       b.kernel(
           "rows", grid, {x, w, q, s},
           [body](KernelBuilder& k, View x, View w, View q, View s) { body(k, x, w, q, s, {}); });
+  }
+
+  /// Whole blocks of a row, bf16 [n], as codes from column c on and scales from `block` on.
+  static void store_codes(const View& q, const View& s, Tile row, Operand c, Operand block,
+                          Tile rounded) {
+    const int64_t blocks = rounded.shape().numel() / kBlock;
+    const auto quantised = ActQuant::quantise(reshape(to_f32(rounded), {blocks, kBlock}));
+    store(q, {row, c}, reshape(quantised.codes, {blocks * kBlock}));
+    const Tile scales = ActQuant::stored_scale(quantised.exponent, DType::f8e8m0);
+    store(s, {row, block}, reshape(scales, {blocks}));
   }
 
   /// A row of bf16 values after quantisation, and the exponents of its blocks.
@@ -120,13 +127,18 @@ struct RmsNormQuant {
         if (r.has("z")) r.out("z").set({t, d}, value);
         value = decode_bf16(encode_bf16(value));
       }
-      const std::vector<int> exponents = quantise(z);
-      for (int64_t d = 0; d < r.dim("D"); ++d)
-        r.out("q").set({t, d}, std::ldexp(z[static_cast<size_t>(d)],
-                                          -exponents[static_cast<size_t>(d / kBlock)]));
-      for (size_t i = 0; i < exponents.size(); ++i)
-        r.out("s").set({t, static_cast<int64_t>(i)}, std::ldexp(1.0, exponents[i]));
+      set_codes(r, t, z);
     }
+  }
+
+  /// Codes and scales of row t, whose bf16 values are z.
+  static void set_codes(const Reference& r, int64_t t, std::vector<double>& z) {
+    const std::vector<int> exponents = quantise(z);
+    for (int64_t d = 0; d < r.dim("D"); ++d)
+      r.out("q").set({t, d}, std::ldexp(z[static_cast<size_t>(d)],
+                                        -exponents[static_cast<size_t>(d / kBlock)]));
+    for (size_t i = 0; i < exponents.size(); ++i)
+      r.out("s").set({t, static_cast<int64_t>(i)}, std::ldexp(1.0, exponents[i]));
   }
 
   static std::vector<Case> cases() {
