@@ -113,16 +113,29 @@ PlanBuilder::PlanBuilder(const Problem& problem, const runtime::Capabilities& ca
                          PlanOptions options)
     : problem_(problem), capabilities_(capabilities), options_(options) {}
 
+int64_t PlanBuilder::dynamic_dim(std::string_view dim) const {
+  TESSERA_CHECK(problem_.is_dynamic(dim), "{}: the class of {}, which is not in dynamic_dims",
+                problem_.signature().name, dim);
+  return problem_.dim(dim);
+}
+
 int64_t PlanBuilder::m_class(std::string_view dim) const {
-  TESSERA_CHECK(problem_.is_dynamic(dim), "{}: m_class({}), but {} is not in dynamic_dims",
-                problem_.signature().name, dim, dim);
-  return ops::m_class(problem_.dim(dim), options_);
+  return ops::m_class(dynamic_dim(dim), options_);
+}
+
+int64_t PlanBuilder::product_class(std::string_view dim) const {
+  return ops::product_class(dynamic_dim(dim), options_);
 }
 
 int64_t m_class(int64_t extent, const PlanOptions& options) {
   if (extent > 64) return 1024;
   if (options.deterministic) return 64;
   return extent <= 1 ? 1 : extent <= 8 ? 8 : 64;
+}
+
+int64_t product_class(int64_t rows, const PlanOptions& options) {
+  const int64_t wide = m_class(rows, options);
+  return wide == 64 && rows <= 16 ? 16 : wide;
 }
 
 Arg PlanBuilder::tensor(std::string_view name) const {

@@ -86,6 +86,9 @@ struct PlanOptions {
 /// Upper bound of the class of an extent: 1, 8, 64 or 1024 (more). With `deterministic`, 64 serves
 /// every extent up to 64.
 int64_t m_class(int64_t extent, const PlanOptions& options);
+/// The same for rows of a product, with a class of 16 as well: a product of 16 rows sums each in
+/// the order of one of 64, so that `deterministic` may choose between them.
+int64_t product_class(int64_t rows, const PlanOptions& options);
 
 /// The views of a kernel by the names of its arguments, for operators with optional tensors: the
 /// argument list holds those that are present.
@@ -113,8 +116,9 @@ class PlanBuilder {
   DType dtype(std::string_view tensor) const { return problem_.dtype(tensor); }
   double attribute(std::string_view name) const { return problem_.attribute(name); }
   bool has(std::string_view tensor) const { return problem_.has(tensor); }
-  /// The class of a dynamic dimension.
+  /// The classes of a dynamic dimension.
   int64_t m_class(std::string_view dim) const;
+  int64_t product_class(std::string_view dim) const;
 
   Arg tensor(std::string_view name) const;
   /// Scratch memory that lives from this call to the end of the plan; 256-byte aligned.
@@ -152,6 +156,7 @@ class PlanBuilder {
   Plan finish() &&;
 
  private:
+  int64_t dynamic_dim(std::string_view dim) const;
   // Calls body(k, v[0], .., v[n-1], s[0], .., s[m-1]) for the arity the body has.
   template <class Body>
   static void invoke(const Body& body, KernelBuilder& k, std::span<const View> v,

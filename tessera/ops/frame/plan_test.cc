@@ -3,6 +3,7 @@
 
 #include <gtest/gtest.h>
 
+#include <algorithm>
 #include <map>
 
 #include "tessera/ops/frame/prepared.h"
@@ -99,6 +100,18 @@ TEST(PlanBuilder, ClassesOfADynamicDimension) {
   for (const auto& [rows, bound] : expected) EXPECT_EQ(m_class(rows), bound);
   EXPECT_EQ(m_class(1, true), 64);
   EXPECT_EQ(m_class(65, true), 1024);
+}
+
+TEST(PlanBuilder, RowsOfProductsHaveOneClassMore) {
+  const auto product_class = [](int64_t rows, bool deterministic) {
+    return ops::product_class(rows, {.deterministic = deterministic});
+  };
+  const std::map<int64_t, int64_t> expected = {{1, 1},   {2, 8},   {8, 8},    {9, 16},
+                                               {16, 16}, {17, 64}, {65, 1024}};
+  for (const auto& [rows, bound] : expected) {
+    EXPECT_EQ(product_class(rows, false), bound);
+    EXPECT_EQ(product_class(rows, true), std::max<int64_t>(16, bound));
+  }
 }
 
 TEST(PlanBuilder, WorkspacePartsDoNotOverlap) {

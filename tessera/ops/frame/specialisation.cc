@@ -12,7 +12,7 @@ std::string specialisation(const Operator& op, const Problem& problem, const Pla
   return fmt::format(
       "{} {}", op.signature->name, problem.to_string([&](std::string_view dim, int64_t extent) {
         if (!problem.is_dynamic(dim)) return fmt::format("{}={}", dim, extent);
-        const int64_t limit = m_class(extent, options);
+        const int64_t limit = product_class(extent, options);
         return limit > 64 ? fmt::format("{}>64", dim) : fmt::format("{}<={}", dim, limit);
       }));
 }

@@ -42,8 +42,8 @@ struct GemmBf16Grouped {
   static void plan(PlanBuilder& b) {
     const DType y_dtype = b.dtype("y");
     const gemm::WeightFormat f = b.has("w_scale") ? gemm::kFp8 : gemm::kBf16;
-    const gemm::Blocking t =
-        gemm::blocking(b.caps(), b.m_class("T"), b.dim("K"), gemm::products_of(b.dtype("x"), f));
+    const gemm::Blocking t = gemm::blocking(b.caps(), b.product_class("T"), b.dim("K"),
+                                            gemm::products_of(b.dtype("x"), f));
     std::vector<int64_t> grid = gemm::grid(t, b.dim("T"), b.dim("N"));
     grid.push_back(b.dim("G"));
     std::vector<Arg> args = b.tensors({"w", "w_scale"});

@@ -57,7 +57,7 @@ struct GemmF32 {
     return few ? gemm::Products::kExactInBf16 : gemm::Products::kF32;
   }
   static gemm::Blocking blocking(const PlanBuilder& b) {
-    return gemm::blocking(b.caps(), b.m_class("T"), b.dim("K"), products(b));
+    return gemm::blocking(b.caps(), b.product_class("T"), b.dim("K"), products(b));
   }
 
   /// Parts of K: a function of N, K and the class of T. As many as it takes for `kLeastPrograms` in

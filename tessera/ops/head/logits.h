@@ -25,7 +25,7 @@ struct Logits {
   }
 
   static void plan(PlanBuilder& b) {
-    const gemm::Blocking t = gemm::blocking(b.caps(), b.m_class("R"), b.dim("D"),
+    const gemm::Blocking t = gemm::blocking(b.caps(), b.product_class("R"), b.dim("D"),
                                             gemm::products_of(b.dtype("x"), gemm::kBf16));
     b.kernel("product", gemm::grid(t, b.dim("R"), b.dim("V")),
              {b.tensor("x"), b.tensor("rows"), b.tensor("w"), b.tensor("logits")},

@@ -45,7 +45,7 @@ struct SharedExpert {
   static void plan(PlanBuilder& b) {
     const int64_t T = b.dim("T"), D = b.dim("D"), I = b.dim("I");
     const auto blocking = [&](int64_t k) {
-      return gemm::blocking(b.caps(), b.m_class("T"), k,
+      return gemm::blocking(b.caps(), b.product_class("T"), k,
                             gemm::products_of(b.dtype("x"), gemm::kFp8));
     };
     const gemm::Blocking t = blocking(I);

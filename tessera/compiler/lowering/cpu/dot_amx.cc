@@ -16,7 +16,7 @@ using mlir::Value;
 // Elements of K decoded at a time: few, so that decoding the next block overlaps with the products
 // of this one; more where loading and storing the sums of many columns would count.
 constexpr int64_t kFewDecoded = 128, kManyDecoded = 512;
-constexpr int64_t kFewColumns = 8;
+constexpr int64_t kFewColumns = 16;
 
 TileShape shapeOf(const DotTask& task) { return {task.n, task.m}; }
 

@@ -12,8 +12,9 @@ namespace tessera::compiler::cpu {
 
 /// Tiles of a product of `rows` x `columns` sums: the size of one, and how many make a block whose
 /// sums fill the registers. An instruction gives its sums after 52 cycles and another may begin
-/// after 16 or fewer: where a block is small, several chains of sums along K, each with a copy of
-/// the sums in memory, keep the unit busy.
+/// after 16 or fewer: where a block is one tile, several chains of sums along K, each with a copy
+/// of the sums in memory, keep the unit busy. Larger blocks have one chain, so that a column's sums
+/// are those it has among more columns.
 struct TileShape {
   static constexpr int64_t kMost = 16;   // rows or columns of a register
   static constexpr int64_t kDepth = 32;  // elements of K of one instruction
@@ -25,7 +26,7 @@ struct TileShape {
         columns(std::min(ofColumns, kMost)),
         down(std::min<int64_t>(2, ofRows / rows)),
         across(std::min<int64_t>(2, ofColumns / columns)),
-        chains(4 / (down * across)) {}
+        chains(down * across == 1 ? 4 : 1) {}
   TileShape oneChain() const {
     TileShape shape = *this;
     shape.chains = 1;

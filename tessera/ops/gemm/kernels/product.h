@@ -20,7 +20,7 @@ namespace tessera::ops::gemm {
 template <class Step, class Finish>
 void plan_product(PlanBuilder& b, std::vector<Arg> args, DType sum_dtype, Step step, Finish finish,
                   Products products = Products::kWide) {
-  const Blocking t = blocking(b.caps(), b.m_class("T"), b.dim("K"), products);
+  const Blocking t = blocking(b.caps(), b.product_class("T"), b.dim("K"), products);
   const DType y_dtype = b.dtype("y");
   b.kernel_named(
       "product", grid(t, b.dim("T"), b.dim("N")), std::move(args),

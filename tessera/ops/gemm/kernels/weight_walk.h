@@ -1,8 +1,8 @@
 // SPDX-License-Identifier: Apache-2.0
-// How every product y = a w^T walks its weights. With up to 8 rows of activations the product is a
-// read of w: a program owns a run of rows of w and takes them one after the other, so that raw
-// weights are one linear stream. With more, a program owns one tile of y, of few rows of w where
-// the chip has instructions for that.
+// How every product y = a w^T walks its weights. With up to 8 rows of activations (16 where the
+// chip has no instructions for tiles) the product is a read of w: a program owns a run of rows of w
+// and takes them one after the other, so that raw weights are one linear stream. With more, a
+// program owns one tile of y, of few rows of w where the chip has instructions for that.
 #pragma once
 
 #include <algorithm>
@@ -39,8 +39,8 @@ inline int64_t most_exact_rows(const runtime::Capabilities& caps) {
   return caps.matrix_tile[3].m > 0 ? 64 : std::numeric_limits<int64_t>::max();
 }
 
-/// `k`: extent of the shared dimension. Steps of rows shorter than a tile are as long as the rows
-/// are, rounded up to a power of two.
+/// `m_class`: product_class(). `k`: extent of the shared dimension. Steps of rows shorter than a
+/// tile are as long as the rows are, rounded up to a power of two.
 inline Blocking blocking(const runtime::Capabilities& caps, int64_t m_class, int64_t k,
                          Products products = Products::kWide) {
   const bool apart = products == Products::kF32 && has_matrix_tile(caps, m_class);
@@ -50,13 +50,16 @@ inline Blocking blocking(const runtime::Capabilities& caps, int64_t m_class, int
   if (const runtime::DotTile& few = caps.matrix_tile[1];
       exact && m_class > few.m && m_class <= 64 && few.m > 0)
     tile = {2 * few.m, few.n, few.k};
+  // Elsewhere 16 rows are, too; a row's sum has the order it has among 64, whose steps are as long.
+  const bool read = m_class <= 8 || (m_class <= 16 && !has_matrix_tile(caps, m_class));
+  if (read && m_class > 8) tile = {16, std::min<int64_t>(tile.n, 32), tile.k};
   // A turn's sums are apart from those before it: both take registers.
   if (apart) tile = m_class > 64 ? runtime::DotTile{tile.m, 128, 64} : runtime::DotTile{64, 64, 64};
   // Rows of e4m3 take half the bytes of bf16; their sums, first apart for a block of scales, twice
   // the registers.
   if (products == Products::kE4m3 && m_class > most_exact_rows(caps))
     tile = {tile.m, std::max<int64_t>(64, tile.n / 2), 2 * tile.k};
-  const int64_t rows = m_class <= 8 ? std::max(caps.gemv_rows, tile.n) : tile.n;
+  const int64_t rows = read ? std::max(caps.gemv_rows, tile.n) : tile.n;
   const int64_t step = std::min(tile.k, std::max(kShortestStep, pow2_ceil(k)));
   return {tile.m, tile.n, step, rows};
 }

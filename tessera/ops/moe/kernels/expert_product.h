@@ -12,10 +12,11 @@
 
 namespace tessera::ops::moe {
 
-/// Static: a dot step for tiles of `block` pairs, and how many pairs share a row of x.
+/// Static: a dot step, how many of them a tile of `block` pairs takes, and how many pairs share a
+/// row of x.
 struct ProductSizes {
   gemm::Blocking tile;
-  int64_t fan;
+  int64_t parts, fan;
   DType y_dtype;
 };
 
@@ -26,13 +27,17 @@ inline ProductSizes product_sizes(const PlanBuilder& b, const gemm::WeightFormat
   gemm::Products products = gemm::products_of(b.dtype("x"), f);
   // Tiles of so few rows are not worth the rounding of e4m3 instructions.
   if (products == gemm::Products::kE4m3) products = gemm::Products::kExactInBf16;
-  gemm::Blocking tile = gemm::blocking(b.caps(), pairs, b.dim("K"), products);
-  tile.m = block;
-  return {tile, static_cast<int64_t>(b.attribute("fan")), b.dtype("y")};
+  // Few pairs leave large tiles nearly empty: their rows are taken 16 at a time where that gives
+  // the same sums (see product_class()).
+  const bool divided =
+      block > 16 && b.product_class("P") <= 64 && !gemm::has_matrix_tile(b.caps(), block);
+  gemm::Blocking tile = gemm::blocking(b.caps(), divided ? 16 : pairs, b.dim("K"), products);
+  tile.m = divided ? 16 : block;
+  return {tile, block / tile.m, static_cast<int64_t>(b.attribute("fan")), b.dtype("y")};
 }
 
 inline std::vector<int64_t> product_grid(const ProductSizes& z, const PlanBuilder& b) {
-  return {(b.dim("N") + z.tile.rows - 1) / z.tile.rows, b.dim("G")};
+  return {(b.dim("N") + z.tile.rows - 1) / z.tile.rows, z.parts * b.dim("G")};
 }
 
 /// Rows of activations x [R, K], with their scales where the kernel has them.
@@ -56,6 +61,9 @@ inline Tile scaled_rows(const gemm::WeightFormat& f, const NamedViews& v, Tile p
   return sum * reshape(load(v["w_scale"], {place, n}, {t.n}), {1, t.n});
 }
 
+/// Scalar: one of the slots' pairs is there.
+inline Tile has_pairs(Tile pairs) { return reshape(reduce_max(pairs, 0), {}) >= 0; }
+
 /// The kernel of every such product, weights in format `f`.
 inline void plan_expert_product(PlanBuilder& b, const gemm::WeightFormat& f) {
   const ProductSizes z = product_sizes(b, f);
@@ -66,12 +74,15 @@ inline void plan_expert_product(PlanBuilder& b, const gemm::WeightFormat& f) {
       [=](KernelBuilder& k, const NamedViews& v) {
         const gemm::Blocking& t = z.tile;
         const View &w = v["w"], &y = v["y"];
-        const Tile first = k.program_id(0) * t.rows, g = k.program_id(1);
-        k.if_(g < cast(load_scalar(v["tile_count"], {0}), DType::i64), [&] {
+        const Tile first = k.program_id(0) * t.rows, part = k.program_id(1);
+        const Tile g = z.parts == 1 ? part : part / z.parts;
+        Tile used = g < cast(load_scalar(v["tile_count"], {0}), DType::i64);
+        if (z.parts > 1) used = used & has_pairs(load(v["slots"], {part * t.m}, {t.m}, -1));
+        k.if_(used, [&] {
           const Tile expert = cast(load_scalar(v["tile_expert"], {g}), DType::i64);
           const Tile place = place_of(v, "offsets", expert),
                      scale_place = place_of(v, "scale_offsets", expert);
-          const Tile pairs = load(v["slots"], {g * t.m}, {t.m}, -1);
+          const Tile pairs = load(v["slots"], {part * t.m}, {t.m}, -1);
           const Tile rows = z.fan == 1 ? pairs : select(pairs < 0, -1, pairs / z.fan);
           gemm::walk_weights(
               k, t, first, w.extent(1), w.extent(2), DType::f32,
