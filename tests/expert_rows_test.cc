@@ -10,6 +10,7 @@
 #include "tessera/compiler/jit.h"
 #include "tessera/ops/frame/case_data.h"
 #include "tessera/ops/frame/device_run.h"
+#include "tessera/ops/moe/kernels/product_cases.h"
 #include "tessera/runtime/chip_registry.h"
 
 namespace tessera::ops {
@@ -55,6 +56,65 @@ TEST_P(ExpertRows, AreThoseOfATokenAlone) {
     }
   }
   EXPECT_GE(tokens, 30);
+}
+
+/// A step of one token, whose tiles are taken in parts, with each of its pairs somewhere in a tile
+/// of its own.
+TEST_P(ExpertRows, AreThoseOfAStepOfOneToken) {
+  constexpr int64_t kTokens = 12, kExperts = 3, kBlock = 64, kRows = 72, kColumns = 384;
+  const std::string name = GetParam();
+  const gemm::WeightFormat& format = name == "moe_gemm_bf16"  ? gemm::kBf16
+                                     : name == "moe_gemm_fp4" ? gemm::kFp4
+                                                              : gemm::kFp8;
+  const Operator& op = *find_operator(name).value();
+  const DType x = format.has_scales() ? DType::f8e4m3 : DType::bf16;
+  const auto data_of = [&](int64_t tokens, int64_t experts) {
+    Case c = moe::product_case(format, tokens, experts, kBlock, kRows, kColumns, 1,
+                               moe::product_dtypes(x, DType::f32));
+    c.test = true;
+    return CaseData::make(op, c, CaseData::Content::kInputs).value();
+  };
+  const CaseData many = data_of(kTokens, kExperts), one = data_of(1, kExperts);
+  const auto tensor = [&](const CaseData& data, const char* wanted) {
+    return static_cast<size_t>(data.problem().tensor_index(wanted));
+  };
+  const auto rows = [&](const CaseData& data, const std::vector<HostTensor>& inputs) {
+    DeviceRun run =
+        DeviceRun::create(library_, op, data.problem(), {.deterministic = true}).value();
+    run.reset(inputs, 0xa5).value();
+    run.launch().value();
+    return std::move(run.download().value()[tensor(data, "y")]);
+  };
+  const HostTensor together = rows(many, many.inputs());
+  const HostTensor &slots = many.inputs()[tensor(many, "slots")],
+                   &experts = many.inputs()[tensor(many, "tile_expert")];
+  for (int64_t pair = 0; pair < kTokens * kPerToken; ++pair) {
+    int64_t slot = 0;
+    while (slot < slots.numel() && slots.flat(slot) != static_cast<double>(pair)) ++slot;
+    ASSERT_LT(slot, slots.numel());
+    std::vector<HostTensor> inputs = many.inputs();
+    for (const char* made : {"slots", "tile_expert", "tile_count", "y"})
+      inputs[tensor(one, made)] = one.inputs()[tensor(one, made)];
+    for (const char* sliced : {"x", "x_scale"}) {
+      if (!one.problem().has(sliced)) continue;
+      HostTensor own = one.inputs()[tensor(one, sliced)];
+      const size_t bytes = own.bytes().size() / kPerToken;
+      std::memcpy(own.bytes().data(),
+                  inputs[tensor(one, sliced)].bytes().data() + static_cast<size_t>(pair) * bytes,
+                  bytes);
+      inputs[tensor(one, sliced)] = std::move(own);
+    }
+    for (int64_t s = 0; s < inputs[tensor(one, "slots")].numel(); ++s)
+      inputs[tensor(one, "slots")].set_flat(s, s == pair % kBlock ? 0 : -1);
+    inputs[tensor(one, "tile_expert")].set_flat(0, experts.flat(slot / kBlock));
+    inputs[tensor(one, "tile_count")].set_flat(0, 1);
+    const HostTensor alone = rows(one, inputs);
+    const size_t bytes = alone.bytes().size() / kPerToken;
+    EXPECT_EQ(std::memcmp(alone.bytes().data(),
+                          together.bytes().data() + static_cast<size_t>(pair) * bytes, bytes),
+              0)
+        << name << ", pair " << pair;
+  }
 }
 
 INSTANTIATE_TEST_SUITE_P(Products, ExpertRows,
