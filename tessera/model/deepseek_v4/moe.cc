@@ -254,9 +254,9 @@ int64_t expert_block(int64_t pairs, int64_t experts, bool deterministic) {
   if (deterministic) return 64;
   const int64_t twice_the_mean = (2 * pairs + experts - 1) / experts;
   if (twice_the_mean <= 1) return 1;
-  // Some experts get two tiles of 16 then, which costs less than one of 32 rows where the matrix
-  // unit takes 16 at a time.
-  if (twice_the_mean > 16) return twice_the_mean <= 32 ? 16 : 64;
+  // Weights are read and decoded once a tile. Tiles of 32 and 128 are those that FP8 instructions
+  // multiply where a chip has them.
+  if (twice_the_mean > 16) return twice_the_mean <= 64 ? 32 : 128;
   return static_cast<int64_t>(std::bit_ceil(static_cast<uint64_t>(twice_the_mean)));
 }
 

@@ -17,7 +17,7 @@ struct MoeGemmFp4 {
   static void fill(Inputs& in) { moe::fill_product(in); }
   static std::vector<Case> cases() { return moe::product_cases(gemm::kFp4); }
   static Tolerance tolerance(const Problem& p) {
-    return gemm::dot_tolerance(p.dim("K"), p.dtype("x"));
+    return gemm::dot_tolerance(p.dim("K"), p.dtype("x"), moe::rounds_products(p));
   }
   static Cost cost(const Problem& p) { return moe::expert_cost(p); }
 };

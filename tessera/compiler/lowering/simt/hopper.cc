@@ -5,6 +5,7 @@
 
 #include "mlir/Dialect/Arith/IR/Arith.h"
 #include "mlir/Dialect/LLVMIR/LLVMDialect.h"
+#include "tessera/base/check.h"
 #include "tessera/compiler/lowering/simt/inline_ptx.h"
 
 namespace tessera::compiler::simt {
@@ -23,7 +24,17 @@ Value number(mlir::OpBuilder& builder, Location loc, mlir::Type type, int64_t va
 /// Barriers of the turns, behind those of workgroups and of roles; threads that meet at them.
 constexpr int64_t kFirstTurn = 2, kInTurn = 256;
 
-const std::string kBf16 = "k16.f32.bf16.bf16", kE4m3 = "k32.f32.e4m3.e4m3";
+const std::string kBf16 = "k16.f32.bf16.bf16";
+
+std::string nameOf(Hopper::Types types) {
+  switch (types) {
+    case Hopper::Types::kBf16: return kBf16;
+    case Hopper::Types::kE4m3: return "k32.f32.e4m3.e4m3";
+    case Hopper::Types::kE4m3ByE5m2: return "k32.f32.e4m3.e5m2";
+    case Hopper::Types::kE5m2ByE4m3: return "k32.f32.e5m2.e4m3";
+  }
+  TESSERA_UNREACHABLE("types {}", static_cast<int>(types));
+}
 
 LLVM::InlineAsmOp assembly(mlir::OpBuilder& builder, Location loc, mlir::Type result,
                            const std::string& text, const std::string& constraints,
@@ -126,6 +137,36 @@ llvm::SmallVector<Value> Hopper::loadWords(Location loc, Value from) {
   for (int64_t i = 0; i < kWords; ++i)
     words.push_back(LLVM::ExtractValueOp::create(builder_, loc, all, llvm::ArrayRef<int64_t>{i}));
   return words;
+}
+
+llvm::SmallVector<Value> Hopper::loadWordsOfWarp(Location loc, int64_t count, Value from,
+                                                 Value reads) {
+  const auto type = LLVM::LLVMStructType::getLiteral(
+      builder_.getContext(),
+      llvm::SmallVector<mlir::Type>(static_cast<size_t>(count), builder_.getI32Type()));
+  std::string registers, zeros, constraints;
+  for (int64_t i = 0; i < count; ++i) {
+    registers += fmt::format("{}${}", i == 0 ? "" : ", ", i);
+    zeros += fmt::format("mov.b32 ${}, 0;\n\t", i);
+    constraints += "=&r,";
+  }
+  const std::string text = fmt::format(
+      "{{\n\t.reg .pred reads;\n\tsetp.ne.b32 reads, ${1}, 0;\n\t{2}"
+      "@reads ld.shared.v{0}.b32 {{{3}}}, [${0}];\n\t}}",
+      count, count + 1, zeros, registers);
+  const Value wanted = arith::ExtUIOp::create(builder_, loc, builder_.getI32Type(), reads);
+  const Value all =
+      assembly(builder_, loc, type, text, constraints + "r,r,~{memory}", {from, wanted})
+          .getResult(0);
+  llvm::SmallVector<Value> words;
+  for (int64_t i = 0; i < count; ++i)
+    words.push_back(
+        uniform(loc, LLVM::ExtractValueOp::create(builder_, loc, all, llvm::ArrayRef<int64_t>{i})));
+  return words;
+}
+
+void Hopper::storeWord(Location loc, Value word, Value to, Value condition) {
+  conditional(loc, "st.shared.b32 [$0], $1;", "r,r", {to, word}, condition);
 }
 
 void Hopper::showToMatrixUnit(Location loc) {
@@ -235,7 +276,7 @@ std::string Hopper::steps(int64_t n, const std::string& types, int64_t sums, int
         "add.s64 a{0}, ${1}, {3};\n\tadd.s64 b{0}, ${2}, {3};\n\t"
         "wgmma.mma_async.sync.aligned.m64n{4}{5} {{{6}}}, a{0}, b{0}, {7}, 1, 1{8};\n\t",
         step, a, a + 1, 2 * (step % kSteps), n, types, registers, step == 0 ? "first" : "add",
-        types == kE4m3 ? "" : ", 0, 0");
+        types == kBf16 ? ", 0, 0" : "");
   }
   text += "wgmma.commit_group.sync.aligned;\n\t";
   if (inTurn) text += fmt::format("bar.arrive ${}, {};\n\t", barriers + 1, kInTurn);
@@ -255,7 +296,7 @@ Hopper::Sums Hopper::multiply(Location loc, int64_t n, mlir::ValueRange a, mlir:
               descriptors, more + "~{memory}");
 }
 
-Hopper::Sums Hopper::product(Location loc, int64_t n, DType dtype, mlir::ValueRange a,
+Hopper::Sums Hopper::product(Location loc, int64_t n, Types types, mlir::ValueRange a,
                              mlir::ValueRange b, const std::optional<Order>& order) {
   const auto count = n / 2, pairs = static_cast<int64_t>(a.size());
   std::string constraints;
@@ -272,10 +313,9 @@ Hopper::Sums Hopper::product(Location loc, int64_t n, DType dtype, mlir::ValueRa
     descriptors.append({order->own, order->other});
     constraints += "r,r,";
   }
-  const std::string& types = dtype == DType::f8e4m3 ? kE4m3 : kBf16;
   const Value all =
       assembly(builder_, loc, type,
-               steps(n, types, count, count, pairs, /*adds=*/false, order.has_value()),
+               steps(n, nameOf(types), count, count, pairs, /*adds=*/false, order.has_value()),
                constraints + "~{memory}", descriptors)
           .getResult(0);
   Sums sums;

@@ -35,8 +35,13 @@ class Hopper {
   void expectBytes(mlir::Location loc, mlir::Value barrier, int64_t bytes, mlir::Value condition);
   /// Four words from a multiple of 16 bytes.
   llvm::SmallVector<mlir::Value> loadWords(mlir::Location loc, mlir::Value from);
+  /// Two or four words for the whole warp, which its first lane reads alone, where `reads` holds.
+  llvm::SmallVector<mlir::Value> loadWordsOfWarp(mlir::Location loc, int64_t count,
+                                                 mlir::Value from, mlir::Value reads);
   /// Stores one, two or four words, or 16 bits, to a multiple of their size.
   void storeWords(mlir::Location loc, mlir::ValueRange words, mlir::Value to);
+  /// One, where the condition holds.
+  void storeWord(mlir::Location loc, mlir::Value word, mlir::Value to, mlir::Value condition);
   /// What this thread wrote, the matrix unit sees after the next synchronisation.
   void showToMatrixUnit(mlir::Location loc);
 
@@ -79,7 +84,8 @@ class Hopper {
   void passTurn(mlir::Location loc, const Order& order, mlir::Value condition);
   /// The same of bf16 or e4m3 (128 of K for each pair), with sums that begin at zero; perhaps in
   /// turn.
-  Sums product(mlir::Location loc, int64_t n, DType dtype, mlir::ValueRange a, mlir::ValueRange b,
+  enum class Types : uint8_t { kBf16, kE4m3, kE4m3ByE5m2, kE5m2ByE4m3 };
+  Sums product(mlir::Location loc, int64_t n, Types types, mlir::ValueRange a, mlir::ValueRange b,
                const std::optional<Order>& order);
   /// Of a tile whose rows run along K instead: panels of 64 columns with rows of 128 bytes,
   /// swizzled.

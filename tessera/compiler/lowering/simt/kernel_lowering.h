@@ -30,8 +30,11 @@ enum class Role : uint8_t {
 /// The pipeline's place in workgroup memory: addresses in bytes, i32.
 struct PipelineMemory {
   int64_t stages = 0, stageBytes = 0, words = 0;
+  bool lanesFree = false;   // every lane frees a stage, else one a warp
   mlir::Value full, empty;  // barriers, 8 bytes each
   mlir::Value data;
+  mlir::Value factors;    // of each stage, f32 for each group of rows of b
+  int64_t rowGroups = 0;  // 0: none
   llvm::ArrayRef<TensorMap> maps;
 };
 
@@ -124,7 +127,11 @@ class KernelLowering {
   llvm::SmallVector<mlir::Value> packed(DType dtype, mlir::ValueRange values);
   llvm::SmallVector<mlir::Value> unpacked(DType dtype, mlir::ValueRange units, int count,
                                           mlir::Value odd);
-  bool isWide(mlir::Operation* load, const Layout& layout);
+  int64_t accessBytes(mlir::Operation* load, const Layout& layout);
+  /// Whether each moves all a thread can at once.
+  bool isWide(mlir::Operation* load, const Layout& layout) {
+    return accessBytes(load, layout) == target_.widestBytes;
+  }
   using Version = llvm::function_ref<llvm::SmallVector<mlir::Value>()>;
   llvm::SmallVector<mlir::Value> alignedVersions(llvm::ArrayRef<mlir::Operation*> loads,
                                                  mlir::TypeRange types, Version emit);
@@ -191,19 +198,31 @@ class KernelLowering {
   llvm::SmallVector<mlir::Value> besideOfStage(const MatrixLoop& loop, mlir::Value stage,
                                                mlir::ValueRange before);
   llvm::SmallVector<mlir::Value> sumsOfStage(const MatrixLoop& loop, const Place& at,
-                                             mlir::Value group, mlir::ValueRange before,
-                                             mlir::ValueRange factors,
-                                             llvm::ArrayRef<SumScale> scales);
+                                             mlir::Value group, mlir::ValueRange before);
+  /// What a turn's sums are multiplied with.
+  struct TurnFactors {
+    llvm::ArrayRef<SumScale> scales;
+    llvm::SmallVector<mlir::Value> ofScales;
+    llvm::SmallVector<mlir::Value> ofGroups;  // of rows of b; empty: none
+  };
+  void addTurn(const MatrixLoop& loop, llvm::MutableArrayRef<mlir::Value> sums,
+               mlir::ValueRange before, const TurnFactors& factors);
+  /// Where a stage has the factors of the groups of rows of b.
+  mlir::Value factorsAt(const Place& place);
+  llvm::SmallVector<mlir::Value> groupFactors(const MatrixLoop& loop, const Place& at);
   void multiplyStages(const MatrixLoop& loop);
   void fillStages(const MatrixLoop& loop);
   struct Filling;
   Filling fillingOf(const MatrixLoop& loop, mlir::Operation* operand);
   Filling waysOf(const MatrixLoop& loop, mlir::Operation* operand);
   Registers stagedRows(const MatrixLoop& loop, mlir::Value stage);
-  void fillStage(llvm::ArrayRef<Filling> sides, mlir::ValueRange fetched, const Place& at);
+  int64_t turnsAhead(llvm::ArrayRef<Filling> sides);
+  void fillStage(const MatrixLoop& loop, llvm::ArrayRef<Filling> sides, mlir::ValueRange fetched,
+                 const Place& at);
   llvm::SmallVector<mlir::Value> fetch(const Filling& side);
   void deposit(const Filling& side, mlir::ValueRange fetched, mlir::Value stage);
   void depositParts(const Filling& side, mlir::ValueRange fetched, mlir::Value stage);
+  void depositWidened(const Filling& side, mlir::ValueRange fetched, const Place& at);
   void copyByThreads(const Filling& side, mlir::Value stage);
   void copyPieces(const Filling& side, mlir::Value stage);
   void copyBoxes(const Filling& side, mlir::Value stage, mlir::Value full, int64_t warp);

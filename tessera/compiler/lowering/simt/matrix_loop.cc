@@ -27,8 +27,9 @@ constexpr int64_t kLeastStages = 2, kMostStages = 8;
 /// log2 of the threads that fill stages: one warpgroup can copy as fast as others multiply, not
 /// decode.
 constexpr int kCopierBits = 7, kDecoderBits = 8;
-/// With more threads that multiply, a second warpgroup beside the first leaves too few registers.
-constexpr int64_t kMostPaired = 128;
+/// Sums of a thread beside which a second warpgroup that decodes leaves registers enough, with one
+/// warpgroup that multiplies and with two.
+constexpr int64_t kMostPaired = 128, kMostPairedOfTwo = 32;
 /// Of workgroup memory left for what comes before and after the loops.
 constexpr int64_t kOtherBytes = 8192;
 
@@ -124,16 +125,20 @@ bool fitsScaledSums(const MatrixLoop& loop) {
   const auto oneBlock = [](Operation* scale) {
     return !scale || shapeOf(scale->getResult(0))[1] == 1;
   };
-  return operandType(loop.a) == DType::f8e4m3 && operandType(loop.b) == DType::f8e4m3 &&
-         loop.m >= kScaledRows && loop.n <= kMostColumnsApart && loop.k == kScaledK &&
-         oneBlock(loop.aScale) && oneBlock(loop.bScale);
+  const DType b = operandType(loop.b);
+  const bool fits =
+      (b == DType::f8e4m3 && oneBlock(loop.bScale)) ||
+      (b == DType::f4e2m1 && loop.bScale && loop.n == kMostColumnsApart &&
+       shapeOf(loop.bScale->getResult(0)) == TileShape{loop.n, loop.k / RowsPlan::accessOf(b)});
+  return fits && operandType(loop.a) == DType::f8e4m3 && loop.rows() >= kScaledRows &&
+         loop.columns() <= kMostColumnsApart && loop.k == kScaledK && oneBlock(loop.aScale);
 }
 
 bool fitsTiles(KernelOp kernel, const MatrixLoop& loop, const SimtTarget& target) {
-  if (loop.k % loop.panel() != 0 || (loop.m != 64 && loop.m != 128) || loop.n < 8 ||
-      loop.n > kMostColumns || stagesOf(loop, target) < kLeastStages)
+  if (loop.k % loop.panel() != 0 || (loop.rows() != 64 && loop.rows() != 128) ||
+      loop.columns() < 8 || loop.columns() > kMostColumns || stagesOf(loop, target) < kLeastStages)
     return false;
-  if (hasParts(loop) && loop.n > kMostColumnsApart) return false;
+  if (hasParts(loop) && loop.columns() > kMostColumnsApart) return false;
   if (!loop.beside.empty() && !loop.isPlain(loop.a)) return false;
   for (Operation* load : {loop.a, loop.b, loop.aScale, loop.bScale})
     if (auto gather = llvm::dyn_cast_or_null<GatherOp>(load))
@@ -168,6 +173,8 @@ void chooseHalves(MatrixLoop& loop, const SimtTarget& target) {
 }  // namespace
 
 int64_t RowsPlan::accessOf(DType b) { return 8 * kAccessBytes / bits(b); }
+
+bool MatrixLoop::widensCodes() const { return scalesSums() && operandType(b) == DType::f4e2m1; }
 
 bool MatrixLoop::scalesRowSums(Operation* operand) const {
   return scaledTogether(operand, operand == a ? aScale : bScale) >=
@@ -215,7 +222,8 @@ std::optional<MatrixLoop> matchMatrixLoop(ForOp loop, const SimtTarget& target) 
   if (!collectBeside(found)) return std::nullopt;
   const TileShape a = shapeOf(dot->getOperand(0)), b = shapeOf(dot->getOperand(1));
   found.m = a[0], found.n = b[0], found.k = a[1];
-  if (fitsScaledSums(found)) found.multiplied = DType::f8e4m3;
+  if (target.matrix == MatrixUnit::kWgmma) found.mostFewRows = 16;
+  if (!found.fewRows() && fitsScaledSums(found)) found.multiplied = DType::f8e4m3;
   chooseHalves(found, target);
   const bool fits = found.fewRows()
                         ? fitsRows(found)
@@ -279,20 +287,25 @@ RowsPlan rowsPlan(const MatrixLoop& loop) {
 /// + 8, columns 2 (l mod 4) and one more.
 Layout accumulatorLayout(const MatrixLoop& loop) {
   const int ownColumns = static_cast<int>(llvm::Log2_64(loop.n));
-  const auto row = [&](int bit) { return static_cast<int8_t>(ownColumns + bit); };
-  const auto column = [](int bit) { return static_cast<int8_t>(bit); };
+  const auto row = [&](int bit) {
+    return static_cast<int8_t>(loop.turned() ? bit : ownColumns + bit);
+  };
+  const auto column = [&](int bit) {
+    return static_cast<int8_t>(loop.turned() ? ownColumns + bit : bit);
+  };
   Layout layout;
   layout.threads = {column(1), column(2), row(0), row(1), row(2), row(4), row(5)};
-  for (int bit = 6; int64_t{1} << bit < loop.m; ++bit) layout.threads.push_back(row(bit));
+  for (int bit = 6; int64_t{1} << bit < loop.rows(); ++bit) layout.threads.push_back(row(bit));
   layout.registers = {column(0), row(3)};
-  for (int bit = 3; int64_t{1} << bit < loop.n; ++bit) layout.registers.push_back(column(bit));
+  for (int bit = 3; int64_t{1} << bit < loop.columns(); ++bit)
+    layout.registers.push_back(column(bit));
   llvm::sort(layout.registers);
   return layout;
 }
 
 int threadBitsOf(const MatrixLoop& loop) {
   if (loop.fewRows()) return 5 + rowsPlan(loop).warpBits;
-  return 1 + static_cast<int>(llvm::Log2_64(loop.m));  // 64 rows a warpgroup
+  return 1 + static_cast<int>(llvm::Log2_64(loop.rows()));  // 64 rows a warpgroup
 }
 
 int64_t MatrixLoop::parts(Operation* operand) {
@@ -300,7 +313,7 @@ int64_t MatrixLoop::parts(Operation* operand) {
 }
 
 SmallVector<std::pair<int64_t, int64_t>> MatrixLoop::partPairs() const {
-  const int64_t ofRows = parts(a), ofColumns = parts(b);
+  const int64_t ofRows = parts(turned() ? b : a), ofColumns = parts(turned() ? a : b);
   SmallVector<std::pair<int64_t, int64_t>> pairs;
   for (int64_t place = ofRows + ofColumns - 2; place >= 0; --place)
     for (int64_t row = std::min(place, ofRows - 1); row >= 0 && place - row < ofColumns; --row)
@@ -309,7 +322,8 @@ SmallVector<std::pair<int64_t, int64_t>> MatrixLoop::partPairs() const {
 }
 
 bool MatrixLoop::sumsApart() const {
-  return scalesSums() || hasParts(*this) || (isPlain(a) && isPlain(b) && n <= kMostColumnsApart);
+  return scalesSums() || hasParts(*this) ||
+         (isPlain(a) && isPlain(b) && columns() <= kMostColumnsApart);
 }
 
 bool MatrixLoop::isPlain(Operation* operand) const {
@@ -333,12 +347,16 @@ std::optional<TensorMap> tensorMapOf(const MatrixLoop& loop, Operation* operand)
 
 std::optional<PipelinePlan> pipelinePlan(KernelOp kernel, const SimtTarget& target) {
   PipelinePlan plan;
+  int64_t sums = 0;  // of a thread
   kernel->walk([&](ForOp op) {
     const auto loop = matchMatrixLoop(op, target);
     if (!loop || loop->fewRows()) return;
     plan.stageBytes = std::max(plan.stageBytes, loop->stageBytes());
     plan.consumers = std::max(plan.consumers, int64_t{1} << threadBitsOf(*loop));
-    plan.inTurn |= loop->scalesSums();
+    sums = std::max(sums, loop->columns() / 2);
+    plan.inTurn |= loop->takesTurns();
+    plan.lanesRead |= !loop->beside.empty();
+    plan.widensCodes |= loop->widensCodes();
     for (Operation* operand : {loop->a, loop->b}) {
       plan.decodes |= !loop->isPlain(operand);
       const auto map = tensorMapOf(*loop, operand);
@@ -346,7 +364,8 @@ std::optional<PipelinePlan> pipelinePlan(KernelOp kernel, const SimtTarget& targ
     }
   });
   if (plan.consumers == 0) return std::nullopt;
-  plan.producerBits = plan.decodes && plan.consumers <= kMostPaired ? kDecoderBits : kCopierBits;
+  const bool pairs = sums <= (plan.consumers == 128 ? kMostPaired : kMostPairedOfTwo);
+  plan.producerBits = plan.decodes && pairs ? kDecoderBits : kCopierBits;
   plan.stages = std::min((target.sharedBytes - kOtherBytes) / plan.stageBytes, kMostStages);
   return plan;
 }

@@ -26,8 +26,8 @@ struct MatrixLoop {
 
   /// The product is a read of b: it stays in registers (matrix_rows.cc). Otherwise both operands
   /// pass through workgroup memory (pipeline.cc).
-  bool fewRows() const { return m <= kFewRows; }
-  static constexpr int64_t kFewRows = 32;
+  bool fewRows() const { return m <= mostFewRows; }
+  int64_t mostFewRows = 32;  // less where the matrix unit takes tiles
   /// Whether the scales of an operand are constant over what four lanes side by side read of a row
   /// at once, so that they can multiply sums of few rows.
   bool scalesRowSums(mlir::Operation* operand) const;
@@ -39,10 +39,21 @@ struct MatrixLoop {
   /// (matrix_row.cc).
   bool oneRow() const;
 
+  /// The instruction has 64 rows and more: those of b, where a has fewer.
+  bool turned() const { return m < 64; }
+  int64_t rows() const { return turned() ? n : m; }
+  int64_t columns() const { return turned() ? m : n; }
+
   /// What the instruction multiplies: e4m3 as it is, scaled after each turn, or bf16, into which
   /// operands and scales are decoded.
   DType multiplied = DType::bf16;
   bool scalesSums() const { return multiplied == DType::f8e4m3; }
+  /// b is e2m1, which stages hold as e5m2: 26 binades of scales have room in it. Of the rows that a
+  /// warp decodes, 8 at a time, the warps in turn, the largest scale multiplies sums.
+  bool widensCodes() const;
+  static constexpr int64_t kRowsTogether = 8;
+  /// Two warpgroups multiply one after the other: one scales its sums meanwhile.
+  bool takesTurns() const { return scalesSums() && !turned(); }
   int64_t panel() const { return kRowBytes / size_in_bytes(multiplied, 1); }  // of K, a row
   int64_t stageBytes() const {
     return size_in_bytes(multiplied, (m * parts(a) + n * parts(b)) * k);
@@ -101,9 +112,13 @@ struct PipelinePlan {
   int producerBits = 0;
   bool decodes = false;               // the producers, some of what they read
   bool inTurn = false;                // two warpgroups multiply: one while the other scales
+  bool lanesRead = false;             // threads that multiply, elements of stages
+  bool widensCodes = false;           // stages have a factor for each group of rows besides
   llvm::SmallVector<TensorMap> maps;  // parameters of the kernel, in this order
 
   int64_t producers() const { return int64_t{1} << producerBits; }
+  /// Factors beside a stage: of the rows of b that each warp decodes.
+  int64_t rowGroups() const { return widensCodes ? producers() / 32 : 0; }
 };
 /// Null: there are none.
 std::optional<PipelinePlan> pipelinePlan(tile::KernelOp kernel, const SimtTarget& target);

@@ -32,7 +32,8 @@ constexpr int64_t kRowBytes = MatrixLoop::kRowBytes, kPanelAlignment = 1024;
 /// 8 j + c.
 int64_t sumOf(const MatrixLoop& loop, const Layout& layout, int64_t number) {
   const int64_t position = layout.registerOffset(number);
-  const int64_t row = position / loop.n, column = position & (loop.n - 1);
+  const int64_t low = position & (loop.n - 1), high = position / loop.n;
+  const int64_t row = loop.turned() ? low : high, column = loop.turned() ? high : low;
   return 4 * (column >> 3) + 2 * ((row >> 3) & 1) + (column & 1);
 }
 
@@ -45,6 +46,12 @@ struct RegisterShares {
 std::optional<RegisterShares> registerShares(const PipelinePlan& plan) {
   if (plan.consumers != 256 || plan.decodes) return std::nullopt;
   return RegisterShares{208, 88};
+}
+
+Hopper::Types typesOf(const MatrixLoop& loop) {
+  if (loop.widensCodes())
+    return loop.turned() ? Hopper::Types::kE5m2ByE4m3 : Hopper::Types::kE4m3ByE5m2;
+  return loop.scalesSums() ? Hopper::Types::kE4m3 : Hopper::Types::kBf16;
 }
 
 /// Whether threads may copy parts of a stage that no tensor map describes, past their registers.
@@ -117,7 +124,7 @@ SmallVector<KernelLowering::SumScale> KernelLowering::sumScales(const MatrixLoop
         {scale, own.renamed(Grouped{{rows, 1}, shape}), inner * (rows / shape[0]), shape[0]});
   };
   add(loop.aScale, loop.m, 1, loop.n);
-  add(loop.bScale, loop.n, 0, 1);
+  if (!loop.widensCodes()) add(loop.bScale, loop.n, 0, 1);
   return all;
 }
 
@@ -150,13 +157,14 @@ KernelLowering::StagePanels KernelLowering::panelsOf(const MatrixLoop& loop, Val
                                                      Value group) {
   Hopper hopper(e_.builder);
   const int64_t panels = loop.k / loop.panel();
-  const int64_t rowPanels = panels * MatrixLoop::parts(loop.a);
+  const int64_t rowPanels = panels * MatrixLoop::parts(loop.turned() ? loop.b : loop.a);
   const Value own = e_.mul(group, e_.i32(64 * kRowBytes));
   StagePanels all;
   for (auto [row, column] : loop.partPairs())
     for (int64_t panel = 0; panel < panels; ++panel) {
-      const int64_t left = (row * panels + panel) * loop.m * kRowBytes;
-      const int64_t right = (rowPanels * loop.m + (column * panels + panel) * loop.n) * kRowBytes;
+      const int64_t left = (row * panels + panel) * loop.rows() * kRowBytes;
+      const int64_t right =
+          (rowPanels * loop.rows() + (column * panels + panel) * loop.columns()) * kRowBytes;
       all.rows.push_back(hopper.descriptor(e_.loc, e_.add(stage, e_.add(own, e_.i32(left)))));
       all.columns.push_back(hopper.descriptor(e_.loc, e_.add(stage, e_.i32(right))));
     }
@@ -181,38 +189,67 @@ SmallVector<Value> KernelLowering::besideOfStage(const MatrixLoop& loop, Value s
   SmallVector<Value> after;
   for (auto [tile, result] : llvm::zip(op.yielded().drop_front(), op.getResults().drop_front()))
     llvm::append_range(after, get(tile, *layouts_.of(result)).values);
-  // All lanes have read before one frees the stage.
-  Hopper(e_.builder).meetWarp(e_.loc);
   return after;
 }
 
-/// The sums of a turn, in the order of the instruction. The stage is free before they are scaled.
+/// The sums of a turn, in the order of the instruction: apart from those before, or added to them.
+/// The stage is free then.
 SmallVector<Value> KernelLowering::sumsOfStage(const MatrixLoop& loop, const Place& at, Value group,
-                                               mlir::ValueRange before, mlir::ValueRange factors,
-                                               llvm::ArrayRef<SumScale> scales) {
+                                               mlir::ValueRange before) {
   Hopper hopper(e_.builder);
-  const Layout& layout = *layouts_.of(ForOp(loop.loop).getResult(0));
-  const Value leads = e_.compare(CmpIPredicate::eq, e_.andi(thread_, 31), e_.i32(0));
+  const Value leads = pipeline_->lanesFree
+                          ? Value()
+                          : e_.compare(CmpIPredicate::eq, e_.andi(thread_, 31), e_.i32(0));
   const StagePanels panels = panelsOf(loop, stageAddress(at), group);
-  const auto release = [&] { hopper.arrive(e_.loc, barrierAt(pipeline_->empty, at.stage), leads); };
-  if (!loop.sumsApart()) {
-    SmallVector<Value> sums = hopper.multiply(e_.loc, loop.n, panels.rows, panels.columns,
-                                              Hopper::Sums(before.begin(), before.end()));
-    release();
-    return sums;
-  }
   std::optional<Hopper::Order> order;
-  if (loop.scalesSums()) order = hopper.order(e_.loc, group);
+  if (loop.takesTurns()) order = hopper.order(e_.loc, group);
   SmallVector<Value> sums =
-      hopper.product(e_.loc, loop.n, loop.multiplied, panels.rows, panels.columns, order);
-  release();
+      loop.sumsApart() ? hopper.product(e_.loc, loop.columns(), typesOf(loop), panels.rows,
+                                        panels.columns, order)
+                       : hopper.multiply(e_.loc, loop.columns(), panels.rows, panels.columns,
+                                         Hopper::Sums(before.begin(), before.end()));
+  hopper.arrive(e_.loc, barrierAt(pipeline_->empty, at.stage), leads);
+  return sums;
+}
+
+/// The sums of a turn, scaled and added to those before.
+void KernelLowering::addTurn(const MatrixLoop& loop, llvm::MutableArrayRef<Value> sums,
+                             mlir::ValueRange before, const TurnFactors& factors) {
+  const Layout& layout = *layouts_.of(ForOp(loop.loop).getResult(0));
   for (int64_t r = 0; r < layout.registerCount(); ++r) {
     Value& sum = sums[sumOf(loop, layout, r)];
-    const Value factor = sumFactor(layout, r, scales, factors);
+    Value factor = sumFactor(layout, r, factors.scales, factors.ofScales);
+    if (!factors.ofGroups.empty()) {
+      const int64_t row = layout.registerOffset(r) & (loop.n - 1);  // of b
+      const auto rows = static_cast<size_t>(row / MatrixLoop::kRowsTogether);
+      const Value more = factors.ofGroups[rows % factors.ofGroups.size()];
+      factor = factor ? e_.mul(factor, more) : more;
+    }
     const Value old = before[sumOf(loop, layout, r)];
     sum = factor ? e_.fma(sum, factor, old) : e_.add(sum, old);
   }
-  return sums;
+}
+
+Value KernelLowering::factorsAt(const Place& place) {
+  return e_.add(pipeline_->factors, e_.mul(place.stage, e_.i32(4 * pipeline_->rowGroups)));
+}
+
+/// Of a full stage, those of the rows of b that a warp has sums of. The lane that frees the stage
+/// is the one that reads them.
+SmallVector<Value> KernelLowering::groupFactors(const MatrixLoop& loop, const Place& at) {
+  SmallVector<Value> factors;
+  if (!loop.widensCodes()) return factors;
+  const Value leads = e_.compare(CmpIPredicate::eq, e_.andi(thread_, 31), e_.i32(0));
+  Value from = factorsAt(at);
+  int64_t count = pipeline_->rowGroups;
+  if (loop.turned()) {  // 16 rows a warp
+    count = 16 / MatrixLoop::kRowsTogether;
+    const Value warp = e_.andi(e_.shr(thread_, 5), pipeline_->rowGroups / count - 1);
+    from = e_.add(from, e_.mul(warp, e_.i32(4 * count)));
+  }
+  for (Value word : Hopper(e_.builder).loadWordsOfWarp(e_.loc, count, from, leads))
+    factors.push_back(e_.bitcast(word, e_.f32()));
+  return factors;
 }
 
 void KernelLowering::multiplyStages(const MatrixLoop& loop) {
@@ -225,6 +262,11 @@ void KernelLowering::multiplyStages(const MatrixLoop& loop) {
   const SmallVector<SumScale> scales =
       loop.scalesSums() ? sumScales(loop) : SmallVector<SumScale>();
 
+  // Rows of a gather are brought where scales are wanted before the loop begins.
+  for (const SumScale& side : scales)
+    if (auto gather = llvm::dyn_cast<GatherOp>(side.scale))
+      get(gather.getRows(),
+          side.layout.renamed(Closed{0, bitCount(shapeOf(gather.getResult()), 1)}));
   SmallVector<Value> carried(sums);
   const Registers initial = get(op.getInits()[0], layout);
   for (size_t r = 0; r < sums; ++r)
@@ -238,17 +280,18 @@ void KernelLowering::multiplyStages(const MatrixLoop& loop) {
   const auto results =
       loop32(e_, e_.i32(0), turns.count, e_.i32(1), carried, [&](Value turn, mlir::ValueRange now) {
         const Place at{now[sums], now[sums + 1]};
-        SmallVector<Value> factors;
-        for (Value code : now.slice(sums + 2, others - sums - 2))
-          factors.push_back(decodeFloat(e_, DType::f8e8m0, code));
-        const SmallVector<Value> codes = scalesOfTurn(turns, e_.add(turn, e_.i32(1)), scales);
         Hopper hopper(e_.builder);
         hopper.wait(e_.loc, barrierAt(pipeline_->full, at.stage), at.parity);
         if (isCopiedByThreads(loop)) hopper.showToMatrixUnit(e_.loc);
         const SmallVector<Value> beside =
             besideOfStage(loop, stageAddress(at), now.drop_front(others));
-        SmallVector<Value> next =
-            sumsOfStage(loop, at, group, now.take_front(sums), factors, scales);
+        TurnFactors factors{scales, {}, groupFactors(loop, at)};
+        SmallVector<Value> next = sumsOfStage(loop, at, group, now.take_front(sums));
+        // Scales are needed now, and those of the next turn a turn from here.
+        for (Value code : now.slice(sums + 2, others - sums - 2))
+          factors.ofScales.push_back(decodeFloat(e_, DType::f8e8m0, code));
+        const SmallVector<Value> codes = scalesOfTurn(turns, e_.add(turn, e_.i32(1)), scales);
+        if (loop.sumsApart()) addTurn(loop, next, now.take_front(sums), factors);
         const Place after = placeAfter(at);
         next.append({after.stage, after.parity});
         llvm::append_range(next, codes);
@@ -279,17 +322,26 @@ mlir::FailureOr<ThreadCode> emitRoles(Emitter& e, ThreadMemory& memory, KernelOp
   // The barriers, then the stages.
   WorkgroupMemory stack(memory);
   const Array barriers = stack.allocate(e.loc, DType::i32, 4 * plan.stages);
+  const Array factors = stack.allocate(e.loc, DType::f32, plan.rowGroups() * plan.stages);
   const Array data =
       stack.allocate(e.loc, DType::i32, plan.stages * plan.stageBytes / 4, kPanelAlignment / 4);
-  PipelineMemory pipeline{plan.stages, plan.stageBytes,
-                          stack.top(), memory.sharedAddress(e.loc, barriers),
-                          {},          memory.sharedAddress(e.loc, data),
+  PipelineMemory pipeline{plan.stages,
+                          plan.stageBytes,
+                          stack.top(),
+                          plan.lanesRead,
+                          memory.sharedAddress(e.loc, barriers),
+                          {},
+                          memory.sharedAddress(e.loc, data),
+                          memory.sharedAddress(e.loc, factors),
+                          plan.rowGroups(),
                           plan.maps};
   pipeline.empty = e.add(pipeline.full, e.i32(8 * plan.stages));
+  // Each lane frees what it read itself.
+  const int64_t frees = plan.lanesRead ? plan.consumers : plan.consumers / 32;
   e.ifThen(e.compare(CmpIPredicate::eq, thread, e.i32(0)), [&] {
     for (int64_t i = 0; i < plan.stages; ++i) {
       hopper.initialise(e.loc, e.add(pipeline.full, e.i32(8 * i)), plan.producers() / 32);
-      hopper.initialise(e.loc, e.add(pipeline.empty, e.i32(8 * i)), plan.consumers / 32);
+      hopper.initialise(e.loc, e.add(pipeline.empty, e.i32(8 * i)), frees);
     }
   });
   hopper.showToMatrixUnit(e.loc);  // the copy engine, too

@@ -5,6 +5,7 @@
 // stored.
 #include "mlir/Dialect/SCF/IR/SCF.h"
 #include "tessera/compiler/lowering/simt/bf16_pairs.h"
+#include "tessera/compiler/lowering/simt/e5m2_codes.h"
 #include "tessera/compiler/lowering/simt/hopper.h"
 #include "tessera/compiler/lowering/simt/kernel_lowering.h"
 #include "tessera/compiler/lowering/simt/matrix_loop.h"
@@ -25,6 +26,19 @@ namespace {
 constexpr int64_t kRowBytes = MatrixLoop::kRowBytes;
 constexpr int64_t kPieceBytes = 16, kPieces = kRowBytes / kPieceBytes;  // of a row
 
+/// What `emit` makes where the condition holds, else `otherwise`.
+SmallVector<Value> valuesIf(Emitter& e, Value condition, mlir::ValueRange otherwise,
+                            llvm::function_ref<SmallVector<Value>()> emit) {
+  auto either = mlir::scf::IfOp::create(e.builder, e.loc, otherwise.getTypes(), condition,
+                                        /*withElseRegion=*/true);
+  mlir::OpBuilder::InsertionGuard guard(e.builder);
+  e.builder.setInsertionPointToEnd(either.thenBlock());
+  mlir::scf::YieldOp::create(e.builder, e.loc, emit());
+  e.builder.setInsertionPointToEnd(either.elseBlock());
+  mlir::scf::YieldOp::create(e.builder, e.loc, otherwise);
+  return either.getResults();
+}
+
 }  // namespace
 
 /// One operand of a loop as the threads that fill stages see it.
@@ -41,6 +55,8 @@ struct KernelLowering::Filling {
   size_t words, codes;  // of a thread, from loadWords() and scaleCodes()
 
   int64_t perPiece() const { return elements / kPieces; }
+  /// Registers that fetch() fills.
+  size_t fetched() const { return way == Way::kDecoded ? words + codes : 0; }
 };
 
 /// The address of the first piece of this thread.
@@ -102,6 +118,44 @@ void KernelLowering::depositParts(const Filling& side, mlir::ValueRange fetched,
   }
 }
 
+/// e2m1 as e5m2, relative to the largest scale among what a warp decodes; that is noted beside the
+/// stage. Blocks of zeros have no scale.
+void KernelLowering::depositWidened(const Filling& side, mlir::ValueRange fetched,
+                                    const Place& at) {
+  Hopper hopper(e_.builder);
+  const mlir::ValueRange words = fetched.take_front(side.words);
+  const Grouped grouped{side.shape, shapeOf(side.scale->getResult(0))};
+  const Layout groups = side.layout.renamed(grouped);
+  constexpr int64_t kCodes = 8;  // of a word
+  const int64_t together = RowsPlan::accessOf(DType::f4e2m1);
+  struct Block {
+    int64_t first;
+    mlir::ValueRange words;
+    Value scale;
+  };
+  SmallVector<Block> blocks;
+  Value largest = e_.i32(0);
+  for (int64_t first = 0; first < side.layout.registerCount(); first += together) {
+    const int64_t code = groups.registerOf(grouped.position(side.layout.registerOffset(first)));
+    const Block block{first, words.slice(first / kCodes, together / kCodes),
+                      e_.zeroExtend(fetched[side.words + code], e_.i32())};
+    largest = e_.maxSigned(largest, scaleThatCounts(e_, block.words, block.scale));
+    blocks.push_back(block);
+  }
+  largest = e_.intrinsic("llvm.nvvm.redux.sync.umax", e_.i32(), {largest, e_.i32(-1)});
+  const Value lane = e_.andi(thread_, 31), warp = e_.shr(thread_, 5);
+  hopper.storeWord(e_.loc, e_.bitcast(e5m2Factor(e_, largest), e_.i32()),
+                   e_.add(factorsAt(at), e_.shl(warp, 2)),
+                   e_.compare(CmpIPredicate::eq, lane, e_.i32(0)));
+  const Value first = stageBase(side, stageAddress(at));
+  for (const Block& block : blocks) {
+    const SmallVector<Value> codes = e5m2OfE2m1(e_, block.words, block.scale, largest);
+    for (int64_t i = 0; i < std::ssize(codes); i += 4)
+      hopper.storeWords(e_.loc, mlir::ValueRange(llvm::ArrayRef(codes).slice(i, 4)),
+                        stagePlace(side, first, block.first + 4 * i));
+  }
+}
+
 void KernelLowering::copyByThreads(const Filling& side, Value stage) {
   Hopper hopper(e_.builder);
   const Value first = stageBase(side, stage);
@@ -148,6 +202,7 @@ void KernelLowering::copyBoxes(const Filling& side, Value stage, Value full, int
 /// Where the operand lies in a stage, and which thread has what of it.
 KernelLowering::Filling KernelLowering::fillingOf(const MatrixLoop& loop, Operation* operand) {
   using Way = Filling::Way;
+  Operation* const rows = loop.turned() ? loop.b : loop.a;
   const int64_t bytes = size_in_bytes(loop.multiplied, 1);
   Filling side{operand,
                operand == loop.a ? loop.aScale : loop.bScale,
@@ -164,7 +219,7 @@ KernelLowering::Filling KernelLowering::fillingOf(const MatrixLoop& loop, Operat
                0};
   side.rows = side.shape[0];
   side.bytes = side.rows * loop.k * bytes;
-  side.offset = operand == loop.a ? 0 : MatrixLoop::parts(loop.a) * loop.m * loop.k * bytes;
+  side.offset = operand == rows ? 0 : MatrixLoop::parts(rows) * loop.rows() * loop.k * bytes;
   const int64_t width = bits(dtypeOf(operand->getResult(0)));
   const int64_t access = std::max(8 * target_.widestBytes / width, side.perPiece());
   // Pieces are whole, also where some threads have copies of them.
@@ -209,53 +264,85 @@ KernelLowering::Filling KernelLowering::waysOf(const MatrixLoop& loop, Operation
   return side;
 }
 
+/// Turns whose bytes are under way while one is decoded.
+int64_t KernelLowering::turnsAhead(llvm::ArrayRef<Filling> sides) {
+  constexpr int64_t kMost = 3, kRegisters = 64, kLeastBytes = 8;
+  int64_t registers = 0;
+  for (const Filling& side : sides) {
+    if (side.way != Filling::Way::kDecoded) continue;
+    if (accessBytes(side.operand, side.layout) < kLeastBytes) return 1;
+    registers += static_cast<int64_t>(side.fetched());
+  }
+  return registers == 0 ? 1 : std::clamp<int64_t>(kRegisters / registers, 1, kMost);
+}
+
 void KernelLowering::fillStages(const MatrixLoop& loop) {
   const Filling sides[2] = {waysOf(loop, loop.a), waysOf(loop, loop.b)};
   const auto ways = [&](Filling::Way way) { return sides[0].way == way || sides[1].way == way; };
   Hopper hopper(e_.builder);
   const Turns turns = turnsOf(loop);
   const auto fetchAll = [&](Value turn) {
+    const Scope scope(*this);
     turns.enter(turn);
     SmallVector<Value> fetched;
     for (const Filling& side : sides)
       if (side.way == Filling::Way::kDecoded) llvm::append_range(fetched, fetch(side));
     return fetched;
   };
-  SmallVector<Value> carried;
-  {
+  const Value leads = e_.compare(CmpIPredicate::eq, e_.andi(thread_, 31), e_.i32(0));
+  const auto fill = [&](Value turn, const Place& at, mlir::ValueRange fetched) {
     const Scope scope(*this);
-    carried = fetchAll(e_.i32(0));
-  }
-  const size_t words = carried.size();
+    hopper.wait(e_.loc, barrierAt(pipeline_->empty, at.stage), e_.xori(at.parity, 1));
+    turns.enter(turn);
+    fillStage(loop, sides, fetched, at);
+    if (ways(Filling::Way::kCopies))
+      hopper.expectCopies(e_.loc, barrierAt(pipeline_->full, at.stage));
+    if (ways(Filling::Way::kPieces) || ways(Filling::Way::kDecoded))
+      hopper.showToMatrixUnit(e_.loc);
+    // Also where nothing was written: a lane that fell behind by two phases would wait for ever.
+    hopper.meetWarp(e_.loc);
+    hopper.arrive(e_.loc, barrierAt(pipeline_->full, at.stage), leads);
+  };
+  const int64_t ahead = turnsAhead(sides);
+  SmallVector<Value> carried;
+  for (int64_t turn = 0; turn < ahead; ++turn) llvm::append_range(carried, fetchAll(e_.i32(turn)));
+  const size_t words = carried.size() / static_cast<size_t>(ahead), all = carried.size();
   const Place begin = keptPlace();
   carried.append({begin.stage, begin.parity});
-  const Value leads = e_.compare(CmpIPredicate::eq, e_.andi(thread_, 31), e_.i32(0));
-  const auto results =
-      loop32(e_, e_.i32(0), turns.count, e_.i32(1), carried, [&](Value turn, mlir::ValueRange now) {
-        const Scope scope(*this);
-        const Place at{now[words], now[words + 1]};
-        SmallVector<Value> next = fetchAll(e_.add(turn, e_.i32(1)));
-        hopper.wait(e_.loc, barrierAt(pipeline_->empty, at.stage), e_.xori(at.parity, 1));
-        turns.enter(turn);
-        fillStage(sides, now.take_front(words), at);
-        if (ways(Filling::Way::kCopies))
-          hopper.expectCopies(e_.loc, barrierAt(pipeline_->full, at.stage));
-        if (ways(Filling::Way::kPieces) || ways(Filling::Way::kDecoded))
-          hopper.showToMatrixUnit(e_.loc);
-        // Also where nothing was written: a lane that fell behind by two phases would wait for
-        // ever.
-        hopper.meetWarp(e_.loc);
-        hopper.arrive(e_.loc, barrierAt(pipeline_->full, at.stage), leads);
-        const Place after = placeAfter(at);
-        next.append({after.stage, after.parity});
+  // What a turn has fetched is in registers that the next to use them fetches into when it is
+  // stored: so nothing waits for what is still under way.
+  const auto fillAndFetch = [&](Value turn, mlir::ValueRange fetched, const Place& at) {
+    fill(turn, at, fetched);
+    SmallVector<Value> next = fetchAll(e_.add(turn, e_.i32(ahead)));
+    const Place after = placeAfter(at);
+    next.append({after.stage, after.parity});
+    return next;
+  };
+  const auto results = loop32(
+      e_, e_.i32(0), turns.count, e_.i32(ahead), carried, [&](Value turn, mlir::ValueRange now) {
+        SmallVector<Value> next;
+        SmallVector<Value> place = {now[all], now[all + 1]};
+        for (int64_t i = 0; i < ahead; ++i) {
+          const mlir::ValueRange fetched = now.slice(static_cast<size_t>(i) * words, words);
+          const Value own = e_.add(turn, e_.i32(i));
+          SmallVector<Value> before(fetched);
+          llvm::append_range(before, place);
+          SmallVector<Value> after =
+              i == 0 ? fillAndFetch(own, fetched, {place[0], place[1]})
+                     : valuesIf(e_, e_.compare(CmpIPredicate::slt, own, turns.count), before,
+                                [&] { return fillAndFetch(own, fetched, {place[0], place[1]}); });
+          place = {after[words], after[words + 1]};
+          next.append(after.begin(), after.begin() + static_cast<int64_t>(words));
+        }
+        llvm::append_range(next, place);
         return next;
       });
-  keepPlace({results[words], results[words + 1]});
+  keepPlace({results[all], results[all + 1]});
 }
 
 /// Begins the copies first.
-void KernelLowering::fillStage(llvm::ArrayRef<Filling> sides, mlir::ValueRange fetched,
-                               const Place& at) {
+void KernelLowering::fillStage(const MatrixLoop& loop, llvm::ArrayRef<Filling> sides,
+                               mlir::ValueRange fetched, const Place& at) {
   const Value stage = stageAddress(at);
   for (auto [number, side] : llvm::enumerate(sides)) {
     if (side.way == Filling::Way::kBoxes)
@@ -265,7 +352,11 @@ void KernelLowering::fillStage(llvm::ArrayRef<Filling> sides, mlir::ValueRange f
   }
   for (const Filling& side : sides) {
     if (side.way != Filling::Way::kDecoded) continue;
-    deposit(side, fetched.take_front(side.words + side.codes), stage);
+    const mlir::ValueRange own = fetched.take_front(side.words + side.codes);
+    if (loop.widensCodes())
+      depositWidened(side, own, at);
+    else
+      deposit(side, own, stage);
     fetched = fetched.drop_front(side.words + side.codes);
   }
 }

@@ -167,16 +167,16 @@ int KernelLowering::vectorBits(int64_t view_index, mlir::ValueRange offsets, int
                   std::min(inRow, static_cast<int>(llvm::Log2_64(divisor))));
 }
 
-/// Whether each access to a loaded or gathered tile in this layout moves all a thread can at once.
-bool KernelLowering::isWide(Operation* op, const Layout& layout) {
-  const auto wide = [&](auto access, bool gathered) {
+/// Of each access to a loaded or gathered tile in this layout.
+int64_t KernelLowering::accessBytes(Operation* op, const Layout& layout) {
+  const auto bytes = [&](auto access, bool gathered) {
     const int vector =
         vectorBits(access.getView(), access.getOffsets(), access.getOverridden(),
                    access.getOverrides(), shapeOf(access.getResult()), layout, gathered);
-    return bitsInMemory(dtypeOf(access.getResult())) << vector == 8 * target_.widestBytes;
+    return (int64_t{bitsInMemory(dtypeOf(access.getResult()))} << vector) / 8;
   };
-  if (auto gather = llvm::dyn_cast<GatherOp>(op)) return wide(gather, true);
-  return wide(llvm::cast<LoadOp>(op), false);
+  if (auto gather = llvm::dyn_cast<GatherOp>(op)) return bytes(gather, true);
+  return bytes(llvm::cast<LoadOp>(op), false);
 }
 
 /// 2^vector elements as they lie in memory: in units of 32 bits, or one of all they have.

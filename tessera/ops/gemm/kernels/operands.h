@@ -26,7 +26,8 @@ inline constexpr WeightFormat kInt8 = {DType::i8, 0, 0, "N", true};
 
 /// What such operands make.
 constexpr Products products_of(DType activations, const WeightFormat& f) {
-  if (activations == DType::f8e4m3 && f.dtype == DType::f8e4m3) return Products::kE4m3;
+  if (activations == DType::f8e4m3 && (f.dtype == DType::f8e4m3 || f.dtype == DType::f4e2m1))
+    return Products::kE4m3;
   return (activations == DType::bf16 || activations == DType::f8e4m3) && f.dtype != DType::i8
              ? Products::kExactInBf16
              : Products::kWide;

@@ -20,18 +20,32 @@ struct ProductSizes {
   DType y_dtype;
 };
 
+/// Whether tiles of so many pairs may go by instructions for e4m3, whose sums keep fewer bits:
+/// those of prompts, without 64, which serves steps of all sizes where rows must not depend on
+/// their neighbours.
+constexpr bool may_round(int64_t block) { return block == 32 || block == 128; }
+
 inline ProductSizes product_sizes(const PlanBuilder& b, const gemm::WeightFormat& f) {
   const auto block = static_cast<int64_t>(b.attribute("block"));
-  // Tiles of many pairs come from more pairs than one holds.
-  const int64_t pairs = block >= 64 ? 2 * block : block;
+  constexpr int64_t kMany = 128;
   gemm::Products products = gemm::products_of(b.dtype("x"), f);
-  // Tiles of so few rows are not worth the rounding of e4m3 instructions.
-  if (products == gemm::Products::kE4m3) products = gemm::Products::kExactInBf16;
+  if (products == gemm::Products::kE4m3 && !may_round(block))
+    products = gemm::Products::kExactInBf16;
   // Few pairs leave large tiles nearly empty: their rows are taken 16 at a time where that gives
   // the same sums (see product_class()).
-  const bool divided =
-      block > 16 && b.product_class("P") <= 64 && !gemm::has_matrix_tile(b.caps(), block);
-  gemm::Blocking tile = gemm::blocking(b.caps(), divided ? 16 : pairs, b.dim("K"), products);
+  const bool tiles = gemm::has_matrix_tile(b.caps(), block);
+  const bool divided = block > 16 && b.product_class("P") <= 64 && !tiles;
+  // Tiles of many pairs come from more pairs than one holds. Where the chip multiplies tiles, those
+  // of fewer are as wide as these, and their turn as long: rows of weights take the place of pairs.
+  const bool wide = tiles && block >= 32;
+  const bool many = block >= 64 || (wide && products == gemm::Products::kE4m3);
+  gemm::Blocking tile = gemm::blocking(b.caps(),
+                                       divided ? 16
+                                       : many  ? kMany
+                                               : block,
+                                       b.dim("K"), products);
+  if (wide && block == 32 && products == gemm::Products::kExactInBf16)
+    tile.n = tile.rows = tile.k = kMany;
   tile.m = divided ? 16 : block;
   return {tile, block / tile.m, static_cast<int64_t>(b.attribute("fan")), b.dtype("y")};
 }
@@ -183,6 +197,11 @@ inline void plain_product(const Reference& r, const gemm::WeightFormat& f) {
       }
     }
   }
+}
+
+/// Whether a chip may keep sums below f32.
+inline bool rounds_products(const Problem& p) {
+  return p.dtype("x") == DType::f8e4m3 && may_round(static_cast<int64_t>(p.attribute("block")));
 }
 
 /// Each expert that is used is read once.

@@ -116,8 +116,9 @@ inline void add_product_benches(const gemm::WeightFormat& f, std::vector<Case>& 
   struct Load {
     int64_t T, experts, block;
   };
-  constexpr Load kLoads[] = {{1, 16, 1},   {2, 16, 1},    {4, 24, 1},    {16, 64, 4},
-                             {64, 64, 16}, {512, 16, 64}, {4096, 16, 64}};
+  constexpr Load kLoads[] = {{1, 16, 1},     {2, 16, 1},     {4, 24, 1},     {16, 64, 4},
+                             {64, 64, 16},   {128, 64, 16},  {128, 64, 32},  {512, 16, 64},
+                             {512, 16, 128}, {4096, 16, 64}, {4096, 16, 128}};
   const auto activations =
       !f.has_scales() ? std::vector{DType::bf16} : std::vector{DType::f8e4m3, DType::bf16};
   for (const Load& load : kLoads)
@@ -149,6 +150,8 @@ inline std::vector<Case> product_cases(const gemm::WeightFormat& f) {
       product_case(f, 6, 8, 8, 32, K, 6, exact, "one expert"),
       product_case(f, 12, 7, 32, 70, K, 6, exact),
       product_case(f, 12, 7, 64, 33, odd_k, 1, exact, "one expert"),
+      product_case(f, 12, 7, 128, 200, K, 6, exact),
+      product_case(f, 30, 7, 128, 33, odd_k, 1, exact, "one expert"),
       product_case(f, 2, 8, 2, 32, K, 1, rounded),
       product_case(f, 0, 8, 8, 32, K, 6, rounded, "empty"),
       anywhere(f, 1, 1, K, exact),
