@@ -256,7 +256,7 @@ int64_t expert_block(int64_t pairs, int64_t experts, bool deterministic) {
   if (twice_the_mean <= 1) return 1;
   // Weights are read and decoded once a tile. Tiles of 32 and 128 are those that FP8 instructions
   // multiply where a chip has them.
-  if (twice_the_mean > 16) return twice_the_mean <= 64 ? 32 : 128;
+  if (twice_the_mean > 16) return twice_the_mean <= 128 ? 32 : 128;
   return static_cast<int64_t>(std::bit_ceil(static_cast<uint64_t>(twice_the_mean)));
 }
 

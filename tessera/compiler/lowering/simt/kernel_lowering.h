@@ -30,7 +30,6 @@ enum class Role : uint8_t {
 /// The pipeline's place in workgroup memory: addresses in bytes, i32.
 struct PipelineMemory {
   int64_t stages = 0, stageBytes = 0, words = 0;
-  bool lanesFree = false;   // every lane frees a stage, else one a warp
   mlir::Value full, empty;  // barriers, 8 bytes each
   mlir::Value data;
   mlir::Value factors;    // of each stage, f32 for each group of rows of b

@@ -355,7 +355,6 @@ std::optional<PipelinePlan> pipelinePlan(KernelOp kernel, const SimtTarget& targ
     plan.consumers = std::max(plan.consumers, int64_t{1} << threadBitsOf(*loop));
     sums = std::max(sums, loop->columns() / 2);
     plan.inTurn |= loop->takesTurns();
-    plan.lanesRead |= !loop->beside.empty();
     plan.widensCodes |= loop->widensCodes();
     for (Operation* operand : {loop->a, loop->b}) {
       plan.decodes |= !loop->isPlain(operand);

@@ -112,7 +112,6 @@ struct PipelinePlan {
   int producerBits = 0;
   bool decodes = false;               // the producers, some of what they read
   bool inTurn = false;                // two warpgroups multiply: one while the other scales
-  bool lanesRead = false;             // threads that multiply, elements of stages
   bool widensCodes = false;           // stages have a factor for each group of rows besides
   llvm::SmallVector<TensorMap> maps;  // parameters of the kernel, in this order
 

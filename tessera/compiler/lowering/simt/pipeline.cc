@@ -189,6 +189,8 @@ SmallVector<Value> KernelLowering::besideOfStage(const MatrixLoop& loop, Value s
   SmallVector<Value> after;
   for (auto [tile, result] : llvm::zip(op.yielded().drop_front(), op.getResults().drop_front()))
     llvm::append_range(after, get(tile, *layouts_.of(result)).values);
+  // All lanes have read before one frees the stage.
+  Hopper(e_.builder).meetWarp(e_.loc);
   return after;
 }
 
@@ -197,9 +199,7 @@ SmallVector<Value> KernelLowering::besideOfStage(const MatrixLoop& loop, Value s
 SmallVector<Value> KernelLowering::sumsOfStage(const MatrixLoop& loop, const Place& at, Value group,
                                                mlir::ValueRange before) {
   Hopper hopper(e_.builder);
-  const Value leads = pipeline_->lanesFree
-                          ? Value()
-                          : e_.compare(CmpIPredicate::eq, e_.andi(thread_, 31), e_.i32(0));
+  const Value leads = e_.compare(CmpIPredicate::eq, e_.andi(thread_, 31), e_.i32(0));
   const StagePanels panels = panelsOf(loop, stageAddress(at), group);
   std::optional<Hopper::Order> order;
   if (loop.takesTurns()) order = hopper.order(e_.loc, group);
@@ -280,17 +280,17 @@ void KernelLowering::multiplyStages(const MatrixLoop& loop) {
   const auto results =
       loop32(e_, e_.i32(0), turns.count, e_.i32(1), carried, [&](Value turn, mlir::ValueRange now) {
         const Place at{now[sums], now[sums + 1]};
+        TurnFactors factors{scales, {}, {}};
+        for (Value code : now.slice(sums + 2, others - sums - 2))
+          factors.ofScales.push_back(decodeFloat(e_, DType::f8e8m0, code));
+        const SmallVector<Value> codes = scalesOfTurn(turns, e_.add(turn, e_.i32(1)), scales);
         Hopper hopper(e_.builder);
         hopper.wait(e_.loc, barrierAt(pipeline_->full, at.stage), at.parity);
         if (isCopiedByThreads(loop)) hopper.showToMatrixUnit(e_.loc);
         const SmallVector<Value> beside =
             besideOfStage(loop, stageAddress(at), now.drop_front(others));
-        TurnFactors factors{scales, {}, groupFactors(loop, at)};
+        factors.ofGroups = groupFactors(loop, at);
         SmallVector<Value> next = sumsOfStage(loop, at, group, now.take_front(sums));
-        // Scales are needed now, and those of the next turn a turn from here.
-        for (Value code : now.slice(sums + 2, others - sums - 2))
-          factors.ofScales.push_back(decodeFloat(e_, DType::f8e8m0, code));
-        const SmallVector<Value> codes = scalesOfTurn(turns, e_.add(turn, e_.i32(1)), scales);
         if (loop.sumsApart()) addTurn(loop, next, now.take_front(sums), factors);
         const Place after = placeAfter(at);
         next.append({after.stage, after.parity});
@@ -328,7 +328,6 @@ mlir::FailureOr<ThreadCode> emitRoles(Emitter& e, ThreadMemory& memory, KernelOp
   PipelineMemory pipeline{plan.stages,
                           plan.stageBytes,
                           stack.top(),
-                          plan.lanesRead,
                           memory.sharedAddress(e.loc, barriers),
                           {},
                           memory.sharedAddress(e.loc, data),
@@ -336,12 +335,10 @@ mlir::FailureOr<ThreadCode> emitRoles(Emitter& e, ThreadMemory& memory, KernelOp
                           plan.rowGroups(),
                           plan.maps};
   pipeline.empty = e.add(pipeline.full, e.i32(8 * plan.stages));
-  // Each lane frees what it read itself.
-  const int64_t frees = plan.lanesRead ? plan.consumers : plan.consumers / 32;
   e.ifThen(e.compare(CmpIPredicate::eq, thread, e.i32(0)), [&] {
     for (int64_t i = 0; i < plan.stages; ++i) {
       hopper.initialise(e.loc, e.add(pipeline.full, e.i32(8 * i)), plan.producers() / 32);
-      hopper.initialise(e.loc, e.add(pipeline.empty, e.i32(8 * i)), frees);
+      hopper.initialise(e.loc, e.add(pipeline.empty, e.i32(8 * i)), plan.consumers / 32);
     }
   });
   hopper.showToMatrixUnit(e.loc);  // the copy engine, too
