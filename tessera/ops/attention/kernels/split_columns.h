@@ -1,0 +1,97 @@
+// SPDX-License-Identifier: Apache-2.0
+// Attention of few tokens on chips with a matrix unit: a first kernel has all scores, a program for
+// some keys; of a second one each program weighs some columns of all of a token's rows, so that
+// there is nothing to join.
+#pragma once
+
+#include "tessera/ops/attention/kernels/online_softmax.h"
+
+namespace tessera::ops {
+
+struct SplitColumns {
+  /// Tokens up to which it pays.
+  static constexpr int64_t kMostTokens = 64;
+  /// Blocks of keys a turn weighs: what they need is read at once.
+  static constexpr int64_t kBlocksATurn = 2;
+  /// Lists up to this length are walked whole; of longer ones the end is looked for.
+  static constexpr int64_t kShort = 1024;
+
+  static void plan(PlanBuilder& b, const OnlineSoftmax& z) {
+    const int64_t keys = round_up(b.dim("N"), OnlineSoftmax::kBlock);
+    const Arg scores = b.workspace("scores", DType::f32, {b.dim("T"), b.dim("H"), keys},
+                                   {true, false, true});
+    plan_scores(b, z, scores.with_access(Access::kWrite));
+    plan_rows(b, z, scores.with_access(Access::kRead));
+  }
+
+ private:
+  static std::vector<Arg> with(std::vector<Arg> rows, std::initializer_list<Arg> more) {
+    rows.insert(rows.end(), more);
+    return rows;
+  }
+
+  static void plan_scores(PlanBuilder& b, OnlineSoftmax z, const Arg& scores) {
+    z.keys = b.m_class("T") <= 8 ? OnlineSoftmax::kBlock / 2 : OnlineSoftmax::kBlock;
+    b.kernel_named(
+        "score" + KeyRows::suffix(b),
+        {programs_for(b.dim("H"), z.heads), scores.shape[2] / z.keys, b.dim("T")},
+        with(KeyRows::args(b), {b.tensor("q"), b.tensor("indices"), scores}),
+        [=](KernelBuilder& k, const NamedViews& v) {
+          const Tile h = k.program_id(0) * z.heads, j = k.program_id(1) * z.keys,
+                     t = k.program_id(2);
+          const Tile index = load(v["indices"], {t, j}, {z.keys}, -1);
+          const auto put = [&](Tile tile) {
+            store(v["scores"], {t, h, j}, reshape(tile, {1, z.heads, z.keys}));
+          };
+          k.if_(
+              reshape(reduce_max(index, 0), {}) >= 0,
+              [&] {
+                const Tile query = load(v["q"], {t, h, 0}, {z.heads, z.width});
+                const Tile key = KeyRows(v, z.width, z.dtype).at(k, index);
+                put(z.scores_of(k, query, key, index));
+              },
+              [&] { put(k.constant(DType::f32, {z.heads, z.keys}, OnlineSoftmax::kNever)); });
+        });
+  }
+
+  static void plan_rows(PlanBuilder& b, OnlineSoftmax z, const Arg& scores) {
+    z.partial_sums = z.keys;
+    const int64_t columns = std::min<int64_t>(z.width, b.m_class("T") <= 8 ? 32 : 128);
+    const bool is_short = b.dim("N") <= kShort;
+    b.kernel_named(
+        "weigh" + KeyRows::suffix(b),
+        {programs_for(b.dim("D"), columns), programs_for(b.dim("H"), z.heads), b.dim("T")},
+        with(KeyRows::args(b),
+             {b.tensor("indices"), b.tensor("sink"), scores, b.tensor("out")}),
+        [=](KernelBuilder& k, const NamedViews& v) {
+          const Tile column = k.program_id(0) * columns, h = k.program_id(1) * z.heads,
+                     t = k.program_id(2);
+          const View list = v["indices"];
+          const KeyRows rows(v, z.width, z.dtype);
+          const Tile all = list.extent(1);
+          const Tile end = is_short ? all : z.last_used(k, list, t, k.index(0), all);
+          const auto turn = [&](Tile j, OnlineSoftmax::Partial p) {
+            Tile score[kBlocksATurn], key[kBlocksATurn];
+            for (int64_t i = 0; i < kBlocksATurn; ++i)
+              score[i] = load(v["scores"], {t, h, j + i * OnlineSoftmax::kBlock},
+                              {1, z.heads, OnlineSoftmax::kBlock}, OnlineSoftmax::kNever);
+            for (int64_t i = 0; i < kBlocksATurn; ++i)
+              key[i] = rows.at(k, z.indices_at(list, t, j + i * OnlineSoftmax::kBlock, end),
+                               column, columns);
+            for (int64_t i = 0; i < kBlocksATurn; ++i)
+              p = z.with_block(p, reshape(score[i], {z.heads, OnlineSoftmax::kBlock}), key[i]);
+            return lang::carry(p.max, p.sum, p.rows);
+          };
+          const auto [most, sum, weighed] = k.for_range(
+              0, end, kBlocksATurn * OnlineSoftmax::kBlock,
+              lang::carry(z.never(k), k.zeros(DType::f32, {z.heads, z.partial_sums}),
+                          k.zeros(DType::f32, {z.heads, columns})),
+              [&](Tile j, Tile most, Tile sum, Tile weighed) {
+                return turn(j, {most, sum, weighed});
+              });
+          z.store_finished({most, reduce_sum(sum, 1), weighed}, v["sink"], v["out"], t, h, column);
+        });
+  }
+};
+
+}  // namespace tessera::ops
