@@ -114,7 +114,7 @@ struct SparseAttention {
   /// Many tokens read each quantised row again and again: for the matrix unit all rows are decoded
   /// once, as bf16.
   static bool decodes_first(const PlanBuilder& b) {
-    return !b.has("kv") && has_matrix_unit(b) && b.m_class("T") > SplitColumns::kMostTokens;
+    return !b.has("kv") && has_matrix_unit(b) && b.m_class("T") > 64;
   }
   static Arg decoded(PlanBuilder& b) {
     const Arg cache = b.tensor("kv_quantised");

@@ -102,6 +102,10 @@ Value multiplyPairs(Emitter& e, Value a, Value b) {
   return instruction(e, "fma.rn.bf16x2 $0, $1, $2, $3;", "=r,r,r,r", {a, b, e.i32(0x80008000)});
 }
 
+Value nonNegativePair(Emitter& e, Value low, Value high) {
+  return instruction(e, "cvt.rn.relu.bf16x2.f32 $0, $1, $2;", "=r,f,f", {high, low});
+}
+
 Value maxPairs(Emitter& e, Value a, Value b) {
   return instruction(e, "max.NaN.bf16x2 $0, $1, $2;", "=r,r,r", {a, b});
 }

@@ -20,6 +20,8 @@ mlir::Value pairOf(Emitter& e, mlir::Value low, mlir::Value high);
 mlir::Value scalePair(Emitter& e, mlir::Value code);
 /// Element by element, each rounded once: exact while the product is a bf16 number.
 mlir::Value multiplyPairs(Emitter& e, mlir::Value a, mlir::Value b);
+/// Two f32 numbers rounded, negative ones to zero; NaN stays NaN.
+mlir::Value nonNegativePair(Emitter& e, mlir::Value low, mlir::Value high);
 /// NaN where one of the elements is.
 mlir::Value maxPairs(Emitter& e, mlir::Value a, mlir::Value b);
 

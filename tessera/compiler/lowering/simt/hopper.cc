@@ -296,50 +296,61 @@ Hopper::Sums Hopper::multiply(Location loc, int64_t n, mlir::ValueRange a, mlir:
               descriptors, more + "~{memory}");
 }
 
-Hopper::Sums Hopper::product(Location loc, int64_t n, Types types, mlir::ValueRange a,
-                             mlir::ValueRange b, const std::optional<Order>& order) {
-  const auto count = n / 2, pairs = static_cast<int64_t>(a.size());
+/// An asm that gives `count` sums.
+Hopper::Sums Hopper::fresh(Location loc, const std::string& text, int64_t count,
+                           mlir::ValueRange operands, const std::string& moreConstraints) {
   std::string constraints;
   for (int64_t i = 0; i < count; ++i) constraints += "=f,";
   const auto type = LLVM::LLVMStructType::getLiteral(
       builder_.getContext(),
       llvm::SmallVector<mlir::Type>(static_cast<size_t>(count), builder_.getF32Type()));
-  llvm::SmallVector<Value> descriptors;
-  for (int64_t pair = 0; pair < pairs; ++pair) {
-    descriptors.append({a[pair], b[pair]});
-    constraints += "l,l,";
-  }
-  if (order) {
-    descriptors.append({order->own, order->other});
-    constraints += "r,r,";
-  }
   const Value all =
-      assembly(builder_, loc, type,
-               steps(n, nameOf(types), count, count, pairs, /*adds=*/false, order.has_value()),
-               constraints + "~{memory}", descriptors)
-          .getResult(0);
+      assembly(builder_, loc, type, text, constraints + moreConstraints, operands).getResult(0);
   Sums sums;
   for (int64_t i = 0; i < count; ++i)
     sums.push_back(LLVM::ExtractValueOp::create(builder_, loc, all, llvm::ArrayRef<int64_t>{i}));
   return sums;
 }
 
+Hopper::Sums Hopper::product(Location loc, int64_t n, Types types, mlir::ValueRange a,
+                             mlir::ValueRange b, const std::optional<Order>& order) {
+  const auto count = n / 2, pairs = static_cast<int64_t>(a.size());
+  std::string constraints;
+  llvm::SmallVector<Value> operands;
+  for (int64_t pair = 0; pair < pairs; ++pair) {
+    operands.append({a[pair], b[pair]});
+    constraints += "l,l,";
+  }
+  if (order) {
+    operands.append({order->own, order->other});
+    constraints += "r,r,";
+  }
+  return fresh(loc,
+               steps(n, nameOf(types), count, count, pairs, /*adds=*/false, order.has_value()),
+               count, operands, constraints + "~{memory}");
+}
+
 Hopper::Sums Hopper::begin(Location loc, int64_t n, const Operand& a, const Operand& b, bool turned,
                            Sums sums) {
-  const auto count = static_cast<int64_t>(sums.size());
+  const bool adds = !sums.empty();
+  const int64_t count = n / 2, first = adds ? 2 * count : count;
   std::string registers;
   for (int64_t i = 0; i < count; ++i) registers += fmt::format("{}${}", i == 0 ? "" : ",", i);
-  std::string text =
-      "{\n\t.reg .b64 a, b;\n\t.reg .pred add;\n\tsetp.eq.b32 add, 0, 0;\n\t"
-      "wgmma.fence.sync.aligned;\n\t";
+  std::string text = fmt::format(
+      "{{\n\t.reg .b64 a, b;\n\t.reg .pred add, first;\n\tsetp.eq.b32 add, 0, 0;\n\t"
+      "setp.{}.b32 first, 0, 0;\n\twgmma.fence.sync.aligned;\n\t",
+      adds ? "eq" : "ne");
   for (size_t i = 0; i < a.steps.size(); ++i)
     text += fmt::format(
         "add.s64 a, ${0}, {2};\n\tadd.s64 b, ${1}, {3};\n\t"
-        "wgmma.mma_async.sync.aligned.m64n{4}k16.f32.bf16.bf16 {{{5}}}, a, b, add, 1, 1, 0, {6};"
+        "wgmma.mma_async.sync.aligned.m64n{4}k16.f32.bf16.bf16 {{{5}}}, a, b, {7}, 1, 1, 0, {6};"
         "\n\t",
-        2 * count, 2 * count + 1, a.steps[i], b.steps[i], n, registers, turned ? 1 : 0);
+        first, first + 1, a.steps[i], b.steps[i], n, registers, turned ? 1 : 0,
+        i == 0 ? "first" : "add");
   text += "wgmma.commit_group.sync.aligned;\n\t}";
-  return tied(loc, text, std::move(sums), {a.descriptor, b.descriptor}, "l,l,~{memory}");
+  const Value operands[] = {a.descriptor, b.descriptor};
+  return adds ? tied(loc, text, std::move(sums), operands, "l,l,~{memory}")
+              : fresh(loc, text, count, operands, "l,l,~{memory}");
 }
 
 Hopper::Sums Hopper::finish(Location loc, Sums sums) {

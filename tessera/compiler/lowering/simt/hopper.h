@@ -95,7 +95,8 @@ class Hopper {
     mlir::Value descriptor;
     llvm::SmallVector<int64_t> steps;
   };
-  /// sums += a b^T, or with `turned` a b, of 64 rows and n columns, under way until finish().
+  /// sums += a b^T, or with `turned` a b, of 64 rows and n columns, under way until finish();
+  /// without sums they begin at zero.
   Sums begin(mlir::Location loc, int64_t n, const Operand& a, const Operand& b, bool turned,
              Sums sums);
   Sums finish(mlir::Location loc, Sums sums);
@@ -110,6 +111,8 @@ class Hopper {
                    llvm::SmallVector<mlir::Value> operands, mlir::Value condition);
   Sums tied(mlir::Location loc, const std::string& text, Sums sums, mlir::ValueRange more,
             const std::string& moreConstraints);
+  Sums fresh(mlir::Location loc, const std::string& text, int64_t count, mlir::ValueRange operands,
+             const std::string& moreConstraints);
 
   mlir::OpBuilder& builder_;
 };

@@ -81,7 +81,10 @@ class KernelLowering {
   Registers make(mlir::Value tile, const Layout& layout);
   Registers elementwise(mlir::Operation* op, const Layout& layout);
   llvm::SmallVector<mlir::Value> castPairs(tile::CastOp cast, llvm::ArrayRef<mlir::Value> numbers);
+  /// Whether it is the constant 0, perhaps stretched.
+  static bool isZero(mlir::Value tile);
   mlir::Value narrowPair(mlir::Value tile, const Layout& layout, int64_t number);
+  llvm::SmallVector<mlir::Value> sumsOfNarrow(tile::ReduceOp op, const Registers& source);
   std::optional<Registers> roundedProducts(mlir::Operation* op, const Layout& layout);
   void lowerShape(mlir::Operation* op);
   bool lowerButterfly(mlir::Operation* op);  // butterfly.cc

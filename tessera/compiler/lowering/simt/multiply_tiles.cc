@@ -46,12 +46,19 @@ Value KernelLowering::groupIndex(const Layout& layout, const lang::TileShape& sh
   return index;
 }
 
-/// The tile where products find it; if it has no place of its own, in one for this product.
-KernelLowering::Staged KernelLowering::stagedOf(Value tile) {
-  const auto found = staged_.find(tile);
-  if (found != staged_.end()) return found->second;
-  const Staged place = reserve(tile, 1);
-  store(get(tile), shapeOf(tile), place);
+/// An operand where products find it; if its tile has no place of its own, in one for this product.
+KernelLowering::Staged KernelLowering::stagedOf(Value operand) {
+  const StagedPart part = layouts_.products().part(operand);
+  const auto found = staged_.find(part.tile);
+  Staged place;
+  if (found != staged_.end()) {
+    place = found->second;
+  } else {
+    place = reserve(part.tile, 1);
+    store(get(part.tile), shapeOf(part.tile), place);
+  }
+  if (const int64_t bytes = part.bytes(place.shape); bytes != 0)
+    place.address = e_.add(place.address, e_.i32(bytes));
   return place;
 }
 
@@ -84,7 +91,8 @@ void KernelLowering::lowerProduct(const TileProduct& product) {
   const Value result = dot.getResult();
   const lang::TileShape out = shapeOf(result);
   const Layout& layout = *layouts_.of(result);
-  const Registers before = get(dot.getAcc(), layout);
+  const bool adds = !isZero(dot.getAcc());
+  const Registers before = adds ? get(dot.getAcc(), layout) : Registers();
   const Staged a = stagedOf(dot.getA()), b = stagedOf(dot.getB());
   if (copiesPending_) awaitCopies();
   shared_.beforeRead(e_.loc, a.array);
@@ -129,7 +137,7 @@ void KernelLowering::lowerProduct(const TileProduct& product) {
         const int64_t r = (row + 8 * ((i >> 1) & 1)) & (out[0] - 1);
         const int64_t c = column + 8 * (i >> 2) + (i & 1);
         numbers.push_back(layout.registerOf(r << bitCount(out, 1) | c));
-        sums.push_back(before.values[numbers.back()]);
+        if (adds) sums.push_back(before.values[numbers.back()]);
       }
       llvm::append_range(all, hopper.begin(e_.loc, width, left, right, product.bIsKn, sums));
     }

@@ -81,8 +81,10 @@ void KernelLowering::lowerReduce(ReduceOp op) {
 
   // Registers, in the order of their positions; results that differ off the axis stay apart.
   SmallVector<Best> best(static_cast<size_t>(result.registerCount()));
+  const SmallVector<Value> ofRows = sumsOfNarrow(op, source);
+  for (auto [own, sum] : llvm::zip(best, ofRows)) own.value = sum;
   const Value base = arg ? threadIndex(source.layout, shape, axis) : Value();
-  for (int64_t r = 0; r < source.layout.registerCount(); ++r) {
+  for (int64_t r = 0; ofRows.empty() && r < source.layout.registerCount(); ++r) {
     int64_t position = 0;
     for (auto [i, bit] : llvm::enumerate(source.layout.registers))
       if (((r >> i) & 1) && !onAxis(bit)) position |= int64_t{1} << Reduced{shape, axis}(bit);
@@ -93,8 +95,9 @@ void KernelLowering::lowerReduce(ReduceOp op) {
     into = into.value ? combine(e_, kind, into, one) : one;
   }
 
+  const int firstLane = ofRows.empty() ? 0 : 2;  // of those whose sums are apart
   const auto combines = [&](int t) {
-    return source.layout.threads[t] != Layout::kCopies && onAxis(source.layout.threads[t]);
+    return t >= firstLane && source.layout.threads[t] != Layout::kCopies && onAxis(source.layout.threads[t]);
   };
   bool wholeWarps = llvm::all_of(llvm::seq(0, target_.laneBits), combines);
   for (Best& own : best) {

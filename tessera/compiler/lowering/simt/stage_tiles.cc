@@ -111,11 +111,13 @@ void KernelLowering::copyStaged(Operation* load, const StagedShape& to, Value ad
   hopper.commitCopies(e_.loc);
 }
 
-/// What this thread copied has arrived; the matrix unit sees it after the next barrier.
+/// What this thread copied has arrived; the matrix unit sees it after the next barrier, whatever
+/// barriers there were since the copies began.
 void KernelLowering::awaitCopies() {
   Hopper hopper(e_.builder);
   hopper.waitForCopies(e_.loc, 0);
   hopper.showToMatrixUnit(e_.loc);
+  shared_.forget();
   copiesPending_ = false;
 }
 

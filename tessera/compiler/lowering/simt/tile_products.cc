@@ -68,6 +68,21 @@ bool stretchesLast(BroadcastOp broadcast) {
   return shapeOf(broadcast.getX()).last() != shapeOf(broadcast.getResult()).last();
 }
 
+/// A slice that products can read where its tile lies.
+bool canStayInTile(SliceOp slice, const SimtTarget& target) {
+  constexpr int64_t kRowsOfPattern = 8;  // of the swizzle
+  const TileShape from = shapeOf(slice.getX()), to = shapeOf(slice.getResult());
+  const auto start = static_cast<int64_t>(slice.getStart());
+  const bool aligned = from.rank() == 2 && (slice.getAxis() == 0
+                                                ? start % kRowsOfPattern == 0
+                                                : start % StagedShape::kPanel == 0 &&
+                                                      to[1] % StagedShape::kPanel == 0);
+  return aligned && llvm::all_of(slice->getUses(), [&](mlir::OpOperand& use) {
+           auto dot = llvm::dyn_cast<DotOp>(use.getOwner());
+           return dot && use.getOperandNumber() < 2 && match(dot, target);
+         });
+}
+
 /// Finds what a tile is made of, where all of it can be done on pairs of neighbours in a row.
 struct PairSearch {
   mlir::Block* block;
@@ -120,8 +135,8 @@ TileProducts::TileProducts(KernelOp kernel, const SimtTarget& target) {
     const auto product = match(dot, target);
     if (!product) return;
     products_[dot] = *product;
-    stage(dot.getA(), true);
-    stage(dot.getB(), false);
+    stage(dot.getA(), true, target);
+    stage(dot.getB(), false, target);
     const int64_t sums = std::max(product->m, kRows) * product->n;
     mostSums_ = std::max(mostSums_, sums);
     const auto threads = static_cast<int>(llvm::Log2_64_Ceil(llvm::divideCeil(sums, kMostSums)));
@@ -132,18 +147,39 @@ TileProducts::TileProducts(KernelOp kernel, const SimtTarget& target) {
   if (room < 0) {
     products_.clear();
     staged_.clear();
+    folded_.clear();
     return;
   }
   choosePrefetched(kernel, room);
   for (const auto& [tile, shape] : staged_) chooseDecoded(tile);
 }
 
-void TileProducts::stage(Value tile, bool isA) {
+void TileProducts::stage(Value operand, bool isA, const SimtTarget& target) {
+  auto slice = operand.getDefiningOp<SliceOp>();
+  const bool inTile = slice && canStayInTile(slice, target) &&
+                      (slice.getAxis() == 1 || shapeOf(slice.getX())[0] >= kRows);
+  if (inTile) folded_.insert(slice);
+  const Value tile = inTile ? slice.getX() : operand;
   const TileShape shape = shapeOf(tile);
   StagedShape& staged = staged_[tile];
   staged.rows = shape[0];
   staged.columns = shape[1];
   if (isA) staged.repeats = std::max<int64_t>(1, kRows / shape[0]);
+}
+
+StagedPart TileProducts::part(Value operand) const {
+  auto slice = operand.getDefiningOp<SliceOp>();
+  if (!slice || !folded_.contains(slice)) return {operand};
+  const auto start = static_cast<int64_t>(slice.getStart());
+  return slice.getAxis() == 0 ? StagedPart{slice.getX(), start, 0}
+                              : StagedPart{slice.getX(), 0, start};
+}
+
+/// Whether it is a product that reads a staged tile, perhaps a slice of it.
+bool TileProducts::isRead(mlir::OpOperand& use) const {
+  Operation* user = use.getOwner();
+  return (llvm::isa<SliceOp>(user) && folded_.contains(user)) ||
+         (of(user) != nullptr && use.getOperandNumber() < 2);
 }
 
 /// In the order of the kernel, while there is room for a second place.
@@ -166,12 +202,9 @@ void TileProducts::chooseDecoded(Value tile) {
   if (root == nullptr || readsOnlyStaged(root)) return;
   PairSearch search{root->getBlock()};
   if (!search.isPairs(tile) || !search.narrow) return;
-  const auto isProduct = [&](mlir::OpOperand& use) {
-    return of(use.getOwner()) != nullptr && use.getOperandNumber() < 2;
-  };
   for (Operation* op : search.found)
     for (mlir::OpOperand& use : op->getUses())
-      if (op == root ? !isProduct(use) : !search.found.contains(use.getOwner())) return;
+      if (op == root ? !isRead(use) : !search.found.contains(use.getOwner())) return;
   decoded_.insert(tile);
   for (Operation* op : search.found)
     if (op != root) folded_.insert(op);
@@ -189,9 +222,8 @@ const StagedShape* TileProducts::staged(Value tile) const {
 
 bool TileProducts::readsOnlyStaged(Operation* load) const {
   if (!llvm::isa<LoadOp, GatherOp>(load) || staged(load->getResult(0)) == nullptr) return false;
-  return llvm::all_of(load->getResult(0).getUses(), [&](mlir::OpOperand& use) {
-    return of(use.getOwner()) != nullptr && use.getOperandNumber() < 2;
-  });
+  return llvm::all_of(load->getResult(0).getUses(),
+                      [&](mlir::OpOperand& use) { return isRead(use); });
 }
 
 /// Lane 4 g + t of a warp's 16 rows holds rows g and g + 8, of each 8 columns 2 t and 2 t + 1.

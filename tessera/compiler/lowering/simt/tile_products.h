@@ -35,6 +35,17 @@ struct StagedShape {
   int64_t bytes() const;
 };
 
+/// What a product reads of a tile: all of it, or a slice of whole panels or of rows.
+struct StagedPart {
+  mlir::Value tile;
+  int64_t row = 0, column = 0;
+
+  /// From the tile's address to the part's.
+  int64_t bytes(const StagedShape& shape) const {
+    return row * StagedShape::kRowBytes + column / StagedShape::kPanel * shape.panelBytes();
+  }
+};
+
 /// The products of a kernel, and the tiles they read.
 class TileProducts {
  public:
@@ -49,6 +60,7 @@ class TileProducts {
   int64_t mostSums() const { return mostSums_; }
   /// Null: no product reads the tile.
   const StagedShape* staged(mlir::Value tile) const;
+  StagedPart part(mlir::Value operand) const;
   /// Whether only products read what this load or gather brings.
   bool readsOnlyStaged(mlir::Operation* load) const;
   /// Whether the tile of the loop's next turn is to be copied during this one.
@@ -60,7 +72,8 @@ class TileProducts {
   bool folded(mlir::Operation* op) const { return folded_.contains(op); }
 
  private:
-  void stage(mlir::Value tile, bool isA);
+  void stage(mlir::Value operand, bool isA, const SimtTarget& target);
+  bool isRead(mlir::OpOperand& use) const;
   void choosePrefetched(tile::KernelOp kernel, int64_t room);
   void chooseDecoded(mlir::Value tile);
 

@@ -28,7 +28,7 @@ class WorkgroupMemory {
   void beforeWrite(mlir::Location loc, const Array& array);
   /// A barrier, whatever is pending.
   void barrier(mlir::Location loc);
-  /// Control flow joins: anything may be pending.
+  /// Control flow joins, or copies arrived: anything may be pending.
   void forget();
 
  private:

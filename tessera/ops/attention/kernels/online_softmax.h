@@ -75,6 +75,32 @@ struct OnlineSoftmax {
     const Tile most = max(before.max, reduce_max(scores, 1));
     return with_step(before, most, above(before.max, most), scores, key);
   }
+  /// `before`, and `blocks` blocks at once: scores [heads, blocks, kBlock], keys [blocks * kBlock,
+  /// columns]; partial_sums is 1. The same roundings, the sums of blocks scaled one by one.
+  Partial with_blocks(KernelBuilder& k, const Partial& before, Tile scores, Tile key) const {
+    const int64_t blocks = scores.shape()[1], columns = key.shape()[1];
+    const Tile top = reduce_max(scores, 2), max_before = reshape(before.max, {heads, 1, 1});
+    // The largest score of each block and those before it, [heads, 1, blocks].
+    const TileShape each = {heads, blocks, blocks};
+    const Tile not_after = k.iota({1, blocks, blocks}, 1) <= k.iota({1, blocks, blocks}, 2);
+    const Tile so_far =
+        reduce_max(select(broadcast(not_after, each), broadcast(top, each), kNever), 1);
+    const Tile most = max(before.max, reshape(reduce_max(so_far, 2), {heads, 1}));
+    const Tile block_max = max(so_far, max_before);
+    const Tile factor = above(block_max, reshape(most, {heads, 1, 1}));
+    const Tile p = above(scores, reshape(block_max, {heads, blocks, 1}));
+    const Tile sums = reshape(reduce_sum(p, 2), {heads, 1, blocks}) * factor;
+    const Tile shrink = above(before.max, most);
+    const Tile narrow = reshape(cast(p, dtype), {heads, blocks * kBlock});
+    Tile rows = before.rows * shrink;
+    for (int64_t i = 0; i < blocks; ++i) {
+      const Tile zero = k.zeros(DType::f32, {heads, columns});
+      const Tile own = dot_kn(slice(narrow, 1, i * kBlock, kBlock),
+                              slice(key, 0, i * kBlock, kBlock), zero);
+      rows = rows + own * reshape(slice(factor, 2, i, 1), {heads, 1});
+    }
+    return {most, before.sum * shrink + reshape(reduce_sum(sums, 2), {heads, 1}), rows};
+  }
   /// The same of a step whose scores are taken relative to `most`.
   Partial with_step(const Partial& before, Tile most, Tile shrink, Tile scores, Tile key) const {
     const Tile p = above(scores, most);

@@ -10,16 +10,19 @@ namespace tessera::ops {
 
 struct SplitColumns {
   /// Tokens up to which it pays.
-  static constexpr int64_t kMostTokens = 64;
-  /// Blocks of keys a turn weighs: what they need is read at once.
-  static constexpr int64_t kBlocksATurn = 2;
+  static constexpr int64_t kMostTokens = 8;
+  /// Of a score, and columns of a program.
+  static constexpr int64_t kScoredKeys = 32, kColumns = 32;
+  /// Blocks of keys a turn weighs at once.
+  static constexpr int64_t kBlocks = 4;
   /// Lists up to this length are walked whole; of longer ones the end is looked for.
   static constexpr int64_t kShort = 1024;
 
   static void plan(PlanBuilder& b, const OnlineSoftmax& z) {
-    const int64_t keys = round_up(b.dim("N"), OnlineSoftmax::kBlock);
-    const Arg scores = b.workspace("scores", DType::f32, {b.dim("T"), b.dim("H"), keys},
-                                   {true, false, true});
+    // Rows whose length is a multiple of 128, so that they are read 16 bytes at once.
+    const Arg scores = b.workspace("scores", DType::f32,
+                                   {b.dim("T"), b.dim("H"), round_up(b.dim("N"), 128)},
+                                   {true, false, false});
     plan_scores(b, z, scores.with_access(Access::kWrite));
     plan_rows(b, z, scores.with_access(Access::kRead));
   }
@@ -31,7 +34,7 @@ struct SplitColumns {
   }
 
   static void plan_scores(PlanBuilder& b, OnlineSoftmax z, const Arg& scores) {
-    z.keys = b.m_class("T") <= 8 ? OnlineSoftmax::kBlock / 2 : OnlineSoftmax::kBlock;
+    z.keys = kScoredKeys;
     b.kernel_named(
         "score" + KeyRows::suffix(b),
         {programs_for(b.dim("H"), z.heads), scores.shape[2] / z.keys, b.dim("T")},
@@ -55,8 +58,9 @@ struct SplitColumns {
   }
 
   static void plan_rows(PlanBuilder& b, OnlineSoftmax z, const Arg& scores) {
-    z.partial_sums = z.keys;
-    const int64_t columns = std::min<int64_t>(z.width, b.m_class("T") <= 8 ? 32 : 128);
+    z.partial_sums = 1;
+    z.keys = kBlocks * OnlineSoftmax::kBlock;
+    const int64_t columns = std::min(z.width, kColumns);
     const bool is_short = b.dim("N") <= kShort;
     b.kernel_named(
         "weigh" + KeyRows::suffix(b),
@@ -70,26 +74,20 @@ struct SplitColumns {
           const KeyRows rows(v, z.width, z.dtype);
           const Tile all = list.extent(1);
           const Tile end = is_short ? all : z.last_used(k, list, t, k.index(0), all);
-          const auto turn = [&](Tile j, OnlineSoftmax::Partial p) {
-            Tile score[kBlocksATurn], key[kBlocksATurn];
-            for (int64_t i = 0; i < kBlocksATurn; ++i)
-              score[i] = load(v["scores"], {t, h, j + i * OnlineSoftmax::kBlock},
-                              {1, z.heads, OnlineSoftmax::kBlock}, OnlineSoftmax::kNever);
-            for (int64_t i = 0; i < kBlocksATurn; ++i)
-              key[i] = rows.at(k, z.indices_at(list, t, j + i * OnlineSoftmax::kBlock, end),
-                               column, columns);
-            for (int64_t i = 0; i < kBlocksATurn; ++i)
-              p = z.with_block(p, reshape(score[i], {z.heads, OnlineSoftmax::kBlock}), key[i]);
-            return lang::carry(p.max, p.sum, p.rows);
-          };
           const auto [most, sum, weighed] = k.for_range(
-              0, end, kBlocksATurn * OnlineSoftmax::kBlock,
-              lang::carry(z.never(k), k.zeros(DType::f32, {z.heads, z.partial_sums}),
+              0, end, z.keys,
+              lang::carry(z.never(k), k.zeros(DType::f32, {z.heads, 1}),
                           k.zeros(DType::f32, {z.heads, columns})),
               [&](Tile j, Tile most, Tile sum, Tile weighed) {
-                return turn(j, {most, sum, weighed});
+                const Tile scores =
+                    load(v["scores"], {t, h, j}, {1, z.heads, z.keys}, OnlineSoftmax::kNever);
+                const Tile key = rows.at(k, z.indices_at(list, t, j, end), column, columns);
+                const auto next = z.with_blocks(
+                    k, {most, sum, weighed},
+                    reshape(scores, {z.heads, kBlocks, OnlineSoftmax::kBlock}), key);
+                return lang::carry(next.max, next.sum, next.rows);
               });
-          z.store_finished({most, reduce_sum(sum, 1), weighed}, v["sink"], v["out"], t, h, column);
+          z.store_finished({most, sum, weighed}, v["sink"], v["out"], t, h, column);
         });
   }
 };
