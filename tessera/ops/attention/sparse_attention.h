@@ -15,6 +15,7 @@
 #include "tessera/ops/attention/kernels/split_keys.h"
 #include "tessera/ops/attention/kv_dequantise.h"
 #include "tessera/ops/frame/operator.h"
+#include "tessera/ops/matrix_tiles.h"
 #include "tessera/ops/tiling.h"
 
 namespace tessera::ops {
@@ -52,7 +53,7 @@ struct SparseAttention {
 
   /// Whether products of a block of keys are for the matrix unit: it takes all heads at once.
   static bool has_matrix_unit(const PlanBuilder& b) {
-    return b.dtype("out") == DType::bf16 && b.caps().matrix_tile[2].m > 0;
+    return b.dtype("out") == DType::bf16 && has_matrix_tile(b.caps());
   }
 
   static OnlineSoftmax sizes(const PlanBuilder& b) {
@@ -66,6 +67,7 @@ struct SparseAttention {
               .indices = 1024,
               .scale = scale,
               .dtype = b.dtype("out"),
+              .on_matrix_unit = true,
               .partial_sums = OnlineSoftmax::kQuads};
     // One token is all there is to share among the cores: fewer heads a program then, though each
     // program decodes quantised rows for itself.
@@ -81,15 +83,16 @@ struct SparseAttention {
   static void plan(PlanBuilder& b) {
     const OnlineSoftmax z = sizes(b);
     const int64_t T = b.m_class("T"), N = b.dim("N");
-    if (has_matrix_unit(b) && T <= SplitColumns::kMostTokens && N > OnlineSoftmax::kBlock)
-      return SplitColumns::plan(b, z);
-    if (!has_matrix_unit(b) && T <= 8 && N > SplitKeys::span(b)) return SplitKeys::plan(b, z);
+    if (T <= SplitColumns::kMostTokens && N > SplitKeys::span(b, z))
+      return z.on_matrix_unit && N <= SplitColumns::kMostKeys ? SplitColumns::plan(b, z)
+                                                              : SplitKeys::plan(b, z);
     const bool first = decodes_first(b);
     std::vector<Arg> args = first ? std::vector{decoded(b)} : KeyRows::args(b);
     for (const char* name : {"q", "indices", "sink", "out"}) args.push_back(b.tensor(name));
     b.kernel_named(
-        "attend" + (first ? "" : KeyRows::suffix(b)), {programs_for(b.dim("H"), z.heads), b.dim("T")},
-        args, [=](KernelBuilder& k, const NamedViews& v) {
+        "attend" + (first ? "" : KeyRows::suffix(b)),
+        {programs_for(b.dim("H"), z.heads), b.dim("T")}, args,
+        [=](KernelBuilder& k, const NamedViews& v) {
           const View indices = v["indices"];
           const KeyRows kv(v, z.width, z.dtype);
           const Tile h = k.program_id(0) * z.heads, t = k.program_id(1);
@@ -111,10 +114,15 @@ struct SparseAttention {
         });
   }
 
+  /// Bytes of decoded rows up to which they are decoded first: those of a sequence of a million
+  /// tokens with an entry for each four of them, and its window.
+  static constexpr int64_t kMostDecoded = 384 << 20;
+
   /// Many tokens read each quantised row again and again: for the matrix unit all rows are decoded
-  /// once, as bf16.
+  /// once, as bf16, unless they are so many that most are not read; then where they are needed.
   static bool decodes_first(const PlanBuilder& b) {
-    return !b.has("kv") && has_matrix_unit(b) && b.m_class("T") > 64;
+    return !b.has("kv") && has_matrix_unit(b) && b.m_class("T") > 64 &&
+           size_in_bytes(b.dtype("out"), b.dim("R") * b.dim("D")) <= kMostDecoded;
   }
   static Arg decoded(PlanBuilder& b) {
     const Arg cache = b.tensor("kv_quantised");
@@ -266,6 +274,7 @@ struct SparseAttention {
         use(1, 64, 512, 100, 70),
         use(2, 8, 512, 150, 128),
         use(1, 16, 128, 700, 640, "split"),
+        use(1, 4, 64, 1500, 1400, "split"),
         use(3, 8, 64, 300, 300, "split"),
         use(9, 8, 64, 300, 257),
         use(2, 8, 64, 300, 250, "holes"),
@@ -296,7 +305,8 @@ struct SparseAttention {
       return c;
     };
     for (const Case& c : {use(1, 8, 512, 100, 70), use(2, 8, 128, 300, 260, "holes"),
-                          use(9, 4, 128, 100, 65, "empty row")})
+                          use(9, 4, 128, 100, 65, "empty row"), use(70, 4, 128, 100, 130, "short"),
+                          use(1, 64, 512, 400, 390)})
       list.push_back(quantised(c));
     for (auto [T, N] : {std::pair<int64_t, int64_t>{1, 128},
                         {1, 640},

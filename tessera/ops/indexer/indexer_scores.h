@@ -8,6 +8,7 @@
 
 #include "tessera/base/float_formats.h"
 #include "tessera/ops/frame/operator.h"
+#include "tessera/ops/matrix_tiles.h"
 #include "tessera/ops/tiling.h"
 
 namespace tessera::ops {
@@ -60,7 +61,7 @@ struct IndexerScores {
         b.dtype("q") == DType::f32 || b.dtype("k") == DType::f32 || b.caps().wide_products;
     const DType operand = wide ? DType::f32 : DType::bf16;
     // The matrix unit takes 64 entries at once, and up to 256 columns.
-    const bool matrices = !wide && b.caps().matrix_tile[3].m > 0;
+    const bool matrices = !wide && has_matrix_tile(b.caps());
     const int64_t columns = matrices ? b.caps().matrix_tile[3].n : b.caps().dot(64).m;
     const Sizes z{.rows = std::clamp<int64_t>(columns / heads, 1, class_of_T),
                   .heads = heads,

@@ -205,9 +205,9 @@ LogicalResult KernelLowering::lowerFor(ForOp loop) {
     else
       llvm::append_range(init, get(value, *layouts_.of(argument)).values);
   }
-  Ahead ahead{loop, loadsAhead(loop)};
+  Ahead ahead{loop, loadsAhead(loop), fetchedAhead(loop)};
   const size_t tiles = init.size();
-  if (!ahead.loads.empty()) llvm::append_range(init, startAhead(ahead));
+  if (!ahead.empty()) llvm::append_range(init, startAhead(ahead));
   auto lowered = scf::ForOp::create(e_.builder, e_.loc, scalar(loop.getLo()), scalar(loop.getHi()),
                                     scalar(loop.getStep()), init);
   // Carried values lie in a row, tile by tile.
@@ -225,7 +225,7 @@ LogicalResult KernelLowering::lowerFor(ForOp loop) {
     }
   };
   shared_.forget();
-  Ahead* const outer = std::exchange(ahead_, ahead.loads.empty() ? nullptr : &ahead);
+  Ahead* const outer = std::exchange(ahead_, ahead.empty() ? nullptr : &ahead);
   const bool pending = copiesPending_;
   {
     const Scope scope(*this);
@@ -245,10 +245,7 @@ LogicalResult KernelLowering::lowerFor(ForOp loop) {
       else
         llvm::append_range(yields, get(value, *layouts_.of(argument)).values);
     }
-    if (ahead_ != nullptr) {
-      yields.push_back(ahead.place);
-      llvm::append_range(yields, ahead.rows);
-    }
+    if (ahead_ != nullptr) llvm::append_range(yields, carriedAhead(ahead));
     if (!yields.empty()) scf::YieldOp::create(e_.builder, e_.loc, yields);
   }
   ahead_ = outer;

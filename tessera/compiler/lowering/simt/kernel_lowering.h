@@ -270,12 +270,23 @@ class KernelLowering {
     Array array;          // all of its places
     mlir::Value address;  // i32
   };
-  /// Loads of a loop whose tiles are copied one turn ahead, to the other of two places.
+  /// What a decoded tile is made of, as it lies in memory, in registers one turn ahead.
+  struct Fetched {
+    mlir::Operation* load;
+    Layout layout;
+    bool isScale;
+    llvm::SmallVector<mlir::Value> values = {};  // of this turn, then of the next
+    llvm::SmallVector<mlir::Value> rows = {};    // to gather for the next
+  };
+  /// Loads of a loop whose tiles are copied one turn ahead, to the other of two places, and those
+  /// that are fetched.
   struct Ahead {
     tile::ForOp loop;
     llvm::SmallVector<mlir::Operation*> loads;
+    llvm::SmallVector<Fetched> fetched;
     mlir::Value place = {};                    // of this turn, then of the next: 0 or 1, i32
     llvm::SmallVector<mlir::Value> rows = {};  // to gather for the next
+    bool empty() const { return loads.empty() && fetched.empty(); }
   };
   Staged reserve(mlir::Value tile, int64_t places);
   llvm::SmallVector<mlir::Value> reserveStaged(mlir::Block& block);
@@ -290,6 +301,13 @@ class KernelLowering {
   void stageLoad(mlir::Operation* load);
   class PairDecoder;
   void stageDecoded(mlir::Value tile, const Staged& to);
+  static void addSources(mlir::Value tile, const Layout& layout, bool isScale,
+                         llvm::SmallVector<Fetched>& sources);
+  llvm::SmallVector<Fetched> fetchedAhead(tile::ForOp loop);
+  Fetched* fetched(mlir::Operation* load);
+  llvm::SmallVector<mlir::Value> read(const Fetched& source);
+  void readRows(tile::ForOp loop, Fetched& source, mlir::Value counter);
+  void fetch(tile::ForOp loop, Fetched& source, mlir::Value counter);
   void stageResult(mlir::Operation* op);
   llvm::SmallVector<mlir::Operation*> loadsAhead(tile::ForOp loop);
   void copyAhead(const Ahead& ahead, mlir::Value counter, mlir::Value place);
@@ -298,6 +316,7 @@ class KernelLowering {
   Layout rowsToCopy(tile::GatherOp gather);
   llvm::SmallVector<mlir::Value> rowsOfTurn(const Ahead& ahead, mlir::Value counter);
   llvm::SmallVector<mlir::Value> startAhead(Ahead& ahead);
+  llvm::SmallVector<mlir::Value> carriedAhead(const Ahead& ahead);
   void startTurn(mlir::ValueRange carried);
   void advanceAhead();
   mlir::Value groupIndex(const Layout& layout, const lang::TileShape& shape, int dim);

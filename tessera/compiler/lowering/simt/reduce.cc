@@ -97,7 +97,8 @@ void KernelLowering::lowerReduce(ReduceOp op) {
 
   const int firstLane = ofRows.empty() ? 0 : 2;  // of those whose sums are apart
   const auto combines = [&](int t) {
-    return t >= firstLane && source.layout.threads[t] != Layout::kCopies && onAxis(source.layout.threads[t]);
+    return t >= firstLane && source.layout.threads[t] != Layout::kCopies &&
+           onAxis(source.layout.threads[t]);
   };
   bool wholeWarps = llvm::all_of(llvm::seq(0, target_.laneBits), combines);
   for (Best& own : best) {

@@ -115,10 +115,10 @@ SmallVector<Value> KernelLowering::sumsOfNarrow(ReduceOp op, const Registers& so
       return row < pairs.size() && k < pairs[row].size() ? pairs[row][k] : none;
     };
     for (size_t k = 0; k < pairs[i].size(); k += 2)
-      both = multiplyAdd(e_, PairType::kBf16,
-                         {pairOfRow(i, k), pairOfRow(i + 1, k), pairOfRow(i, k + 1),
-                          pairOfRow(i + 1, k + 1)},
-                         {ones, ones}, both);
+      both = multiplyAdd(
+          e_, PairType::kBf16,
+          {pairOfRow(i, k), pairOfRow(i + 1, k), pairOfRow(i, k + 1), pairOfRow(i + 1, k + 1)},
+          {ones, ones}, both);
     sums.append({both[0], both[2]});
   }
   sums.truncate(pairs.size());

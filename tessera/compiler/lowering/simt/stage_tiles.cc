@@ -231,22 +231,46 @@ void KernelLowering::remakeScalars(Value value, mlir::Block& block, llvm::DenseS
 /// Before the loop: the first turn's tiles are on their way, the second one's rows known.
 SmallVector<Value> KernelLowering::startAhead(Ahead& ahead) {
   ForOp loop = ahead.loop;
+  const Value first = scalar(loop.getLo()), second = e_.add(first, scalar(loop.getStep()));
   for (Operation* load : ahead.loads) {
     const Value tile = load->getResult(0);
     shared_.beforeWrite(e_.loc, (staged_[tile] = reserve(tile, 2)).array);
   }
-  ahead.rows = rowsOfTurn(ahead, scalar(loop.getLo()));
-  copyAhead(ahead, scalar(loop.getLo()), e_.i32(0));
-  SmallVector<Value> carried = {e_.i32(0)};
-  llvm::append_range(carried,
-                     rowsOfTurn(ahead, e_.add(scalar(loop.getLo()), scalar(loop.getStep()))));
+  ahead.place = e_.i32(0);
+  if (!ahead.loads.empty()) {
+    ahead.rows = rowsOfTurn(ahead, first);
+    copyAhead(ahead, first, ahead.place);
+    ahead.rows = rowsOfTurn(ahead, second);
+  }
+  for (Fetched& source : ahead.fetched) readRows(loop, source, first);
+  for (Fetched& source : ahead.fetched) fetch(loop, source, first);
+  return carriedAhead(ahead);
+}
+
+/// What a turn hands to the next one.
+SmallVector<Value> KernelLowering::carriedAhead(const Ahead& ahead) {
+  SmallVector<Value> carried = {ahead.place};
+  llvm::append_range(carried, ahead.rows);
+  for (const Fetched& source : ahead.fetched) {
+    llvm::append_range(carried, source.values);
+    llvm::append_range(carried, source.rows);
+  }
   return carried;
 }
 
 /// In a turn: where its tiles are, and the rows of the next one.
 void KernelLowering::startTurn(mlir::ValueRange carried) {
+  const auto take = [&](SmallVector<Value>& values) {
+    llvm::copy(carried.take_front(values.size()), values.begin());
+    carried = carried.drop_front(values.size());
+  };
   ahead_->place = Hopper(e_.builder).uniform(e_.loc, carried.front());
-  ahead_->rows.assign(carried.begin() + 1, carried.end());
+  carried = carried.drop_front();
+  take(ahead_->rows);
+  for (Fetched& source : ahead_->fetched) {
+    take(source.values);
+    take(source.rows);
+  }
   for (Operation* load : ahead_->loads) {
     Staged& to = staged_[load->getResult(0)];
     to.address = e_.add(memory_.sharedAddress(e_.loc, to.array),

@@ -73,10 +73,10 @@ bool canStayInTile(SliceOp slice, const SimtTarget& target) {
   constexpr int64_t kRowsOfPattern = 8;  // of the swizzle
   const TileShape from = shapeOf(slice.getX()), to = shapeOf(slice.getResult());
   const auto start = static_cast<int64_t>(slice.getStart());
-  const bool aligned = from.rank() == 2 && (slice.getAxis() == 0
-                                                ? start % kRowsOfPattern == 0
-                                                : start % StagedShape::kPanel == 0 &&
-                                                      to[1] % StagedShape::kPanel == 0);
+  const bool aligned =
+      from.rank() == 2 &&
+      (slice.getAxis() == 0 ? start % kRowsOfPattern == 0
+                            : start % StagedShape::kPanel == 0 && to[1] % StagedShape::kPanel == 0);
   return aligned && llvm::all_of(slice->getUses(), [&](mlir::OpOperand& use) {
            auto dot = llvm::dyn_cast<DotOp>(use.getOwner());
            return dot && use.getOperandNumber() < 2 && match(dot, target);

@@ -49,8 +49,7 @@ class KeyRows {
     const Tile codes = gather(codes_, {0, first}, index, columns);
     const Tile scales = gather(scales_, {0, block0}, index, blocks, 1);
     const Tile rope = gather(rope_, {0, max(first - last, 0)}, index, block);
-    const Tile scaled =
-        to_f32(reshape(codes, shape)) * reshape(to_f32(scales), {keys, blocks, 1});
+    const Tile scaled = to_f32(reshape(codes, shape)) * reshape(to_f32(scales), {keys, blocks, 1});
     const Tile number = k.iota({1, blocks, 1}, 1) + cast(block0, DType::i32);
     const Tile is_last = number == static_cast<int>(width_ / kBlock - 1);
     const Tile all = select(is_last, to_f32(reshape(rope, {keys, 1, block})), scaled);

@@ -23,6 +23,8 @@ struct OnlineSoftmax {
   int64_t indices;  // a step of last_used()
   double scale;
   DType dtype;
+  /// Products of a block of keys are for the matrix unit.
+  bool on_matrix_unit = false;
   /// Sums of p of a head that are added up behind the loop over keys, so that no thread waits for
   /// another's: 1, kQuads or the keys of a step.
   int64_t partial_sums = 1;
@@ -95,8 +97,8 @@ struct OnlineSoftmax {
     Tile rows = before.rows * shrink;
     for (int64_t i = 0; i < blocks; ++i) {
       const Tile zero = k.zeros(DType::f32, {heads, columns});
-      const Tile own = dot_kn(slice(narrow, 1, i * kBlock, kBlock),
-                              slice(key, 0, i * kBlock, kBlock), zero);
+      const Tile own =
+          dot_kn(slice(narrow, 1, i * kBlock, kBlock), slice(key, 0, i * kBlock, kBlock), zero);
       rows = rows + own * reshape(slice(factor, 2, i, 1), {heads, 1});
     }
     return {most, before.sum * shrink + reshape(reduce_sum(sums, 2), {heads, 1}), rows};
@@ -129,14 +131,14 @@ struct OnlineSoftmax {
       return {out[0], reduce_sum(out[1], 1), out[2]};
     }
     const Tile first = lo / kBlock * kBlock;
-    auto out = k.for_range(
-        first, end, kBlock, lang::carry(before, sum0, rows0),
-        [&](Tile block, Tile max_before, Tile sum, Tile rows) {
-          const Tile stop = min(block + kBlock, end);
-          const Tile most = max(max_before, largest(block, stop));
-          const Tile shrink = above(max_before, most);
-          auto all =
-              k.for_range(max(block, lo), stop, keys, lang::carry(sum * shrink, rows * shrink),
+    auto out =
+        k.for_range(first, end, kBlock, lang::carry(before, sum0, rows0),
+                    [&](Tile block, Tile max_before, Tile sum, Tile rows) {
+                      const Tile stop = min(block + kBlock, end);
+                      const Tile most = max(max_before, largest(block, stop));
+                      const Tile shrink = above(max_before, most);
+                      auto all = k.for_range(
+                          max(block, lo), stop, keys, lang::carry(sum * shrink, rows * shrink),
                           [&](Tile j, Tile sum, Tile rows) {
                             const Tile index = indices_at(list, t, j, end), key = kv.at(k, index);
                             const Tile one = k.constant(DType::f32, {heads, 1}, 1.0);
@@ -144,8 +146,8 @@ struct OnlineSoftmax {
                                 with_step({most, sum, rows}, most, one, score(j, key, index), key);
                             return lang::carry(next.sum, next.rows);
                           });
-          return lang::carry(most, all[0], all[1]);
-        });
+                      return lang::carry(most, all[0], all[1]);
+                    });
     return {out[0], reduce_sum(out[1], 1), out[2]};
   }
 
@@ -158,8 +160,7 @@ struct OnlineSoftmax {
   /// Writes that of `heads` heads from h on.
   void store_finished(const Partial& p, const View& sink, const View& out, Tile t, Tile h,
                       Operand column) const {
-    store(out, {t, h, column},
-          finished(p, reshape(load(sink, {h}, {heads}), {heads, 1}), dtype));
+    store(out, {t, h, column}, finished(p, reshape(load(sink, {h}, {heads}), {heads, 1}), dtype));
   }
 };
 

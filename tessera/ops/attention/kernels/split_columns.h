@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
-// Attention of few tokens on chips with a matrix unit: a first kernel has all scores, a program for
-// some keys; of a second one each program weighs some columns of all of a token's rows, so that
-// there is nothing to join.
+// Attention of few tokens over few keys on chips with a matrix unit: a first kernel has all scores,
+// a program for some keys; of a second one each program weighs some columns of all of a token's
+// rows for some heads, so that there is nothing to join.
 #pragma once
 
 #include "tessera/ops/attention/kernels/online_softmax.h"
@@ -9,20 +9,20 @@
 namespace tessera::ops {
 
 struct SplitColumns {
-  /// Tokens up to which it pays.
-  static constexpr int64_t kMostTokens = 8;
-  /// Of a score, and columns of a program.
-  static constexpr int64_t kScoredKeys = 32, kColumns = 32;
-  /// Blocks of keys a turn weighs at once.
+  /// Up to which it pays.
+  static constexpr int64_t kMostTokens = 8, kMostKeys = 1024;
+  /// Keys whose scores a program has.
+  static constexpr int64_t kScoredKeys = 32;
+  /// Heads of a program that weighs: softmax is done again for each part of the columns.
+  static constexpr int64_t kHeads = 16;
+  /// Blocks of keys it weighs at once.
   static constexpr int64_t kBlocks = 4;
-  /// Lists up to this length are walked whole; of longer ones the end is looked for.
-  static constexpr int64_t kShort = 1024;
 
   static void plan(PlanBuilder& b, const OnlineSoftmax& z) {
     // Rows whose length is a multiple of 128, so that they are read 16 bytes at once.
-    const Arg scores = b.workspace("scores", DType::f32,
-                                   {b.dim("T"), b.dim("H"), round_up(b.dim("N"), 128)},
-                                   {true, false, false});
+    const Arg scores =
+        b.workspace("scores", DType::f32, {b.dim("T"), b.dim("H"), round_up(b.dim("N"), 128)},
+                    {true, false, false});
     plan_scores(b, z, scores.with_access(Access::kWrite));
     plan_rows(b, z, scores.with_access(Access::kRead));
   }
@@ -58,22 +58,20 @@ struct SplitColumns {
   }
 
   static void plan_rows(PlanBuilder& b, OnlineSoftmax z, const Arg& scores) {
-    z.partial_sums = 1;
+    z.heads = std::min(z.heads, kHeads);
     z.keys = kBlocks * OnlineSoftmax::kBlock;
-    const int64_t columns = std::min(z.width, kColumns);
-    const bool is_short = b.dim("N") <= kShort;
+    z.partial_sums = 1;
+    const int64_t columns = std::min<int64_t>(z.width, b.m_class("T") == 1 ? 32 : 64);
     b.kernel_named(
         "weigh" + KeyRows::suffix(b),
         {programs_for(b.dim("D"), columns), programs_for(b.dim("H"), z.heads), b.dim("T")},
-        with(KeyRows::args(b),
-             {b.tensor("indices"), b.tensor("sink"), scores, b.tensor("out")}),
+        with(KeyRows::args(b), {b.tensor("indices"), b.tensor("sink"), scores, b.tensor("out")}),
         [=](KernelBuilder& k, const NamedViews& v) {
           const Tile column = k.program_id(0) * columns, h = k.program_id(1) * z.heads,
                      t = k.program_id(2);
           const View list = v["indices"];
+          const Tile end = list.extent(1);
           const KeyRows rows(v, z.width, z.dtype);
-          const Tile all = list.extent(1);
-          const Tile end = is_short ? all : z.last_used(k, list, t, k.index(0), all);
           const auto [most, sum, weighed] = k.for_range(
               0, end, z.keys,
               lang::carry(z.never(k), k.zeros(DType::f32, {z.heads, 1}),
@@ -82,9 +80,9 @@ struct SplitColumns {
                 const Tile scores =
                     load(v["scores"], {t, h, j}, {1, z.heads, z.keys}, OnlineSoftmax::kNever);
                 const Tile key = rows.at(k, z.indices_at(list, t, j, end), column, columns);
-                const auto next = z.with_blocks(
-                    k, {most, sum, weighed},
-                    reshape(scores, {z.heads, kBlocks, OnlineSoftmax::kBlock}), key);
+                const auto next =
+                    z.with_blocks(k, {most, sum, weighed},
+                                  reshape(scores, {z.heads, kBlocks, OnlineSoftmax::kBlock}), key);
                 return lang::carry(next.max, next.sum, next.rows);
               });
           z.store_finished({most, sum, weighed}, v["sink"], v["out"], t, h, column);

@@ -13,10 +13,13 @@ namespace tessera::ops {
 class SplitKeys {
  public:
   /// Keys of a program.
-  static int64_t span(const PlanBuilder& b) { return 2 * b.caps().attention_keys; }
+  static int64_t span(const PlanBuilder& b, const OnlineSoftmax& z) {
+    return z.on_matrix_unit ? z.keys : 2 * b.caps().attention_keys;
+  }
 
   static void plan(PlanBuilder& b, OnlineSoftmax z) {
     z.indices = OnlineSoftmax::kBlock;
+    z.partial_sums = 1;
     SplitKeys(b, z).plan();
   }
 
@@ -25,7 +28,7 @@ class SplitKeys {
   static constexpr int64_t kPartsAStep = 16;
 
   SplitKeys(PlanBuilder& b, const OnlineSoftmax& z)
-      : b_(b), z_(z), keys_(span(b)), splits_(programs_for(b.dim("N"), span(b))) {}
+      : b_(b), z_(z), keys_(span(b, z)), splits_(programs_for(b.dim("N"), span(b, z))) {}
 
   Arg workspace(std::string name, int64_t columns) {
     return b_.workspace(std::move(name), DType::f32, {b_.dim("T"), splits_, b_.dim("H"), columns},
@@ -41,8 +44,8 @@ class SplitKeys {
   }
 
   void plan() {
-    const Arg scores = b_.workspace("scores", DType::f32,
-                                    {b_.dim("T"), b_.dim("H"), b_.dim("N")}, {true, false, true});
+    const Arg scores = b_.workspace("scores", DType::f32, {b_.dim("T"), b_.dim("H"), b_.dim("N")},
+                                    {true, false, true});
     // The largest score of each part by itself; then of a part's block and all before it.
     const Arg part_top = workspace("part_top", 1), part_max = workspace("part_max", 1);
     const Arg part_sum = workspace("part_sum", 1), part_rows = workspace("part_rows", b_.dim("D"));
@@ -129,7 +132,10 @@ class SplitKeys {
 
   void plan_join(std::vector<Arg> args) {
     const OnlineSoftmax z = z_;
-    const int64_t heads = std::clamp<int64_t>(b_.caps().program_grain / z.width, 1, z.heads);
+    // Parts that are read at once: each step waits for memory.
+    const int64_t parts = z.on_matrix_unit ? 8 : 1;
+    const int64_t heads =
+        std::clamp<int64_t>(b_.caps().program_grain / z.width / parts, 1, z.heads);
     b_.kernel_named(
         "join", {programs_for(b_.dim("H"), heads), b_.dim("T")}, std::move(args),
         [=](KernelBuilder& k, const NamedViews& v) {
@@ -146,8 +152,8 @@ class SplitKeys {
               [&](Tile s, Tile most, Tile used) {
                 const Tile part = max_of(s, kPartsAStep);
                 const Tile number = k.iota({kPartsAStep, 1, 1}, 0) + cast(s, DType::i32) + 1;
-                const Tile last = reshape(select(part > OnlineSoftmax::kNever, number, 0),
-                                          {kPartsAStep * heads});
+                const Tile last =
+                    reshape(select(part > OnlineSoftmax::kNever, number, 0), {kPartsAStep * heads});
                 return lang::carry(max(most, reshape(reduce_max(part, 0), {heads, 1})),
                                    max(used, reshape(reduce_max(last, 0), {})));
               });
@@ -155,13 +161,13 @@ class SplitKeys {
                      rows0 = k.zeros(DType::f32, {heads, z.width});
           const Tile top = most;
           auto all = k.for_range(
-              0, cast(used, DType::i64), 1, lang::carry(sum0, rows0),
+              0, cast(used, DType::i64), parts, lang::carry(sum0, rows0),
               [&](Tile s, Tile sum, Tile rows) {
-                const Tile part = max_of(s, 1), empty = part == OnlineSoftmax::kNever;
+                const Tile part = max_of(s, parts), empty = part == OnlineSoftmax::kNever;
                 const Tile factor = OnlineSoftmax::above(part, reshape(top, {1, heads, 1}));
                 const auto add = [&](const View& view, int64_t cols, Tile to) {
-                  const Tile more = load(view, {t, s, h, 0}, {1, heads, cols}) * factor;
-                  return to + reshape(select(empty, 0.0, more), {heads, cols});
+                  const Tile more = load(view, {t, s, h, 0}, {parts, heads, cols}) * factor;
+                  return to + reshape(reduce_sum(select(empty, 0.0, more), 0), {heads, cols});
                 };
                 return lang::carry(add(v["part_sum"], 1, sum), add(v["part_rows"], z.width, rows));
               });

@@ -11,6 +11,7 @@
 #include <vector>
 
 #include "tessera/ops/frame/operator.h"
+#include "tessera/ops/matrix_tiles.h"
 #include "tessera/ops/tiling.h"
 
 namespace tessera::ops::gemm {
@@ -28,15 +29,15 @@ struct Blocking {
 /// keep f32's accuracy want a smaller tile.
 enum class Products : uint8_t { kWide, kExactInBf16, kE4m3, kF32 };
 
-/// Whether products of many rows have instructions for tiles.
+/// Whether products of so many rows have instructions for tiles.
 inline bool has_matrix_tile(const runtime::Capabilities& caps, int64_t m_class) {
-  return m_class > 8 && caps.matrix_tile[3].m > 0;
+  return m_class > 8 && ops::has_matrix_tile(caps);
 }
 
 /// Rows of activations up to which sums of e4m3 by e4m3 have the bits of f32. A chip with matrix
 /// instructions multiplies more rows by those for FP8, whose sums keep fewer (docs/numerics.md).
 inline int64_t most_exact_rows(const runtime::Capabilities& caps) {
-  return caps.matrix_tile[3].m > 0 ? 64 : std::numeric_limits<int64_t>::max();
+  return ops::has_matrix_tile(caps) ? 64 : std::numeric_limits<int64_t>::max();
 }
 
 /// `m_class`: product_class(). `k`: extent of the shared dimension. Steps of rows shorter than a

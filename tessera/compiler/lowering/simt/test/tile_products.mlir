@@ -106,11 +106,14 @@ tile.kernel @softmax views [
   tile.yield
 }
 
-// Rounded sums times weights that are bf16, rounded again: two at once.
+// Rounded sums times weights that are bf16, rounded again: two at once; their sums are products
+// with ones. Sums of products that begin at zero need no zeros.
 // CHECK-LABEL: llvm.func @rounded(
+// CHECK: setp.ne.b32 first, 0, 0;{{.*}}wgmma.mma_async.sync.aligned.m64n{{.*}}, a, b, first, 1, 1, 0, 0;
 // CHECK: wgmma.wait_group.sync.aligned 0
-// CHECK: max.NaN.bf16x2
+// CHECK: cvt.rn.relu.bf16x2.f32
 // CHECK: fma.rn.bf16x2
+// CHECK: llvm.nvvm.mma.m16n8k16.row.col.bf16
 tile.kernel @rounded views [
     #tile.view<"k" : bf16, read, slot = 0 extents = [1, 128] strides = [128]>,
     #tile.view<"q" : bf16, read, slot = 4 extents = [1, 128] strides = [128]>,
@@ -135,5 +138,51 @@ tile.kernel @rounded views [
   %column = tile.reduce sum %term axis 1 : tensor<64x64xf32> -> tensor<64x1xf32>
   %sum = tile.reshape %column : tensor<64x1xf32> -> tensor<64xf32>
   tile.store 3 [%zero] within 0 [], %sum : (tensor<i64>, tensor<64xf32>) -> ()
+  tile.yield
+}
+
+// Codes of narrow numbers are read one turn before they are decoded, the rows two turns before;
+// slices of the decoded tile are read where it lies.
+// CHECK-LABEL: llvm.func @decoded(
+// CHECK: ld.global.nc
+// CHECK: scf.for
+// CHECK-NOT: ld.global
+// CHECK: st.shared.v4
+// CHECK: fence.proxy.async
+// CHECK: ld.global.nc
+// CHECK: wgmma.mma_async.sync.aligned.m64n32k16.f32.bf16.bf16
+// CHECK: wgmma.mma_async.sync.aligned.m64n32k16.f32.bf16.bf16
+// CHECK: scf.yield
+tile.kernel @decoded views [
+    #tile.view<"p" : bf16, read, slot = 0 extents = [1, 128] strides = [128]>,
+    #tile.view<"codes" : f8E4M3FN, read, slot = 4 extents = [1, 128] strides = [128]>,
+    #tile.view<"scales" : f8E8M0FNU, read, slot = 8 extents = [1, 1] strides = [1]>,
+    #tile.view<"indices" : i32, read, slot = 12 extents = [1]>,
+    #tile.view<"y" : f32, write, slot = 14 extents = [1, 128] strides = [128]>]
+    scalars [] slots 18 {
+  %zero = tile.constant 0 : tensor<i64>
+  %count = tile.extent 3, 0 : tensor<i64>
+  %step = tile.constant 128 : tensor<i64>
+  %p = tile.load 0 [%zero, %zero] within 0 [] fill 0 : (tensor<i64>, tensor<i64>) -> tensor<64x128xbf16>
+  %none = tile.constant 0 : tensor<64x64xf32>
+  %rows = tile.for %zero to %count step %step carry %none : (tensor<i64>, tensor<i64>, tensor<i64>, tensor<64x64xf32>) -> tensor<64x64xf32> {
+  ^bb0(%at: tensor<i64>, %sum: tensor<64x64xf32>):
+    %index = tile.load 3 [%at] within 0 [] fill -1 : (tensor<i64>) -> tensor<128xi32>
+    %codes = tile.gather 1 [%zero, %zero] within 0 [] fill 0 rows %index : (tensor<i64>, tensor<i64>, tensor<128xi32>) -> tensor<128x64xf8E4M3FN>
+    %scales = tile.gather 2 [%zero, %zero] within 0 [] fill 127 rows %index : (tensor<i64>, tensor<i64>, tensor<128xi32>) -> tensor<128x1xf8E8M0FNU>
+    %wide = tile.cast %codes : tensor<128x64xf8E4M3FN> -> tensor<128x64xf32>
+    %scale = tile.cast %scales : tensor<128x1xf8E8M0FNU> -> tensor<128x1xf32>
+    %factor = tile.broadcast %scale : tensor<128x1xf32> -> tensor<128x64xf32>
+    %scaled = tile.mul %wide, %factor : (tensor<128x64xf32>, tensor<128x64xf32>) -> tensor<128x64xf32>
+    %key = tile.cast %scaled : tensor<128x64xf32> -> tensor<128x64xbf16>
+    %p0 = tile.slice %p axis 1 from 0 : tensor<64x128xbf16> -> tensor<64x64xbf16>
+    %p1 = tile.slice %p axis 1 from 64 : tensor<64x128xbf16> -> tensor<64x64xbf16>
+    %key0 = tile.slice %key axis 0 from 0 : tensor<128x64xbf16> -> tensor<64x64xbf16>
+    %key1 = tile.slice %key axis 0 from 64 : tensor<128x64xbf16> -> tensor<64x64xbf16>
+    %half = tile.dot %p0, %key0, %sum kn 1 : (tensor<64x64xbf16>, tensor<64x64xbf16>, tensor<64x64xf32>) -> tensor<64x64xf32>
+    %next = tile.dot %p1, %key1, %half kn 1 : (tensor<64x64xbf16>, tensor<64x64xbf16>, tensor<64x64xf32>) -> tensor<64x64xf32>
+    tile.yield %next : tensor<64x64xf32>
+  }
+  tile.store 4 [%zero, %zero] within 0 [], %rows : (tensor<i64>, tensor<i64>, tensor<64x64xf32>) -> ()
   tile.yield
 }
