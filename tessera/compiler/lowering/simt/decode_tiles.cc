@@ -19,7 +19,7 @@ namespace {
 constexpr int kPieceBits = 4;              // 16 bytes of codes
 constexpr int64_t kPair = 2, kStored = 8;  // elements of a pair and of a store
 /// Registers of a thread for what is fetched ahead.
-constexpr size_t kMostFetched = 64;
+constexpr size_t kMostFetched = 32;
 
 }  // namespace
 

@@ -61,7 +61,8 @@ struct SplitColumns {
     z.heads = std::min(z.heads, kHeads);
     z.keys = kBlocks * OnlineSoftmax::kBlock;
     z.partial_sums = 1;
-    const int64_t columns = std::min<int64_t>(z.width, b.m_class("T") == 1 ? 32 : 64);
+    const bool narrow = b.m_class("T") == 1 || !b.has("kv");
+    const int64_t columns = std::min<int64_t>(z.width, narrow ? 32 : 64);
     b.kernel_named(
         "weigh" + KeyRows::suffix(b),
         {programs_for(b.dim("D"), columns), programs_for(b.dim("H"), z.heads), b.dim("T")},
