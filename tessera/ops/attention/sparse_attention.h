@@ -83,9 +83,9 @@ struct SparseAttention {
   static void plan(PlanBuilder& b) {
     const OnlineSoftmax z = sizes(b);
     const int64_t T = b.m_class("T"), N = b.dim("N");
-    if (T <= SplitColumns::kMostTokens && N > SplitKeys::span(b, z))
-      return z.on_matrix_unit && N <= SplitColumns::kMostKeys ? SplitColumns::plan(b, z)
-                                                              : SplitKeys::plan(b, z);
+    if (T <= 8 && N > SplitKeys::span(b, z))
+      return z.on_matrix_unit && SplitColumns::pays(b) ? SplitColumns::plan(b, z)
+                                                       : SplitKeys::plan(b, z);
     const bool first = decodes_first(b);
     std::vector<Arg> args = first ? std::vector{decoded(b)} : KeyRows::args(b);
     for (const char* name : {"q", "indices", "sink", "out"}) args.push_back(b.tensor(name));

@@ -37,7 +37,9 @@ std::string kernels_of(const Plan& plan) {
 TEST(SparseAttention, FewTokensSplitColumnsOrKeys) {
   EXPECT_EQ(kernels_of(plan_of(1, 64, 1000, false)), "attend");
   EXPECT_EQ(kernels_of(plan_of(1, 640, 1000, false)), "score weigh");
-  EXPECT_EQ(kernels_of(plan_of(8, 640, 1000, true)), "score_quantised weigh_quantised");
+  EXPECT_EQ(kernels_of(plan_of(8, 640, 1000, false)), "score weigh");
+  EXPECT_EQ(kernels_of(plan_of(1, 640, 1000, true)), "score_quantised weigh_quantised");
+  EXPECT_EQ(kernels_of(plan_of(8, 640, 1000, true)), "score_quantised part_quantised join");
   EXPECT_EQ(kernels_of(plan_of(1, 8320, 10000, false)), "score part join");
   EXPECT_EQ(kernels_of(plan_of(64, 640, 1000, true)), "attend_quantised");
 }

@@ -9,8 +9,11 @@
 namespace tessera::ops {
 
 struct SplitColumns {
-  /// Up to which it pays.
   static constexpr int64_t kMostTokens = 8, kMostKeys = 1024;
+  /// Whether it pays: of several tokens quantised rows would be decoded too often.
+  static bool pays(const PlanBuilder& b) {
+    return b.dim("N") <= kMostKeys && b.m_class("T") <= (b.has("kv") ? kMostTokens : 1);
+  }
   /// Keys whose scores a program has.
   static constexpr int64_t kScoredKeys = 32;
   /// Heads of a program that weighs: softmax is done again for each part of the columns.
@@ -61,8 +64,7 @@ struct SplitColumns {
     z.heads = std::min(z.heads, kHeads);
     z.keys = kBlocks * OnlineSoftmax::kBlock;
     z.partial_sums = 1;
-    const bool narrow = b.m_class("T") == 1 || !b.has("kv");
-    const int64_t columns = std::min<int64_t>(z.width, narrow ? 32 : 64);
+    const int64_t columns = std::min<int64_t>(z.width, b.m_class("T") == 1 ? 32 : 64);
     b.kernel_named(
         "weigh" + KeyRows::suffix(b),
         {programs_for(b.dim("D"), columns), programs_for(b.dim("H"), z.heads), b.dim("T")},
