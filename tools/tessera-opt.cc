@@ -40,6 +40,15 @@ int main(int argc, char** argv) {
              .matrix = tessera::compiler::simt::MatrixUnit::kWgmma,
              .arithmetic = {.lanes = 1, .hasFma = true, .ptx = 90}}));
       });
+  mlir::PassPipelineRegistration<> spirv(
+      "lower-to-spirv", "tile kernels to threads of Vulkan with cooperative matrices",
+      [](mlir::OpPassManager& passes) {
+        passes.addPass(tessera::compiler::simt::createLowerToSpirvPass(
+            {.threads = 256,
+             .laneBits = 5,
+             .sharedBytes = 48 << 10,
+             .matrix = tessera::compiler::simt::MatrixUnit::kCooperative}));
+      });
   mlir::registerPass([] { return mlir::createSCFToControlFlowPass(); });
   mlir::registerPass([] { return mlir::createCSEPass(); });
   mlir::registerPass([] { return mlir::createCanonicalizerPass(); });

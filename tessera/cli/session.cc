@@ -32,6 +32,26 @@ Result<Packs> open_packs(const Arguments& arguments, runtime::Device& device) {
   return packs;
 }
 
+/// A chip's best device may be of an architecture that the packs have nothing for, and of a plainer
+/// one that they have.
+Result<std::unique_ptr<runtime::Device>> open_for_packs(const Arguments& arguments,
+                                                        const runtime::ChipOptions& options) {
+  const std::string spec = arguments.text("chip", kDefaultChip);
+  TESSERA_ASSIGN(auto device, as_usage(runtime::open_device(spec, options)));
+  if (spec != device->info().chip) return device;
+  for (const std::string& file : arguments.list("pack")) {
+    TESSERA_ASSIGN(const auto pack, kernels::Pack::open(file));
+    const auto architectures = pack->architectures();
+    if (std::ranges::find(architectures, device->info().arch) != architectures.end()) continue;
+    for (const std::string& architecture : architectures) {
+      if (!architecture.starts_with(spec + ":")) continue;
+      auto other = runtime::open_device(architecture, options);
+      if (other.ok()) return std::move(*other);
+    }
+  }
+  return device;
+}
+
 }  // namespace
 
 Result<ops::TuningFile> chosen_tuning(const Arguments& arguments, const Packs& packs) {
@@ -53,8 +73,7 @@ Result<Session> open_session(const Arguments& arguments, const Program& program,
                              runtime::ChipOptions options) {
   if (options.threads == 0) options.threads = arguments.integer("threads", threads_of_rank());
   Session session;
-  TESSERA_ASSIGN(session.device, as_usage(runtime::open_device(arguments.text("chip", kDefaultChip),
-                                                               std::move(options))));
+  TESSERA_ASSIGN(session.device, open_for_packs(arguments, options));
   const std::string& arch = session.device->info().arch;
   kernels::LibraryOptions library;
   TESSERA_ASSIGN(library.packs, open_packs(arguments, *session.device));

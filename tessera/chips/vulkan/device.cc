@@ -2,12 +2,13 @@
 #include "tessera/chips/vulkan/device.h"
 
 #include <fmt/format.h>
+#include <fmt/ranges.h>
 
 #include <algorithm>
-#include <charconv>
+#include <iterator>
 #include <optional>
 
-#include "tessera/chips/vulkan/capabilities.h"
+#include "tessera/chips/vulkan/cooperative_matrix.h"
 #include "tessera/chips/vulkan/executable.h"
 #include "tessera/chips/vulkan/stream.h"
 
@@ -22,11 +23,19 @@ constexpr VkMemoryPropertyFlags kMappable =
 
 /// The features kernels rely on, as a chain for queries and for device creation.
 struct Features {
+  Bfloat16Features bf16 = {};
+  CooperativeMatrixFeatures cooperative = {};
+  VkPhysicalDeviceVulkan13Features v13 = {};
   VkPhysicalDeviceVulkan12Features v12 = {};
   VkPhysicalDeviceVulkan11Features v11 = {};
   VkPhysicalDeviceFeatures2 core = {};
-  Features() {
+  /// `matrix`: also those that cooperative matrices rest on, which not every device knows.
+  explicit Features(bool matrix) {
+    cooperative.pNext = &bf16;
+    v13.sType = VK_STRUCTURE_TYPE_PHYSICAL_DEVICE_VULKAN_1_3_FEATURES;
+    v13.pNext = &cooperative;
     v12.sType = VK_STRUCTURE_TYPE_PHYSICAL_DEVICE_VULKAN_1_2_FEATURES;
+    if (matrix) v12.pNext = &v13;
     v11.sType = VK_STRUCTURE_TYPE_PHYSICAL_DEVICE_VULKAN_1_1_FEATURES;
     v11.pNext = &v12;
     core.sType = VK_STRUCTURE_TYPE_PHYSICAL_DEVICE_FEATURES_2;
@@ -38,11 +47,20 @@ struct Features {
            v12.timelineSemaphore && v11.storageBuffer16BitAccess && core.features.shaderInt16 &&
            core.features.shaderInt64;
   }
-  void request() {
+  bool sufficient_for_matrices() const {
+    return sufficient() && v12.vulkanMemoryModel && v13.subgroupSizeControl &&
+           v13.computeFullSubgroups && cooperative.cooperativeMatrix && bf16.shaderBFloat16Type &&
+           bf16.shaderBFloat16CooperativeMatrix;
+  }
+  void request(bool matrix) {
     v12.bufferDeviceAddress = v12.shaderInt8 = v12.storageBuffer8BitAccess = v12.timelineSemaphore =
         VK_TRUE;
     v11.storageBuffer16BitAccess = VK_TRUE;
     core.features.shaderInt16 = core.features.shaderInt64 = VK_TRUE;
+    if (!matrix) return;
+    v12.vulkanMemoryModel = v13.subgroupSizeControl = v13.computeFullSubgroups = VK_TRUE;
+    cooperative.cooperativeMatrix = VK_TRUE;
+    bf16.shaderBFloat16Type = bf16.shaderBFloat16CooperativeMatrix = VK_TRUE;
   }
 };
 
@@ -77,11 +95,66 @@ Result<std::vector<VkPhysicalDevice>> usable_devices(const Instance& instance) {
     properties.pNext = &v11;
     instance.GetPhysicalDeviceProperties2(device, &properties);
     if (properties.properties.apiVersion < VK_API_VERSION_1_2 || !shuffles(v11)) return true;
-    Features features;
+    Features features(/*matrix=*/false);
     instance.GetPhysicalDeviceFeatures2(device, &features.core);
     return !features.sufficient();
   });
   return all;
+}
+
+/// Whether kernels of the architecture with matrices run on a device that is usable.
+Result<bool> multiplies_matrices(const Instance& instance, VkPhysicalDevice device,
+                                 const Architecture& architecture) {
+  VkPhysicalDeviceVulkan13Properties v13 = {};
+  v13.sType = VK_STRUCTURE_TYPE_PHYSICAL_DEVICE_VULKAN_1_3_PROPERTIES;
+  VkPhysicalDeviceProperties2 properties = {};
+  properties.sType = VK_STRUCTURE_TYPE_PHYSICAL_DEVICE_PROPERTIES_2;
+  instance.GetPhysicalDeviceProperties2(device, &properties);
+  if (properties.properties.apiVersion < VK_API_VERSION_1_3) return false;
+  properties.pNext = &v13;
+  instance.GetPhysicalDeviceProperties2(device, &properties);
+  const VkPhysicalDeviceLimits& limits = properties.properties.limits;
+  if (v13.minSubgroupSize > kMatrixLanes || v13.maxSubgroupSize < kMatrixLanes ||
+      !(v13.requiredSubgroupSizeStages & VK_SHADER_STAGE_COMPUTE_BIT) ||
+      limits.maxComputeSharedMemorySize < architecture.shared_bytes ||
+      limits.maxComputeWorkGroupInvocations < architecture.threads)
+    return false;
+  TESSERA_ASSIGN(const bool bf16, has_extension(instance, device, kBfloat16Extension));
+  TESSERA_ASSIGN(const auto shapes, cooperative_shapes(instance, device));
+  if (!bf16 || std::ranges::find(shapes, kMatrixShape) == shapes.end()) return false;
+  Features features(/*matrix=*/true);
+  instance.GetPhysicalDeviceFeatures2(device, &features.core);
+  return features.sufficient_for_matrices();
+}
+
+/// The best architecture of a device among those that `option` allows; null: none.
+Result<const Architecture*> architecture_of(const Instance& instance, VkPhysicalDevice device,
+                                            std::string_view option) {
+  const Architecture* best = nullptr;
+  for (const Architecture& architecture : architectures()) {
+    if (!option.empty() && architecture.option() != option) continue;
+    if (architecture.matrix) {
+      TESSERA_ASSIGN(const bool runs, multiplies_matrices(instance, device, architecture));
+      if (!runs) continue;
+    }
+    best = &architecture;
+  }
+  return best;
+}
+
+Error no_device_of(std::string_view option) {
+  for (const Architecture& architecture : architectures())
+    if (architecture.option() == option)
+      return not_found(fmt::format("no device here is {}: it needs {}", architecture.name,
+                                   architecture.matrix
+                                       ? fmt::format("Vulkan 1.3, {}, {} with {}, and subgroups of {}",
+                                                     kCooperativeMatrixExtension, kBfloat16Extension,
+                                                     kMatrixShape.feature(), kMatrixLanes)
+                                       : std::string("Vulkan 1.2 with buffer device addresses")));
+  std::vector<std::string_view> known;
+  for (const Architecture& architecture : architectures()) known.push_back(architecture.name);
+  return not_found(fmt::format("no Vulkan architecture \"{}\"; there are: {}", option,
+                               fmt::join(known, ", ")));
 }
 
 }  // namespace
@@ -94,26 +167,21 @@ Result<std::vector<std::unique_ptr<runtime::Device>>> devices(const runtime::Chi
     return instance.error();
   }
   TESSERA_ASSIGN(std::vector<VkPhysicalDevice> physical, usable_devices(*instance.value()));
-  size_t first = 0, last = physical.size();
-  if (!options.option.empty()) {
-    const char* end = options.option.data() + options.option.size();
-    const auto parsed = std::from_chars(options.option.data(), end, first);
-    if (parsed.ec != std::errc() || parsed.ptr != end || first >= physical.size())
-      return not_found(
-          fmt::format("no Vulkan device '{}': this machine has {} usable (numbered from 0)",
-                      options.option, physical.size()));
-    last = first + 1;
-  }
-  for (size_t i = first; i < last; ++i) {
-    TESSERA_ASSIGN(auto device,
-                   VulkanDevice::create(*instance.value(), physical[i], options.memory_limit));
+  for (VkPhysicalDevice one : physical) {
+    TESSERA_ASSIGN(const Architecture* architecture,
+                   architecture_of(*instance.value(), one, options.option));
+    if (architecture == nullptr) continue;
+    TESSERA_ASSIGN(auto device, VulkanDevice::create(*instance.value(), one, *architecture,
+                                                     options.memory_limit));
     found.push_back(std::move(device));
   }
+  if (found.empty() && !options.option.empty()) return no_device_of(options.option);
   return found;
 }
 
 Result<std::unique_ptr<runtime::Device>> VulkanDevice::create(const Instance& instance,
                                                               VkPhysicalDevice physical,
+                                                              const Architecture& architecture,
                                                               uint64_t memory_limit) {
   VkPhysicalDeviceVulkan12Properties v12 = {};
   v12.sType = VK_STRUCTURE_TYPE_PHYSICAL_DEVICE_VULKAN_1_2_PROPERTIES;
@@ -127,15 +195,19 @@ Result<std::unique_ptr<runtime::Device>> VulkanDevice::create(const Instance& in
   runtime::DeviceInfo info;
   info.chip = "vulkan";
   info.name = properties.properties.deviceName;
-  info.arch = kArch;
+  info.arch = architecture.name;
   info.compute_units = 1;  // Vulkan does not say
   info.native_types = {DType::f32, DType::i32, DType::i64, DType::i8};
-  info.capabilities = capabilities();
+  info.capabilities = architecture.capabilities;
+  TESSERA_ASSIGN(const auto shapes, cooperative_shapes(instance, physical));
+  for (const CooperativeShape& shape : shapes) info.features.push_back(shape.feature());
+  if (architecture.matrix) info.native_types.push_back(DType::bf16);
   for (uint32_t i = 0; i < memory.memoryHeapCount; ++i)
     if (memory.memoryHeaps[i].flags & VK_MEMORY_HEAP_DEVICE_LOCAL_BIT)
       info.memory_bytes = std::max<uint64_t>(info.memory_bytes, memory.memoryHeaps[i].size);
 
   std::unique_ptr<VulkanDevice> device(new VulkanDevice(std::move(info)));
+  device->architecture_ = &architecture;
   device->memory_limit_ = memory_limit;
   device->float_controls_ = {
       .subnormals = v12.shaderDenormPreserveFloat32 == VK_TRUE,
@@ -176,13 +248,18 @@ Result<void> VulkanDevice::start(const Instance& instance, VkPhysicalDevice phys
   queue.queueFamilyIndex = queue_family_;
   queue.queueCount = 1;
   queue.pQueuePriorities = &priority;
-  Features features;
-  features.request();
+  Features features(architecture_->matrix);
+  features.request(architecture_->matrix);
+  const char* const extensions[] = {kCooperativeMatrixExtension, kBfloat16Extension};
   VkDeviceCreateInfo create = {};
   create.sType = VK_STRUCTURE_TYPE_DEVICE_CREATE_INFO;
   create.pNext = &features.core;
   create.queueCreateInfoCount = 1;
   create.pQueueCreateInfos = &queue;
+  if (architecture_->matrix) {
+    create.enabledExtensionCount = std::size(extensions);
+    create.ppEnabledExtensionNames = extensions;
+  }
   TESSERA_TRY(check(instance.CreateDevice(physical, &create, nullptr, &device_), "vkCreateDevice"));
   TESSERA_ASSIGN(vk_, DeviceFunctions::load(instance, device_));
   vk_.GetDeviceQueue(device_, queue_family_, 0, &queue_);

@@ -8,6 +8,7 @@
 #include <mutex>
 #include <vector>
 
+#include "tessera/chips/vulkan/architecture.h"
 #include "tessera/chips/vulkan/driver.h"
 #include "tessera/chips/vulkan/float_controls.h"
 #include "tessera/runtime/chip_registry.h"
@@ -16,8 +17,8 @@
 namespace tessera::chips::vulkan {
 
 /// Every Vulkan device with what kernels need (buffer device addresses, 64-, 16- and 8-bit
-/// integers); ChipOptions::option is an ordinal ("" = all). No loader or no such device is an empty
-/// list.
+/// integers), as the best architecture it is; ChipOptions::option names one ("1.2", "matrix"). No
+/// loader or no such device is an empty list.
 Result<std::vector<std::unique_ptr<runtime::Device>>> devices(const runtime::ChipOptions& options);
 
 /// Memory with a device address; mapped when the memory is host visible.
@@ -27,6 +28,7 @@ class VulkanDevice final : public runtime::Device {
  public:
   static Result<std::unique_ptr<runtime::Device>> create(const Instance& instance,
                                                          VkPhysicalDevice physical,
+                                                         const Architecture& architecture,
                                                          uint64_t memory_limit);
   ~VulkanDevice() override;
 
@@ -39,6 +41,7 @@ class VulkanDevice final : public runtime::Device {
   const DeviceFunctions& vk() const { return vk_; }
   VkDevice handle() const { return device_; }
   uint32_t queue_family() const { return queue_family_; }
+  const Architecture& architecture() const { return *architecture_; }
   const FloatControls& float_controls() const { return float_controls_; }
   double timestamp_nanoseconds() const { return timestamp_nanoseconds_; }
   /// Host-visible memory for staging and argument slots; not counted in memory_in_use().
@@ -62,6 +65,7 @@ class VulkanDevice final : public runtime::Device {
   uint32_t queue_family_ = 0;
   uint32_t device_memory_type_ = 0, host_memory_type_ = 0;
   bool device_memory_is_mapped_ = false;
+  const Architecture* architecture_ = nullptr;
   FloatControls float_controls_;
   double timestamp_nanoseconds_ = 1;
   uint64_t memory_limit_ = 0;

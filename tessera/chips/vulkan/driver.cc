@@ -4,6 +4,9 @@
 #include <dlfcn.h>
 #include <fmt/format.h>
 
+#include <algorithm>
+#include <vector>
+
 namespace tessera::chips::vulkan {
 namespace {
 
@@ -27,17 +30,20 @@ Result<Instance> load() {
   if (version < VK_API_VERSION_1_2)
     return unavailable(fmt::format("the Vulkan loader speaks {}.{}; 1.2 is needed",
                                    VK_API_VERSION_MAJOR(version), VK_API_VERSION_MINOR(version)));
-  const VkApplicationInfo application = {.sType = VK_STRUCTURE_TYPE_APPLICATION_INFO,
-                                         .pNext = nullptr,
-                                         .pApplicationName = "tessera",
-                                         .applicationVersion = 0,
-                                         .pEngineName = nullptr,
-                                         .engineVersion = 0,
-                                         .apiVersion = VK_API_VERSION_1_2};
+  // What is newest of what is used here; devices may have less.
+  const VkApplicationInfo application = {
+      .sType = VK_STRUCTURE_TYPE_APPLICATION_INFO,
+      .pNext = nullptr,
+      .pApplicationName = "tessera",
+      .applicationVersion = 0,
+      .pEngineName = nullptr,
+      .engineVersion = 0,
+      .apiVersion = version < VK_API_VERSION_1_3 ? VK_API_VERSION_1_2 : VK_API_VERSION_1_3};
   VkInstanceCreateInfo info = {};
   info.sType = VK_STRUCTURE_TYPE_INSTANCE_CREATE_INFO;
   info.pApplicationInfo = &application;
   Instance instance;
+  instance.GetInstanceProcAddr = find;
   if (auto made = check(CreateInstance(&info, nullptr, &instance.handle), "vkCreateInstance");
       !made.ok())
     return unavailable(made.error().message);
@@ -63,6 +69,18 @@ Result<DeviceFunctions> DeviceFunctions::load(const Instance& instance, VkDevice
   if (!functions.name) return unavailable("the Vulkan driver lacks vk" #name);
 #include "tessera/chips/vulkan/symbols.inc"
   return functions;
+}
+
+Result<bool> has_extension(const Instance& instance, VkPhysicalDevice device,
+                           std::string_view name) {
+  constexpr const char* kCall = "vkEnumerateDeviceExtensionProperties";
+  uint32_t count = 0;
+  TESSERA_TRY(check(
+      instance.EnumerateDeviceExtensionProperties(device, nullptr, &count, nullptr), kCall));
+  std::vector<VkExtensionProperties> all(count);
+  TESSERA_TRY(check(
+      instance.EnumerateDeviceExtensionProperties(device, nullptr, &count, all.data()), kCall));
+  return std::ranges::any_of(all, [&](const auto& one) { return one.extensionName == name; });
 }
 
 Result<void> check(VkResult status, std::string_view what) {

@@ -16,6 +16,7 @@ namespace tessera::chips::vulkan {
 /// The loader with one instance; lives as long as the process.
 struct Instance {
   VkInstance handle = VK_NULL_HANDLE;
+  PFN_vkGetInstanceProcAddr GetInstanceProcAddr = nullptr;
 #define VULKAN_INSTANCE(name) PFN_vk##name name = nullptr;
 #include "tessera/chips/vulkan/symbols.inc"
 
@@ -29,6 +30,9 @@ struct DeviceFunctions {
 
   static Result<DeviceFunctions> load(const Instance& instance, VkDevice device);
 };
+
+Result<bool> has_extension(const Instance& instance, VkPhysicalDevice device,
+                           std::string_view name);
 
 /// Turns a status into an error naming the call; VK_ERROR_DEVICE_LOST gives `device_lost`.
 Result<void> check(VkResult status, std::string_view what);

@@ -45,6 +45,13 @@ Result<std::shared_ptr<runtime::Executable>> VulkanExecutable::load(
   create.stage.stage = VK_SHADER_STAGE_COMPUTE_BIT;
   create.stage.module = module;
   create.stage.pName = image.entry.c_str();
+  VkPipelineShaderStageRequiredSubgroupSizeCreateInfo lanes = {};
+  lanes.sType = VK_STRUCTURE_TYPE_PIPELINE_SHADER_STAGE_REQUIRED_SUBGROUP_SIZE_CREATE_INFO;
+  lanes.requiredSubgroupSize = kMatrixLanes;
+  if (device.architecture().matrix) {
+    create.stage.flags = VK_PIPELINE_SHADER_STAGE_CREATE_REQUIRE_FULL_SUBGROUPS_BIT;
+    create.stage.pNext = &lanes;
+  }
   create.layout = executable->layout_;
   const VkResult status = vk.CreateComputePipelines(device.handle(), VK_NULL_HANDLE, 1, &create,
                                                     nullptr, &executable->pipeline_);

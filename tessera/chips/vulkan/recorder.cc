@@ -11,8 +11,8 @@ namespace tessera::chips::vulkan {
 namespace {
 
 constexpr size_t kSlotPageBytes = 64 << 10;
-/// Loads that are out of bounds read so much from the first slot on.
-constexpr size_t kLeastSlotBytes = 16;
+/// Loads that are out of bounds read so much from the first slot on, whose address is a multiple.
+constexpr size_t kWidestLoad = 16;
 constexpr int64_t kMaxGroups = 65535;  // the least maxComputeWorkGroupCount[0] allowed
 
 VkBuffer vk_buffer(const runtime::Buffer& buffer) {
@@ -60,7 +60,8 @@ void Recorder::barrier() {
 }
 
 Result<uint64_t> Recorder::store_slots(std::span<const uint64_t> slots) {
-  const size_t bytes = std::max(slots.size_bytes(), kLeastSlotBytes);
+  const size_t bytes =
+      std::max<size_t>(1, (slots.size_bytes() + kWidestLoad - 1) / kWidestLoad) * kWidestLoad;
   if (slot_pages_.empty() || page_used_ + bytes > slot_pages_.back()->size()) {
     TESSERA_ASSIGN(auto page, device_.allocate_staging(std::max(kSlotPageBytes, bytes)));
     slot_pages_.push_back(std::move(page));

@@ -1,7 +1,9 @@
 // SPDX-License-Identifier: Apache-2.0
 #include "tessera/compiler/target.h"
 
-#include "tessera/chips/vulkan/capabilities.h"
+#include <bit>
+
+#include "tessera/chips/vulkan/architecture.h"
 #include "tessera/compiler/pipeline.h"
 
 namespace tessera::chips::vulkan {
@@ -9,30 +11,39 @@ namespace {
 
 class VulkanTarget final : public compiler::Target {
  public:
-  std::string_view arch() const override { return kArch; }
-  const runtime::Capabilities& capabilities() const override { return capabilities_; }
+  explicit VulkanTarget(const Architecture& architecture) : architecture_(architecture) {}
+  std::string_view arch() const override { return architecture_.name; }
+  const runtime::Capabilities& capabilities() const override { return architecture_.capabilities; }
   std::string machine() const override { return "spirv"; }
   Result<runtime::KernelImage> compile(const lang::Trace& trace,
                                        const compiler::CompileOptions& options) const override {
-    // 32 KiB of shared memory, 128 invocations and subgroups of 8 are what every device offered
-    // here has. Single elements: wider accesses need a second version of each kernel, which drivers
-    // take long to compile.
-    const compiler::SimtMachine machine = {
+    using compiler::simt::MatrixUnit;
+    compiler::SimtMachine machine = {
         .machine = {},
-        .target = {.threads = 128, .laneBits = 3, .sharedBytes = 32 << 10, .widestBytes = 1},
+        // Subgroups have eight lanes at least.
+        .target = {.threads = architecture_.threads,
+                   .laneBits = 3,
+                   .sharedBytes = architecture_.shared_bytes,
+                   .widestBytes = architecture_.access_bytes},
         .requiredFeatures = {}};
+    if (architecture_.matrix) {
+      machine.target.laneBits = std::countr_zero(unsigned{kMatrixLanes});
+      machine.target.matrix = MatrixUnit::kCooperative;
+      machine.requiredFeatures = {kMatrixShape.feature()};
+    }
     return compiler::compileForVulkan(trace, machine, options);
   }
 
  private:
-  runtime::Capabilities capabilities_ = vulkan::capabilities();
+  const Architecture& architecture_;
 };
 
 }  // namespace
 
 std::vector<std::unique_ptr<compiler::Target>> targets() {
   std::vector<std::unique_ptr<compiler::Target>> all;
-  all.push_back(std::make_unique<VulkanTarget>());
+  for (const Architecture& architecture : architectures())
+    all.push_back(std::make_unique<VulkanTarget>(architecture));
   return all;
 }
 

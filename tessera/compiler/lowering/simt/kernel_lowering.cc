@@ -188,7 +188,9 @@ LogicalResult KernelLowering::lowerOperation(Operation* op) {
 
 LogicalResult KernelLowering::lowerFor(ForOp loop) {
   if (const auto matrix = matchMatrixLoop(loop, target_)) {
-    if (!matrix->fewRows())
+    if (matrix->cooperative)
+      lowerCooperative(*matrix);
+    else if (!matrix->fewRows())
       lowerPipeline(*matrix);
     else if (matrix->oneRow())
       lowerMatrixRow(*matrix);

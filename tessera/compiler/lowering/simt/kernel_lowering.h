@@ -262,6 +262,18 @@ class KernelLowering {
   llvm::SmallVector<mlir::Value> sumsOfThread(const MatrixLoop& loop, const RowsPlan& plan);
   Registers sumOfWarps(const MatrixLoop& loop, const RowsPlan& plan, mlir::ValueRange sums);
 
+  // ---- loops for cooperative matrices (cooperative_loop.cc) ----
+  struct StagedSide;
+  StagedSide stagedSide(const MatrixLoop& loop, mlir::Operation* operand);
+  llvm::SmallVector<mlir::Value> pairsOfSide(const StagedSide& side, mlir::ValueRange fetched);
+  void depositSide(const StagedSide& side, mlir::ValueRange fetched, const Array& stages,
+                   mlir::Value stage);
+  void multiplyStage(const MatrixLoop& loop, const Array& stages, mlir::Value stage,
+                     mlir::ValueRange sums);
+  void addTurns(const MatrixLoop& loop, mlir::ValueRange sums);
+  Registers sumsOfSubgroups(const MatrixLoop& loop, mlir::ValueRange sums);
+  void lowerCooperative(const MatrixLoop& loop);
+
   // ---- tiles in workgroup memory (stage_tiles.cc, decode_tiles.cc), products (multiply_tiles.cc)
   // ----
   /// A place of a tile.

@@ -13,6 +13,7 @@
 #include "mlir/Transforms/DialectConversion.h"
 #include "tessera/compiler/lowering/simt/correct_rounding.h"
 #include "tessera/compiler/lowering/simt/kernel_lowering.h"
+#include "tessera/compiler/lowering/simt/matrix_loop.h"
 #include "tessera/compiler/lowering/simt/passes.h"
 #include "tessera/compiler/lowering/simt/spirv_memory.h"
 
@@ -22,20 +23,28 @@ namespace spirv = mlir::spirv;
 
 namespace {
 
-/// What chips/vulkan asks of a device before it offers it.
-spirv::VerCapExtAttr environment(mlir::MLIRContext* context) {
+/// What chips/vulkan asks of a device before it offers it; of one with cooperative matrices also
+/// what only kernels with these need.
+spirv::VerCapExtAttr environment(mlir::MLIRContext* context, bool cooperative) {
   using spirv::Capability;
-  const Capability capabilities[] = {Capability::Shader,
-                                     Capability::Int64,
-                                     Capability::Int16,
-                                     Capability::Int8,
-                                     Capability::GroupNonUniform,
-                                     Capability::GroupNonUniformShuffle,
-                                     Capability::StorageBuffer16BitAccess,
-                                     Capability::StorageBuffer8BitAccess,
-                                     Capability::PhysicalStorageBufferAddresses};
-  return spirv::VerCapExtAttr::get(spirv::Version::V_1_5, capabilities,
-                                   llvm::ArrayRef<spirv::Extension>(), context);
+  llvm::SmallVector<Capability> capabilities = {Capability::Shader,
+                                                Capability::Int64,
+                                                Capability::Int16,
+                                                Capability::Int8,
+                                                Capability::GroupNonUniform,
+                                                Capability::GroupNonUniformShuffle,
+                                                Capability::StorageBuffer16BitAccess,
+                                                Capability::StorageBuffer8BitAccess,
+                                                Capability::PhysicalStorageBufferAddresses};
+  llvm::SmallVector<spirv::Extension> extensions;
+  if (cooperative) {
+    capabilities.append({Capability::CooperativeMatrixKHR, Capability::BFloat16TypeKHR,
+                         Capability::BFloat16CooperativeMatrixKHR, Capability::VulkanMemoryModel});
+    extensions = {spirv::Extension::SPV_KHR_cooperative_matrix,
+                  spirv::Extension::SPV_KHR_bfloat16};
+  }
+  return spirv::VerCapExtAttr::get(cooperative ? spirv::Version::V_1_6 : spirv::Version::V_1_5,
+                                   capabilities, extensions, context);
 }
 
 mlir::LogicalResult convertToSpirv(spirv::ModuleOp module, spirv::TargetEnvAttr env) {
@@ -101,8 +110,10 @@ class LowerToSpirv final
   mlir::LogicalResult lower(tile::KernelOp kernel) {
     mlir::OpBuilder builder(kernel);
     const mlir::Location loc = kernel.getLoc();
+    const bool cooperative = holdsCooperative(kernel, target_);
     auto module = spirv::ModuleOp::create(
-        builder, loc, spirv::AddressingModel::PhysicalStorageBuffer64, spirv::MemoryModel::GLSL450);
+        builder, loc, spirv::AddressingModel::PhysicalStorageBuffer64,
+        cooperative ? spirv::MemoryModel::Vulkan : spirv::MemoryModel::GLSL450);
     builder.setInsertionPointToStart(module.getBody());
     auto function = mlir::func::FuncOp::create(builder, loc, kernel.getSymName(),
                                                builder.getFunctionType({}, {}));
@@ -118,7 +129,7 @@ class LowerToSpirv final
     guardLoops(function);
     roundCorrectly(function, target_.arithmetic);
 
-    const spirv::VerCapExtAttr version = environment(&getContext());
+    const spirv::VerCapExtAttr version = environment(&getContext(), cooperative);
     if (mlir::failed(convertToSpirv(
             module, spirv::TargetEnvAttr::get(
                         version, spirv::getDefaultResourceLimits(&getContext()),

@@ -5,6 +5,7 @@
 
 #include "llvm/Support/MathExtras.h"
 #include "tessera/compiler/lowering/lanes/elementwise.h"
+#include "tessera/compiler/lowering/simt/cooperative_matrix.h"
 #include "tessera/compiler/lowering/simt/half_pairs.h"
 
 namespace tessera::compiler::simt {
@@ -22,6 +23,9 @@ constexpr int kMostWarpBits = 3;                      // of few rows
 constexpr int64_t kScaledRows = 128, kScaledK = 128;  // of a tile whose sums are scaled
 constexpr int64_t kMostColumnsApart = 128;            // both kinds of sums fit the registers
 constexpr int64_t kMostBoxRows = 256;
+/// Rows and columns of a block of cooperative matrices, and the subgroups there should be before
+/// they are as large as can be: of 64 x 64 a lane has 128 sums.
+constexpr int64_t kLeastBlock = 32, kMostBlock = 64, kWantedGroups = 4;
 constexpr int64_t kMostColumns = 256;
 constexpr int64_t kLeastStages = 2, kMostStages = 8;
 /// log2 of the threads that fill stages: one warpgroup can copy as fast as others multiply, not
@@ -149,15 +153,33 @@ bool fitsTiles(KernelOp kernel, const MatrixLoop& loop, const SimtTarget& target
   return true;
 }
 
-bool holds(Operation* op, const SimtTarget& target, bool fewRows) {
+bool fitsCooperative(const MatrixLoop& loop, const SimtTarget& target) {
+  if (hasParts(loop) || !loop.beside.empty() || loop.m % kLeastBlock != 0 ||
+      loop.n % kLeastBlock != 0 || loop.k % CooperativeMatrix::kSize != 0)
+    return false;
+  const CooperativePlan plan = cooperativePlan(loop);
+  const int64_t words = std::max(plan.stageWords, plan.sumWords());
+  return plan.groups() << CooperativeMatrix::kLaneBits <= target.threads &&
+         4 * words <= target.sharedBytes - kOtherBytes;
+}
+
+bool fits(KernelOp kernel, const MatrixLoop& loop, const SimtTarget& target) {
+  if (loop.cooperative) return fitsCooperative(loop, target);
+  if (loop.fewRows()) return fitsRows(loop);
+  return target.matrix == MatrixUnit::kWgmma && fitsTiles(kernel, loop, target);
+}
+
+using Which = llvm::function_ref<bool(const MatrixLoop&)>;
+bool holds(Operation* op, const SimtTarget& target, Which which) {
   return op
       ->walk([&](ForOp inner) {
         const auto loop = matchMatrixLoop(inner, target);
-        return loop && loop->fewRows() == fewRows ? mlir::WalkResult::interrupt()
-                                                  : mlir::WalkResult::advance();
+        return loop && which(*loop) ? mlir::WalkResult::interrupt() : mlir::WalkResult::advance();
       })
       .wasInterrupted();
 }
+
+bool inPipeline(const MatrixLoop& loop) { return !loop.cooperative && !loop.fewRows(); }
 
 /// Of few rows, not of one.
 void chooseHalves(MatrixLoop& loop, const SimtTarget& target) {
@@ -222,14 +244,13 @@ std::optional<MatrixLoop> matchMatrixLoop(ForOp loop, const SimtTarget& target) 
   if (!collectBeside(found)) return std::nullopt;
   const TileShape a = shapeOf(dot->getOperand(0)), b = shapeOf(dot->getOperand(1));
   found.m = a[0], found.n = b[0], found.k = a[1];
+  found.cooperative = target.matrix == MatrixUnit::kCooperative;
   if (target.matrix == MatrixUnit::kWgmma) found.mostFewRows = 16;
-  if (!found.fewRows() && fitsScaledSums(found)) found.multiplied = DType::f8e4m3;
+  if (!found.cooperative && !found.fewRows() && fitsScaledSums(found))
+    found.multiplied = DType::f8e4m3;
   chooseHalves(found, target);
-  const bool fits = found.fewRows()
-                        ? fitsRows(found)
-                        : target.matrix == MatrixUnit::kWgmma && fitsTiles(kernel, found, target);
   // Both elements of a pair have one scale.
-  if (!fits || scaledTogether(found.a, found.aScale) < 2 ||
+  if (!fits(kernel, found, target) || scaledTogether(found.a, found.aScale) < 2 ||
       scaledTogether(found.b, found.bScale) < 2)
     return std::nullopt;
   return found;
@@ -286,6 +307,7 @@ RowsPlan rowsPlan(const MatrixLoop& loop) {
 /// Of a warp's 16 rows and each 8 columns of the instruction, lane l holds row l / 4 and row l / 4
 /// + 8, columns 2 (l mod 4) and one more.
 Layout accumulatorLayout(const MatrixLoop& loop) {
+  if (loop.cooperative) return cooperativeLayout(loop);
   const int ownColumns = static_cast<int>(llvm::Log2_64(loop.n));
   const auto row = [&](int bit) {
     return static_cast<int8_t>(loop.turned() ? bit : ownColumns + bit);
@@ -304,8 +326,53 @@ Layout accumulatorLayout(const MatrixLoop& loop) {
 }
 
 int threadBitsOf(const MatrixLoop& loop) {
+  if (loop.cooperative)
+    return CooperativeMatrix::kLaneBits +
+           static_cast<int>(llvm::Log2_64(cooperativePlan(loop).groups()));
   if (loop.fewRows()) return 5 + rowsPlan(loop).warpBits;
   return 1 + static_cast<int>(llvm::Log2_64(loop.rows()));  // 64 rows a warpgroup
+}
+
+CooperativePlan cooperativePlan(const MatrixLoop& loop) {
+  // Rows that begin 16 bytes behind a multiple of 32 lie in different banks, eight at a time.
+  constexpr int64_t kPadding = 4;
+  CooperativePlan plan;
+  plan.rows = std::min(loop.m, kMostBlock);
+  plan.columns = std::min(loop.n, kMostBlock);
+  const auto share = [&] {
+    plan.rowGroups = loop.m / plan.rows;
+    plan.columnGroups = loop.n / plan.columns;
+  };
+  for (share(); plan.groups() < kWantedGroups; share()) {
+    int64_t& larger = plan.columns >= plan.rows ? plan.columns : plan.rows;
+    if (larger == kLeastBlock) break;
+    larger /= 2;
+  }
+  plan.stride = loop.k / 2 + kPadding;
+  plan.stageWords = (loop.m + loop.n) * plan.stride;
+  return plan;
+}
+
+int64_t CooperativePlan::sumStride() const { return columns + 4; }
+int64_t CooperativePlan::sumWords() const {
+  return groups() * CooperativeMatrix::kSize * sumStride();
+}
+
+Layout cooperativeLayout(const MatrixLoop& loop) {
+  const CooperativePlan plan = cooperativePlan(loop);
+  const int ownColumns = static_cast<int>(llvm::Log2_64(loop.n));
+  const auto row = [&](int bit) { return static_cast<int8_t>(ownColumns + bit); };
+  const auto column = [](int bit) { return static_cast<int8_t>(bit); };
+  Layout layout;
+  layout.threads = {column(3), column(4), row(0), row(1), row(2)};
+  for (int64_t at = plan.columns; at < loop.n; at *= 2)
+    layout.threads.push_back(column(static_cast<int>(llvm::Log2_64(at))));
+  for (int64_t at = plan.rows; at < loop.m; at *= 2)
+    layout.threads.push_back(row(static_cast<int>(llvm::Log2_64(at))));
+  layout.registers = {column(0), column(1), column(2)};
+  for (int bit = 5; int64_t{1} << bit < plan.columns; ++bit) layout.registers.push_back(column(bit));
+  for (int bit = 3; int64_t{1} << bit < plan.rows; ++bit) layout.registers.push_back(row(bit));
+  return layout;
 }
 
 int64_t MatrixLoop::parts(Operation* operand) {
@@ -350,7 +417,7 @@ std::optional<PipelinePlan> pipelinePlan(KernelOp kernel, const SimtTarget& targ
   int64_t sums = 0;  // of a thread
   kernel->walk([&](ForOp op) {
     const auto loop = matchMatrixLoop(op, target);
-    if (!loop || loop->fewRows()) return;
+    if (!loop || !inPipeline(*loop)) return;
     plan.stageBytes = std::max(plan.stageBytes, loop->stageBytes());
     plan.consumers = std::max(plan.consumers, int64_t{1} << threadBitsOf(*loop));
     sums = std::max(sums, loop->columns() / 2);
@@ -369,7 +436,14 @@ std::optional<PipelinePlan> pipelinePlan(KernelOp kernel, const SimtTarget& targ
   return plan;
 }
 
-bool holdsPipeline(Operation* op, const SimtTarget& target) { return holds(op, target, false); }
-bool holdsRows(Operation* op, const SimtTarget& target) { return holds(op, target, true); }
+bool holdsPipeline(Operation* op, const SimtTarget& target) {
+  return holds(op, target, inPipeline);
+}
+bool holdsCooperative(Operation* op, const SimtTarget& target) {
+  return holds(op, target, [](const MatrixLoop& loop) { return loop.cooperative; });
+}
+bool holdsRows(Operation* op, const SimtTarget& target) {
+  return holds(op, target, [](const MatrixLoop& loop) { return loop.fewRows(); });
+}
 
 }  // namespace tessera::compiler::simt

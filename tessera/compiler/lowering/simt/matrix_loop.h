@@ -24,9 +24,11 @@ struct MatrixLoop {
   /// loop's results from the second on.
   llvm::SmallVector<mlir::Operation*> beside;
 
-  /// The product is a read of b: it stays in registers (matrix_rows.cc). Otherwise both operands
-  /// pass through workgroup memory (pipeline.cc).
-  bool fewRows() const { return m <= mostFewRows; }
+  /// Both operands pass through workgroup memory, to cooperative matrices (cooperative_loop.cc).
+  bool cooperative = false;
+  /// Elsewhere the product of few rows is a read of b: it stays in registers (matrix_rows.cc).
+  /// Otherwise both operands pass through workgroup memory (pipeline.cc).
+  bool fewRows() const { return !cooperative && m <= mostFewRows; }
   int64_t mostFewRows = 32;  // less where the matrix unit takes tiles
   /// Whether the scales of an operand are constant over what four lanes side by side read of a row
   /// at once, so that they can multiply sums of few rows.
@@ -89,7 +91,23 @@ struct RowsPlan {
 };
 RowsPlan rowsPlan(const MatrixLoop& loop);
 
-/// Where wgmma leaves the sums [M, N] of any other loop.
+/// How subgroups share a loop for cooperative matrices: blocks of its sums, those of a row side by
+/// side; and how the operands lie in a stage, as pairs of bf16.
+struct CooperativePlan {
+  int64_t rows = 0, columns = 0;  // of a subgroup's block
+  int64_t rowGroups = 0, columnGroups = 0;
+  int64_t stride = 0, stageWords = 0;  // from row to row; of both operands
+  int64_t groups() const { return rowGroups * columnGroups; }
+  /// Words of all subgroups' sums of 16 rows, in rows of `sumStride()`.
+  int64_t sumStride() const;
+  int64_t sumWords() const;
+};
+CooperativePlan cooperativePlan(const MatrixLoop& loop);
+/// The layout of the sums once they have passed through workgroup memory: eight in a row for each
+/// lane.
+Layout cooperativeLayout(const MatrixLoop& loop);
+
+/// Where the matrix unit leaves the sums [M, N] of any other loop.
 Layout accumulatorLayout(const MatrixLoop& loop);
 /// log2 of the threads that multiply.
 int threadBitsOf(const MatrixLoop& loop);
@@ -123,6 +141,8 @@ struct PipelinePlan {
 std::optional<PipelinePlan> pipelinePlan(tile::KernelOp kernel, const SimtTarget& target);
 /// Whether a loop of the pipeline is in there, or the operation is one.
 bool holdsPipeline(mlir::Operation* op, const SimtTarget& target);
+/// The same of a loop for cooperative matrices.
+bool holdsCooperative(mlir::Operation* op, const SimtTarget& target);
 /// The same of a loop of few rows.
 bool holdsRows(mlir::Operation* op, const SimtTarget& target);
 

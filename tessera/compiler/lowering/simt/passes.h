@@ -13,9 +13,10 @@ namespace tessera::compiler::simt {
 
 /// What multiplies tiles.
 enum class MatrixUnit : uint8_t {
-  kNone,   // FMA
-  kMma,    // sm_80: mma.sync, for products of few rows
-  kWgmma,  // sm_90a: these, and wgmma
+  kNone,         // FMA
+  kMma,          // sm_80: mma.sync, for products of few rows
+  kWgmma,        // sm_90a: these, and wgmma
+  kCooperative,  // Vulkan: bf16 matrices of 16 x 16 x 16 that 32 lanes hold together
 };
 
 struct SimtTarget {
@@ -32,7 +33,7 @@ inline constexpr llvm::StringLiteral kSharedBytesAttribute = "tessera.shared_byt
 /// And the threads of a workgroup.
 inline constexpr llvm::StringLiteral kThreadsAttribute = "tessera.threads";
 
-/// tile.kernel -> a spirv.module for Vulkan 1.2 with an entry point of the same name.
+/// tile.kernel -> a spirv.module for Vulkan 1.2, or 1.3 where it has cooperative matrices, with an entry point of the same name.
 std::unique_ptr<mlir::Pass> createLowerToSpirvPass(const SimtTarget& target);
 
 /// PTX identifiers have no dots.

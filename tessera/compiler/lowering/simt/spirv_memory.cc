@@ -97,21 +97,36 @@ Value SpirvMemory::workgroupCount(Location loc) {
   return arith::ExtUIOp::create(builder_, loc, builder_.getI64Type(),
                                 builtin(loc, workgroupCount_));
 }
+Value SpirvMemory::read(Location loc, spirv::GlobalVariableOp variable) {
+  return spirv::LoadOp::create(builder_, loc, spirv::AddressOfOp::create(builder_, loc, variable));
+}
 /// So that neighbours in a subgroup have neighbouring numbers, whatever the device's order.
 Value SpirvMemory::threadId(Location loc) {
-  const auto read = [&](spirv::GlobalVariableOp variable) -> Value {
-    return spirv::LoadOp::create(builder_, loc,
-                                 spirv::AddressOfOp::create(builder_, loc, variable));
-  };
-  const Value first = arith::MulIOp::create(builder_, loc, read(subgroupId_), read(subgroupSize_));
-  return arith::AddIOp::create(builder_, loc, first, read(lane_));
+  const Value first =
+      arith::MulIOp::create(builder_, loc, read(loc, subgroupId_), read(loc, subgroupSize_));
+  return arith::AddIOp::create(builder_, loc, first, read(loc, lane_));
+}
+
+bool SpirvMemory::hasVulkanModel() const {
+  return spirv::ModuleOp(module_).getMemoryModel() == spirv::MemoryModel::Vulkan;
+}
+
+/// What other threads may read or write: in the Vulkan memory model accesses say so themselves.
+spirv::MemoryAccessAttr SpirvMemory::shared(spirv::MemoryAccess access) const {
+  if (hasVulkanModel()) access = access | spirv::MemoryAccess::NonPrivatePointer;
+  return access == spirv::MemoryAccess::None
+             ? spirv::MemoryAccessAttr()
+             : spirv::MemoryAccessAttr::get(builder_.getContext(), access);
 }
 
 void SpirvMemory::barrier(Location loc) {
+  auto semantics = spirv::MemorySemantics::AcquireRelease |
+                   spirv::MemorySemantics::WorkgroupMemory | spirv::MemorySemantics::UniformMemory;
+  if (hasVulkanModel())
+    semantics = semantics | spirv::MemorySemantics::MakeAvailable |
+                spirv::MemorySemantics::MakeVisible;
   spirv::ControlBarrierOp::create(builder_, loc, spirv::Scope::Workgroup, spirv::Scope::Workgroup,
-                                  spirv::MemorySemantics::AcquireRelease |
-                                      spirv::MemorySemantics::WorkgroupMemory |
-                                      spirv::MemorySemantics::UniformMemory);
+                                  semantics);
 }
 
 Value SpirvMemory::globalPointer(Location loc, Type type, Value address) {
@@ -119,31 +134,40 @@ Value SpirvMemory::globalPointer(Location loc, Type type, Value address) {
       builder_, loc, spirv::PointerType::get(type, StorageClass::PhysicalStorageBuffer), address);
 }
 
-Value SpirvMemory::loadOne(Location loc, Type type, Value address) {
-  return spirv::LoadOp::create(
-      builder_, loc, globalPointer(loc, type, address),
-      spirv::MemoryAccessAttr::get(builder_.getContext(), spirv::MemoryAccess::Aligned),
-      builder_.getI32IntegerAttr(static_cast<int32_t>(type.getIntOrFloatBitWidth() / 8)));
-}
-
 namespace {
 
-Value addressOf(mlir::OpBuilder& builder, Location loc, Value address, Type unit, int64_t index) {
-  if (index == 0) return address;
-  const int64_t bytes = index * unit.getIntOrFloatBitWidth() / 8;
-  const Value offset = arith::ConstantOp::create(builder, loc, builder.getI64IntegerAttr(bytes));
-  return arith::AddIOp::create(builder, loc, address, offset);
+int32_t bytesOf(Type type) {
+  if (auto vector = llvm::dyn_cast<mlir::VectorType>(type))
+    return static_cast<int32_t>(vector.getNumElements()) * bytesOf(vector.getElementType());
+  return static_cast<int32_t>(type.getIntOrFloatBitWidth() / 8);
+}
+
+/// What `count` units are accessed as.
+Type accessType(Type unit, int64_t count) {
+  return count == 1 ? unit : mlir::VectorType::get({count}, unit);
 }
 
 }  // namespace
 
+Value SpirvMemory::loadOne(Location loc, Type type, Value address, Caching caching) {
+  const auto access = caching == Caching::kReadOnly
+                          ? spirv::MemoryAccessAttr::get(builder_.getContext(),
+                                                         spirv::MemoryAccess::Aligned)
+                          : shared(spirv::MemoryAccess::Aligned);
+  return spirv::LoadOp::create(builder_, loc, globalPointer(loc, type, address), access,
+                               builder_.getI32IntegerAttr(bytesOf(type)));
+}
+
 SpirvMemory::Units SpirvMemory::loadGlobal(Location loc, Type unit, int64_t count, Value address,
-                                           Value inside, Value fill, Caching) {
+                                           Value inside, Value fill, Caching caching) {
   // Without branches, which drivers compile slowly: what is outside reads the argument slots.
   if (inside) address = builder_.createOrFold<arith::SelectOp>(loc, inside, address, slots(loc));
+  const Value all = loadOne(loc, accessType(unit, count), address, caching);
   Units units;
-  for (int64_t i = 0; i < count; ++i) {
-    const Value read = loadOne(loc, unit, addressOf(builder_, loc, address, unit, i));
+  for (int32_t i = 0; i < count; ++i) {
+    const Value read =
+        count == 1 ? all
+                   : spirv::CompositeExtractOp::create(builder_, loc, all, llvm::ArrayRef(i));
     units.push_back(inside ? builder_.createOrFold<arith::SelectOp>(loc, inside, read, fill)
                            : read);
   }
@@ -157,18 +181,17 @@ void SpirvMemory::storeGlobal(Location loc, mlir::ValueRange units, Value addres
     auto branch = mlir::scf::IfOp::create(builder_, loc, inside, /*withElseRegion=*/false);
     builder_.setInsertionPoint(branch.thenBlock()->getTerminator());
   }
-  for (auto [i, value] : llvm::enumerate(units)) {
-    const Type type = value.getType();
-    spirv::StoreOp::create(
-        builder_, loc,
-        globalPointer(loc, type, addressOf(builder_, loc, address, type, static_cast<int64_t>(i))),
-        value, spirv::MemoryAccessAttr::get(builder_.getContext(), spirv::MemoryAccess::Aligned),
-        builder_.getI32IntegerAttr(static_cast<int32_t>(type.getIntOrFloatBitWidth() / 8)));
-  }
+  const Type type = accessType(units.front().getType(), static_cast<int64_t>(units.size()));
+  const Value all = units.size() == 1
+                        ? units.front()
+                        : spirv::CompositeConstructOp::create(builder_, loc, type, units);
+  spirv::StoreOp::create(builder_, loc, globalPointer(loc, type, address), all,
+                         shared(spirv::MemoryAccess::Aligned),
+                         builder_.getI32IntegerAttr(bytesOf(type)));
 }
 
 Value SpirvMemory::sharedAddress(Location, const Array&) {
-  TESSERA_UNREACHABLE("the Vulkan target has no matrix unit");
+  TESSERA_UNREACHABLE("SPIR-V's instructions take pointers");
 }
 
 Value SpirvMemory::exchange(Location loc, Value value, int laneBit) {
@@ -180,7 +203,9 @@ Value SpirvMemory::exchange(Location loc, Value value, int laneBit) {
 
 void SpirvMemory::atomicAddGlobal(Location loc, Value value, Value address) {
   spirv::AtomicIAddOp::create(builder_, loc, value.getType(),
-                              globalPointer(loc, value.getType(), address), spirv::Scope::Device,
+                              globalPointer(loc, value.getType(), address),
+                              // Wider scopes are a feature of its own in the Vulkan memory model.
+                              hasVulkanModel() ? spirv::Scope::QueueFamily : spirv::Scope::Device,
                               spirv::MemorySemantics::None, value);
 }
 
@@ -216,11 +241,13 @@ Value SpirvMemory::wordPointer(Location loc, const Array& array, Value word) {
 }
 
 Value SpirvMemory::loadWord(Location loc, const Array& array, Value word) {
-  return spirv::LoadOp::create(builder_, loc, wordPointer(loc, array, word));
+  return spirv::LoadOp::create(builder_, loc, wordPointer(loc, array, word),
+                               shared(spirv::MemoryAccess::None));
 }
 
 void SpirvMemory::storeWord(Location loc, Value value, const Array& array, Value word) {
-  spirv::StoreOp::create(builder_, loc, wordPointer(loc, array, word), value);
+  spirv::StoreOp::create(builder_, loc, wordPointer(loc, array, word), value,
+                         shared(spirv::MemoryAccess::None), mlir::IntegerAttr());
 }
 
 }  // namespace tessera::compiler::simt

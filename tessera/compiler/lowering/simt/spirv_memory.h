@@ -11,8 +11,8 @@ namespace tessera::compiler::simt {
 
 class SpirvMemory final : public ThreadMemory {
  public:
-  /// Declares the variables of the shader at the start of `module`; `entry` is
-  /// the shader's first block.
+  /// Declares the variables of the shader at the start of `module`, whose memory model decides how
+  /// accesses are marked; `entry` is the shader's first block.
   SpirvMemory(mlir::OpBuilder& builder, mlir::spirv::ModuleOp module, mlir::Block* entry);
 
   mlir::Value slot(mlir::Location loc, uint32_t index) override;
@@ -28,6 +28,10 @@ class SpirvMemory final : public ThreadMemory {
                    mlir::Value inside, Caching caching) override;
   void atomicAddGlobal(mlir::Location loc, mlir::Value value, mlir::Value address) override;
   mlir::Value sharedAddress(mlir::Location loc, const Array& array) override;
+  mlir::Value sharedPointer(mlir::Location loc, const Array& array, mlir::Value word) override {
+    return wordPointer(loc, array, word);
+  }
+  mlir::Value subgroup(mlir::Location loc) override { return read(loc, subgroupId_); }
   mlir::Value exchange(mlir::Location loc, mlir::Value value, int laneBit) override;
   void atomicAddShared(mlir::Location loc, mlir::Value value, const Array& array,
                        mlir::Value index) override;
@@ -43,7 +47,11 @@ class SpirvMemory final : public ThreadMemory {
   void storeWord(mlir::Location loc, mlir::Value value, const Array& array,
                  mlir::Value word) override;
 
-  mlir::Value loadOne(mlir::Location loc, mlir::Type type, mlir::Value address);
+  mlir::Value loadOne(mlir::Location loc, mlir::Type type, mlir::Value address,
+                      Caching caching = Caching::kReadOnly);
+  bool hasVulkanModel() const;
+  mlir::spirv::MemoryAccessAttr shared(mlir::spirv::MemoryAccess access) const;
+  mlir::Value read(mlir::Location loc, mlir::spirv::GlobalVariableOp variable);
   mlir::Value pushConstant(mlir::Location loc, int64_t member);
   mlir::Value slots(mlir::Location loc);  // their address
   mlir::Value builtin(mlir::Location loc, mlir::spirv::GlobalVariableOp variable);

@@ -33,6 +33,14 @@ Value ThreadMemory::tensorMap(Location, uint32_t) {
   TESSERA_UNREACHABLE("the chip has no copy engine");
 }
 
+Value ThreadMemory::sharedPointer(Location, const Array&, Value) {
+  TESSERA_UNREACHABLE("the chip's instructions take addresses");
+}
+
+Value ThreadMemory::subgroup(Location) {
+  TESSERA_UNREACHABLE("the chip has no cooperative matrices");
+}
+
 Array ThreadMemory::allocateShared(Location loc, DType dtype, int64_t count, int64_t firstWord) {
   return {sharedWords(loc, firstWord), dtype, count, firstWord};
 }

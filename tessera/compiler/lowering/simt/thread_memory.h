@@ -86,6 +86,10 @@ class ThreadMemory {
   /// The address of the array's first byte in the workgroup's memory, i32.
   virtual mlir::Value sharedAddress(mlir::Location loc, const Array& array) = 0;
   void store(mlir::Location loc, mlir::Value value, const Array& array, mlir::Value index);
+  /// A pointer of SPIR-V to a word of the array; the index is i32.
+  virtual mlir::Value sharedPointer(mlir::Location loc, const Array& array, mlir::Value word);
+  /// The number of this thread's subgroup (i32), the same in all of it.
+  virtual mlir::Value subgroup(mlir::Location loc);
   /// Adds to an i32 element of a shared array.
   virtual void atomicAddShared(mlir::Location loc, mlir::Value value, const Array& array,
                                mlir::Value index) = 0;
