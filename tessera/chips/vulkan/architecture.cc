@@ -21,7 +21,7 @@ runtime::Capabilities plain() {
 runtime::Capabilities matrix() {
   runtime::Capabilities c = plain();
   c.matrix_tile[2] = {64, 64, 64};
-  c.matrix_tile[3] = {128, 128, 32};
+  c.matrix_tile[3] = {128, 256, 32};
   return c;
 }
 

@@ -12,10 +12,10 @@ namespace tessera::chips::vulkan {
 
 struct Architecture {
   std::string_view name;
-  bool matrix;              // kernels multiply by kMatrixShape, in subgroups of kMatrixLanes
-  int64_t threads;          // of a workgroup at most
-  int64_t shared_bytes;     // it may use
-  int64_t access_bytes;     // of the widest access to memory
+  bool matrix;           // kernels multiply by kMatrixShape, in subgroups of kMatrixLanes
+  int64_t threads;       // of a workgroup at most
+  int64_t shared_bytes;  // it may use
+  int64_t access_bytes;  // of the widest access to memory
   runtime::Capabilities capabilities;
 
   /// As part of a device's spec: what follows "vulkan:".

@@ -145,16 +145,16 @@ Result<const Architecture*> architecture_of(const Instance& instance, VkPhysical
 Error no_device_of(std::string_view option) {
   for (const Architecture& architecture : architectures())
     if (architecture.option() == option)
-      return not_found(fmt::format("no device here is {}: it needs {}", architecture.name,
-                                   architecture.matrix
-                                       ? fmt::format("Vulkan 1.3, {}, {} with {}, and subgroups of {}",
-                                                     kCooperativeMatrixExtension, kBfloat16Extension,
-                                                     kMatrixShape.feature(), kMatrixLanes)
-                                       : std::string("Vulkan 1.2 with buffer device addresses")));
+      return not_found(fmt::format(
+          "no device here is {}: it needs {}", architecture.name,
+          architecture.matrix ? fmt::format("Vulkan 1.3, {}, {} with {}, and subgroups of {}",
+                                            kCooperativeMatrixExtension, kBfloat16Extension,
+                                            kMatrixShape.feature(), kMatrixLanes)
+                              : std::string("Vulkan 1.2 with buffer device addresses")));
   std::vector<std::string_view> known;
   for (const Architecture& architecture : architectures()) known.push_back(architecture.name);
-  return not_found(fmt::format("no Vulkan architecture \"{}\"; there are: {}", option,
-                               fmt::join(known, ", ")));
+  return not_found(
+      fmt::format("no Vulkan architecture \"{}\"; there are: {}", option, fmt::join(known, ", ")));
 }
 
 }  // namespace

@@ -75,8 +75,8 @@ Result<bool> has_extension(const Instance& instance, VkPhysicalDevice device,
                            std::string_view name) {
   constexpr const char* kCall = "vkEnumerateDeviceExtensionProperties";
   uint32_t count = 0;
-  TESSERA_TRY(check(
-      instance.EnumerateDeviceExtensionProperties(device, nullptr, &count, nullptr), kCall));
+  TESSERA_TRY(
+      check(instance.EnumerateDeviceExtensionProperties(device, nullptr, &count, nullptr), kCall));
   std::vector<VkExtensionProperties> all(count);
   TESSERA_TRY(check(
       instance.EnumerateDeviceExtensionProperties(device, nullptr, &count, all.data()), kCall));

@@ -18,14 +18,13 @@ class VulkanTarget final : public compiler::Target {
   Result<runtime::KernelImage> compile(const lang::Trace& trace,
                                        const compiler::CompileOptions& options) const override {
     using compiler::simt::MatrixUnit;
-    compiler::SimtMachine machine = {
-        .machine = {},
-        // Subgroups have eight lanes at least.
-        .target = {.threads = architecture_.threads,
-                   .laneBits = 3,
-                   .sharedBytes = architecture_.shared_bytes,
-                   .widestBytes = architecture_.access_bytes},
-        .requiredFeatures = {}};
+    compiler::SimtMachine machine = {.machine = {},
+                                     // Subgroups have eight lanes at least.
+                                     .target = {.threads = architecture_.threads,
+                                                .laneBits = 3,
+                                                .sharedBytes = architecture_.shared_bytes,
+                                                .widestBytes = architecture_.access_bytes},
+                                     .requiredFeatures = {}};
     if (architecture_.matrix) {
       machine.target.laneBits = std::countr_zero(unsigned{kMatrixLanes});
       machine.target.matrix = MatrixUnit::kCooperative;

@@ -9,6 +9,7 @@
 #include "tessera/compiler/lowering/simt/kernel_lowering.h"
 #include "tessera/compiler/lowering/simt/matrix_loop.h"
 #include "tessera/compiler/lowering/simt/scope.h"
+#include "tessera/compiler/lowering/simt/spirv_halves.h"
 #include "tessera/compiler/lowering/simt/turns.h"
 
 namespace tessera::compiler::simt {
@@ -21,7 +22,8 @@ using namespace tile;  // the dialect's operations
 namespace {
 
 constexpr int64_t kSize = CooperativeMatrix::kSize;
-constexpr int64_t kPiece = 8;  // elements of bf16 that a thread stores side by side
+constexpr size_t kPieceWords = ThreadMemory::kPieceWords;
+constexpr int64_t kPiece = 2 * kPieceWords;  // elements of bf16
 
 }  // namespace
 
@@ -37,8 +39,8 @@ struct KernelLowering::StagedSide {
 KernelLowering::StagedSide KernelLowering::stagedSide(const MatrixLoop& loop, Operation* operand) {
   const CooperativePlan plan = cooperativePlan(loop);
   const bool isA = operand == loop.a;
-  StagedSide side{operand, isA ? loop.aScale : loop.bScale, shapeOf(operand->getResult(0)), {},
-                  isA ? 0 : loop.m * plan.stride, plan.stride};
+  StagedSide side{operand, isA ? loop.aScale : loop.bScale, shapeOf(operand->getResult(0)),
+                  {},      isA ? 0 : loop.m * plan.stride,  plan.stride};
   const int64_t width = bits(dtypeOf(operand->getResult(0)));
   const int64_t access = std::max(8 * target_.widestBytes / width, kPiece);
   side.layout =
@@ -60,24 +62,27 @@ SmallVector<Value> KernelLowering::pairsOfSide(const StagedSide& side, mlir::Val
   SmallVector<Value> factors;
   for (Value code : fetched.drop_front(side.words))
     factors.push_back(decodeFloat(e_, DType::f8e8m0, code));
-  const auto count = static_cast<int>(side.layout.registerCount());
-  const SmallVector<Value> codes = unpacked(dtype, words, count, {});
-  SmallVector<Value> pairs;
-  Value low;
-  for (auto [number, code] : llvm::enumerate(codes)) {
-    Value element = decodeFloat(e_, dtype, code);
-    if (side.scale) {
-      const Grouped grouped{side.shape, shapeOf(side.scale->getResult(0))};
-      const Layout groups = side.layout.renamed(grouped);
-      const int64_t offset = side.layout.registerOffset(static_cast<int64_t>(number));
-      element = e_.mul(element, factors[groups.registerOf(grouped.position(offset))]);
+  // The elements of a word have one scale where it is of more than bf16.
+  const auto factorOf = [&](int64_t number) -> Value {
+    if (!side.scale) return {};
+    const Grouped grouped{side.shape, shapeOf(side.scale->getResult(0))};
+    const int64_t offset = side.layout.registerOffset(number);
+    return factors[side.layout.renamed(grouped).registerOf(grouped.position(offset))];
+  };
+  SmallVector<Value> elements;
+  for (Value word : words) {
+    const Value factor = factorOf(static_cast<int64_t>(elements.size()));
+    if (dtype != DType::bf16) {
+      llvm::append_range(elements, floatsByHalves(e_, dtype, word, factor));
+      continue;
     }
-    const Value bits = e_.bitcast(element, e_.i32());
-    if (number % 2 == 0)
-      low = e_.shr(bits, 16);
-    else
-      pairs.push_back(e_.ori(low, e_.andi(bits, 0xffff0000)));
+    for (Value code : unpacked(dtype, word, 2, {}))
+      elements.push_back(e_.mul(decodeFloat(e_, dtype, code), factor));
   }
+  SmallVector<Value> pairs;
+  for (size_t i = 0; i < elements.size(); i += 2)
+    pairs.push_back(e_.ori(e_.shr(e_.bitcast(elements[i], e_.i32()), 16),
+                           e_.andi(e_.bitcast(elements[i + 1], e_.i32()), 0xffff0000)));
   return pairs;
 }
 
@@ -86,14 +91,14 @@ void KernelLowering::depositSide(const StagedSide& side, mlir::ValueRange fetche
   const SmallVector<Value> pairs = pairsOfSide(side, fetched);
   const Value row = threadIndex(side.layout, side.shape, 0);
   const Value column = threadIndex(side.layout, side.shape, 1);
-  const Value base =
-      e_.add(stage, e_.add(e_.mul(row, e_.i32(side.stride)), e_.shr(column, 1)));
-  for (auto [i, pair] : llvm::enumerate(pairs)) {
+  const Value base = e_.add(stage, e_.add(e_.mul(row, e_.i32(side.stride)), e_.shr(column, 1)));
+  for (size_t i = 0; i < pairs.size(); i += kPieceWords) {
     const auto number = 2 * static_cast<int64_t>(i);
     const int64_t offset = side.first +
                            registerIndex(side.layout, side.shape, 0, number) * side.stride +
                            registerIndex(side.layout, side.shape, 1, number) / 2;
-    memory_.store(e_.loc, pair, stages, e_.add(base, e_.i32(offset)));
+    memory_.storePiece(e_.loc, llvm::ArrayRef(pairs).slice(i, kPieceWords), stages,
+                       e_.add(base, e_.i32(offset)));
   }
 }
 
@@ -104,8 +109,8 @@ void KernelLowering::multiplyStage(const MatrixLoop& loop, const Array& stages, 
   CooperativeMatrix matrix(e_.builder, memory_);
   const int64_t rows = plan.rows / kSize, columns = plan.columns / kSize;
   const Value group = memory_.subgroup(e_.loc);
-  const Value firstRow = e_.mul(e_.shr(group, llvm::Log2_64(plan.columnGroups)),
-                                e_.i32(plan.rows * plan.stride));
+  const Value firstRow =
+      e_.mul(e_.shr(group, llvm::Log2_64(plan.columnGroups)), e_.i32(plan.rows * plan.stride));
   const Value firstColumn =
       e_.mul(e_.andi(group, plan.columnGroups - 1), e_.i32(plan.columns * plan.stride));
   const Value a = e_.add(stage, firstRow);
@@ -121,7 +126,7 @@ void KernelLowering::multiplyStage(const MatrixLoop& loop, const Array& stages, 
     for (int64_t row = 0; row < rows; ++row)
       left.push_back(load(CooperativeMatrix::Operand::kA, a, row));
     for (int64_t column = 0; column < columns; ++column) {
-      const Value right = load(CooperativeMatrix::Operand::kB, b, column);
+      const Value right = load(CooperativeMatrix::Operand::kTurnedB, b, column);
       for (int64_t row = 0; row < rows; ++row) {
         Value& sum = sums[row * columns + column];
         sum = matrix.multiplyAdd(e_.loc, left[row], right, sum);
@@ -148,13 +153,11 @@ void KernelLowering::addTurns(const MatrixLoop& loop, mlir::ValueRange sums) {
   // With two stages one is filled while others still read from the other one.
   const int64_t top = shared_.top();
   const bool two = 8 * plan.stageWords <= target_.sharedBytes - 4 * top;
-  const Array stages =
-      shared_.allocate(e_.loc, DType::i32, (two ? 2 : 1) * plan.stageWords);
+  const Array stages = shared_.allocate(e_.loc, DType::i32, (two ? 2 : 1) * plan.stageWords);
   shared_.barrier(e_.loc);
   loop32(e_, e_.i32(0), turns.count, e_.i32(1), fetch(e_.i32(0)),
          [&](Value turn, mlir::ValueRange now) {
-           const Value stage =
-               two ? e_.mul(e_.andi(turn, 1), e_.i32(plan.stageWords)) : e_.i32(0);
+           const Value stage = two ? e_.mul(e_.andi(turn, 1), e_.i32(plan.stageWords)) : e_.i32(0);
            if (!two) shared_.barrier(e_.loc);
            for (const StagedSide& side : sides) {
              depositSide(side, now.take_front(side.words + side.codes), stages, stage);
@@ -212,8 +215,8 @@ void KernelLowering::lowerCooperative(const MatrixLoop& loop) {
     };
     bringRows(operand, side.layout);
     if (side.scale)
-      bringRows(side.scale, side.layout.renamed(
-                                Grouped{side.shape, shapeOf(side.scale->getResult(0))}));
+      bringRows(side.scale,
+                side.layout.renamed(Grouped{side.shape, shapeOf(side.scale->getResult(0))}));
   }
   CooperativeMatrix matrix(e_.builder, memory_);
   SmallVector<Value> sums;

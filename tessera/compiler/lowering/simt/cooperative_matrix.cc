@@ -43,8 +43,10 @@ Value CooperativeMatrix::constant(Location loc, int64_t value) {
 
 Value CooperativeMatrix::declareSums(Location loc) {
   mlir::OpBuilder::InsertionGuard guard(builder_);
-  auto function = builder_.getInsertionBlock()->getParentOp()->getParentOfType<mlir::func::FuncOp>();
-  if (!function) function = llvm::cast<mlir::func::FuncOp>(builder_.getInsertionBlock()->getParentOp());
+  auto function =
+      builder_.getInsertionBlock()->getParentOp()->getParentOfType<mlir::func::FuncOp>();
+  if (!function)
+    function = llvm::cast<mlir::func::FuncOp>(builder_.getInsertionBlock()->getParentOp());
   builder_.setInsertionPointToStart(&function.front());
   return spirv::VariableOp::create(
       builder_, loc, spirv::PointerType::get(sumsType(), spirv::StorageClass::Function),
@@ -52,8 +54,8 @@ Value CooperativeMatrix::declareSums(Location loc) {
 }
 
 Value CooperativeMatrix::zeros(Location loc) {
-  const Value zero = spirv::ConstantOp::create(builder_, loc, builder_.getF32Type(),
-                                               builder_.getF32FloatAttr(0));
+  const Value zero =
+      spirv::ConstantOp::create(builder_, loc, builder_.getF32Type(), builder_.getF32FloatAttr(0));
   return spirv::CompositeConstructOp::create(builder_, loc, sumsType(), mlir::ValueRange{zero});
 }
 
@@ -72,9 +74,11 @@ Value CooperativeMatrix::load(Location loc, Operand operand, const Array& array,
       builder_, loc,
       matrixType(builder_.getBF16Type(),
                  isA ? CooperativeMatrixUseKHR::MatrixA : CooperativeMatrixUseKHR::MatrixB),
-      memory_.sharedPointer(loc, array, word),
-      isA ? CooperativeMatrixLayoutKHR::RowMajor : CooperativeMatrixLayoutKHR::ColumnMajor,
-      constant(loc, stride), access(builder_), builder_.getI32IntegerAttr(kRowAlignment));
+      memory_.piecePointer(loc, array, word),
+      operand == Operand::kTurnedB ? CooperativeMatrixLayoutKHR::ColumnMajor
+                                   : CooperativeMatrixLayoutKHR::RowMajor,
+      constant(loc, stride / ThreadMemory::kPieceWords), access(builder_),
+      builder_.getI32IntegerAttr(kRowAlignment));
 }
 
 Value CooperativeMatrix::multiplyAdd(Location loc, Value a, Value b, Value sums) {
@@ -84,9 +88,9 @@ Value CooperativeMatrix::multiplyAdd(Location loc, Value a, Value b, Value sums)
 void CooperativeMatrix::store(Location loc, Value sums, const Array& array, Value word,
                               int64_t stride) {
   spirv::KHRCooperativeMatrixStoreOp::create(
-      builder_, loc, memory_.sharedPointer(loc, array, word), sums,
-      CooperativeMatrixLayoutKHR::RowMajor, constant(loc, stride), access(builder_),
-      builder_.getI32IntegerAttr(kRowAlignment));
+      builder_, loc, memory_.piecePointer(loc, array, word), sums,
+      CooperativeMatrixLayoutKHR::RowMajor, constant(loc, stride / ThreadMemory::kPieceWords),
+      access(builder_), builder_.getI32IntegerAttr(kRowAlignment));
 }
 
 }  // namespace tessera::compiler::simt

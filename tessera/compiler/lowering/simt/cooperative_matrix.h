@@ -22,9 +22,9 @@ class CooperativeMatrix {
   mlir::Value sums(mlir::Location loc, mlir::Value variable);
   void keepSums(mlir::Location loc, mlir::Value sums, mlir::Value variable);
 
-  /// a [16, K] or b [16, K], its transpose being multiplied, of bf16 in pairs: rows begin `stride`
-  /// words apart at a multiple of four.
-  enum class Operand : uint8_t { kA, kB };
+  /// a [16, K], b [K, 16], or b [16, K] whose transpose is multiplied; of bf16 in pairs, rows begin
+  /// `stride` words apart at a multiple of four.
+  enum class Operand : uint8_t { kA, kB, kTurnedB };
   mlir::Value load(mlir::Location loc, Operand operand, const Array& array, mlir::Value word,
                    int64_t stride);
   mlir::Value multiplyAdd(mlir::Location loc, mlir::Value a, mlir::Value b, mlir::Value sums);

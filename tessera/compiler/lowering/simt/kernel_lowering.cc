@@ -3,6 +3,7 @@
 
 #include "mlir/Dialect/SCF/IR/SCF.h"
 #include "tessera/compiler/lowering/lanes/elementwise.h"
+#include "tessera/compiler/lowering/simt/cooperative_product.h"
 #include "tessera/compiler/lowering/simt/hopper.h"
 #include "tessera/compiler/lowering/simt/matrix_loop.h"
 #include "tessera/compiler/lowering/simt/scope.h"
@@ -165,6 +166,8 @@ LogicalResult KernelLowering::lowerOperation(Operation* op) {
     lowerSort(sort);
   } else if (const TileProduct* product = layouts_.products().of(op)) {
     lowerProduct(*product);
+  } else if (const auto product = cooperativeProduct(op, target_)) {
+    lowerCooperativeProduct(*product);
   } else if (llvm::isa<DotOp, DotScaledOp>(op)) {
     lowerDot(op);
   } else if (layouts_.products().readsOnlyStaged(op)) {

@@ -16,6 +16,7 @@
 
 namespace tessera::compiler::simt {
 
+struct CooperativeProduct;
 struct MatrixLoop;
 struct PipelinePlan;
 struct TensorMap;
@@ -273,6 +274,18 @@ class KernelLowering {
   void addTurns(const MatrixLoop& loop, mlir::ValueRange sums);
   Registers sumsOfSubgroups(const MatrixLoop& loop, mlir::ValueRange sums);
   void lowerCooperative(const MatrixLoop& loop);
+
+  // ---- other products for cooperative matrices (cooperative_product.cc) ----
+  struct OperandPart;
+  void copyPart(mlir::Operation* read, const OperandPart& part, const Array& to);
+  void storePart(const OperandPart& part, const Array& to);
+  Array stagePart(const OperandPart& part);
+  void multiplyParts(const CooperativeProduct& product, const OperandPart& a, const Array& left,
+                     const OperandPart& b, const Array& right,
+                     llvm::MutableArrayRef<mlir::Value> sums);
+  void addSums(const CooperativeProduct& product, mlir::ValueRange sums, int64_t first,
+               Registers& total);
+  void lowerCooperativeProduct(const CooperativeProduct& product);
 
   // ---- tiles in workgroup memory (stage_tiles.cc, decode_tiles.cc), products (multiply_tiles.cc)
   // ----

@@ -7,6 +7,7 @@
 #include "llvm/Support/MathExtras.h"
 #include "tessera/compiler/lowering/lanes/elementwise.h"
 #include "tessera/compiler/lowering/simt/butterfly.h"
+#include "tessera/compiler/lowering/simt/cooperative_product.h"
 #include "tessera/compiler/lowering/simt/matrix_loop.h"
 
 namespace tessera::compiler::simt {
@@ -197,6 +198,8 @@ std::optional<Layout> LayoutAssignment::compute(Value tile) {
       .Case<DotOp, DotScaledOp>([&](Operation* dot) {
         if (const TileProduct* product = products_.of(dot))
           return productLayout(product->m, product->n, threadBits_);
+        if (const auto product = cooperativeProduct(dot, target_))
+          return sumsLayout(*product, threadBits_);
         const auto loop = matrixLoopOf(dot, target_);
         if (!loop) return outerProductLayout(shapeOf(tile), threadBits_);
         return loop->fewRows() ? blockedLayout(shapeOf(tile), threadBits_, 0)

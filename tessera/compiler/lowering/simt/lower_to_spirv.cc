@@ -11,6 +11,7 @@
 #include "mlir/Dialect/SPIRV/IR/SPIRVOps.h"
 #include "mlir/Dialect/SPIRV/Transforms/SPIRVConversion.h"
 #include "mlir/Transforms/DialectConversion.h"
+#include "tessera/compiler/lowering/simt/cooperative_product.h"
 #include "tessera/compiler/lowering/simt/correct_rounding.h"
 #include "tessera/compiler/lowering/simt/kernel_lowering.h"
 #include "tessera/compiler/lowering/simt/matrix_loop.h"
@@ -40,8 +41,7 @@ spirv::VerCapExtAttr environment(mlir::MLIRContext* context, bool cooperative) {
   if (cooperative) {
     capabilities.append({Capability::CooperativeMatrixKHR, Capability::BFloat16TypeKHR,
                          Capability::BFloat16CooperativeMatrixKHR, Capability::VulkanMemoryModel});
-    extensions = {spirv::Extension::SPV_KHR_cooperative_matrix,
-                  spirv::Extension::SPV_KHR_bfloat16};
+    extensions = {spirv::Extension::SPV_KHR_cooperative_matrix, spirv::Extension::SPV_KHR_bfloat16};
   }
   return spirv::VerCapExtAttr::get(cooperative ? spirv::Version::V_1_6 : spirv::Version::V_1_5,
                                    capabilities, extensions, context);
@@ -110,7 +110,8 @@ class LowerToSpirv final
   mlir::LogicalResult lower(tile::KernelOp kernel) {
     mlir::OpBuilder builder(kernel);
     const mlir::Location loc = kernel.getLoc();
-    const bool cooperative = holdsCooperative(kernel, target_);
+    const bool cooperative =
+        holdsCooperative(kernel, target_) || holdsCooperativeProduct(kernel, target_);
     auto module = spirv::ModuleOp::create(
         builder, loc, spirv::AddressingModel::PhysicalStorageBuffer64,
         cooperative ? spirv::MemoryModel::Vulkan : spirv::MemoryModel::GLSL450);

@@ -25,7 +25,7 @@ constexpr int64_t kMostColumnsApart = 128;            // both kinds of sums fit 
 constexpr int64_t kMostBoxRows = 256;
 /// Rows and columns of a block of cooperative matrices, and the subgroups there should be before
 /// they are as large as can be: of 64 x 64 a lane has 128 sums.
-constexpr int64_t kLeastBlock = 32, kMostBlock = 64, kWantedGroups = 4;
+constexpr int64_t kLeastBlock = 32, kMostBlock = 64, kWantedGroups = 8;
 constexpr int64_t kMostColumns = 256;
 constexpr int64_t kLeastStages = 2, kMostStages = 8;
 /// log2 of the threads that fill stages: one warpgroup can copy as fast as others multiply, not
@@ -154,6 +154,11 @@ bool fitsTiles(KernelOp kernel, const MatrixLoop& loop, const SimtTarget& target
 }
 
 bool fitsCooperative(const MatrixLoop& loop, const SimtTarget& target) {
+  // The elements of a word have one scale.
+  const auto scaledByWords = [](Operation* operand, Operation* scale) {
+    return scaledTogether(operand, scale) * bits(operandType(operand)) >= 32;
+  };
+  if (!scaledByWords(loop.a, loop.aScale) || !scaledByWords(loop.b, loop.bScale)) return false;
   if (hasParts(loop) || !loop.beside.empty() || loop.m % kLeastBlock != 0 ||
       loop.n % kLeastBlock != 0 || loop.k % CooperativeMatrix::kSize != 0)
     return false;
@@ -370,7 +375,8 @@ Layout cooperativeLayout(const MatrixLoop& loop) {
   for (int64_t at = plan.rows; at < loop.m; at *= 2)
     layout.threads.push_back(row(static_cast<int>(llvm::Log2_64(at))));
   layout.registers = {column(0), column(1), column(2)};
-  for (int bit = 5; int64_t{1} << bit < plan.columns; ++bit) layout.registers.push_back(column(bit));
+  for (int bit = 5; int64_t{1} << bit < plan.columns; ++bit)
+    layout.registers.push_back(column(bit));
   for (int bit = 3; int64_t{1} << bit < plan.rows; ++bit) layout.registers.push_back(row(bit));
   return layout;
 }

@@ -33,7 +33,8 @@ inline constexpr llvm::StringLiteral kSharedBytesAttribute = "tessera.shared_byt
 /// And the threads of a workgroup.
 inline constexpr llvm::StringLiteral kThreadsAttribute = "tessera.threads";
 
-/// tile.kernel -> a spirv.module for Vulkan 1.2, or 1.3 where it has cooperative matrices, with an entry point of the same name.
+/// tile.kernel -> a spirv.module for Vulkan 1.2, or 1.3 where it has cooperative matrices, with an
+/// entry point of the same name.
 std::unique_ptr<mlir::Pass> createLowerToSpirvPass(const SimtTarget& target);
 
 /// PTX identifiers have no dots.

@@ -123,8 +123,8 @@ void SpirvMemory::barrier(Location loc) {
   auto semantics = spirv::MemorySemantics::AcquireRelease |
                    spirv::MemorySemantics::WorkgroupMemory | spirv::MemorySemantics::UniformMemory;
   if (hasVulkanModel())
-    semantics = semantics | spirv::MemorySemantics::MakeAvailable |
-                spirv::MemorySemantics::MakeVisible;
+    semantics =
+        semantics | spirv::MemorySemantics::MakeAvailable | spirv::MemorySemantics::MakeVisible;
   spirv::ControlBarrierOp::create(builder_, loc, spirv::Scope::Workgroup, spirv::Scope::Workgroup,
                                   semantics);
 }
@@ -150,10 +150,10 @@ Type accessType(Type unit, int64_t count) {
 }  // namespace
 
 Value SpirvMemory::loadOne(Location loc, Type type, Value address, Caching caching) {
-  const auto access = caching == Caching::kReadOnly
-                          ? spirv::MemoryAccessAttr::get(builder_.getContext(),
-                                                         spirv::MemoryAccess::Aligned)
-                          : shared(spirv::MemoryAccess::Aligned);
+  const auto access =
+      caching == Caching::kReadOnly
+          ? spirv::MemoryAccessAttr::get(builder_.getContext(), spirv::MemoryAccess::Aligned)
+          : shared(spirv::MemoryAccess::Aligned);
   return spirv::LoadOp::create(builder_, loc, globalPointer(loc, type, address), access,
                                builder_.getI32IntegerAttr(bytesOf(type)));
 }
@@ -163,15 +163,19 @@ SpirvMemory::Units SpirvMemory::loadGlobal(Location loc, Type unit, int64_t coun
   // Without branches, which drivers compile slowly: what is outside reads the argument slots.
   if (inside) address = builder_.createOrFold<arith::SelectOp>(loc, inside, address, slots(loc));
   const Value all = loadOne(loc, accessType(unit, count), address, caching);
-  Units units;
-  for (int32_t i = 0; i < count; ++i) {
-    const Value read =
-        count == 1 ? all
-                   : spirv::CompositeExtractOp::create(builder_, loc, all, llvm::ArrayRef(i));
-    units.push_back(inside ? builder_.createOrFold<arith::SelectOp>(loc, inside, read, fill)
-                           : read);
-  }
+  Units units = partsOf(loc, all, count);
+  if (inside)
+    for (Value& unit : units)
+      unit = builder_.createOrFold<arith::SelectOp>(loc, inside, unit, fill);
   return units;
+}
+
+SpirvMemory::Units SpirvMemory::partsOf(Location loc, Value all, int64_t count) {
+  if (count == 1) return {all};
+  Units parts;
+  for (int32_t i = 0; i < count; ++i)
+    parts.push_back(spirv::CompositeExtractOp::create(builder_, loc, all, llvm::ArrayRef(i)));
+  return parts;
 }
 
 void SpirvMemory::storeGlobal(Location loc, mlir::ValueRange units, Value address, Value inside,
@@ -216,7 +220,8 @@ void SpirvMemory::atomicAddShared(Location loc, Value value, const Array& array,
 
 void SpirvMemory::setSharedWords(int64_t words) {
   if (!shared_) return;
-  const auto array = spirv::ArrayType::get(builder_.getI32Type(), static_cast<unsigned>(words));
+  const int64_t units = hasVulkanModel() ? (words + kPieceWords - 1) / kPieceWords : words;
+  const auto array = spirv::ArrayType::get(sharedUnit(), static_cast<unsigned>(units));
   const auto pointer = spirv::PointerType::get(array, StorageClass::Workgroup);
   shared_.setType(pointer);
   module_.walk([&](spirv::AddressOfOp op) {
@@ -226,18 +231,55 @@ void SpirvMemory::setSharedWords(int64_t words) {
 
 Value SpirvMemory::sharedWords(Location loc, int64_t firstWord) {
   if (!shared_)
-    shared_ = declare("workgroup_memory", spirv::ArrayType::get(builder_.getI32Type(), 1),
+    shared_ = declare("workgroup_memory", spirv::ArrayType::get(sharedUnit(), 1),
                       StorageClass::Workgroup);
   // The base of a shared array is its first word: all of them live in one variable.
   return arith::ConstantOp::create(builder_, loc,
                                    builder_.getI32IntegerAttr(static_cast<int32_t>(firstWord)));
 }
 
-Value SpirvMemory::wordPointer(Location loc, const Array& array, Value word) {
+/// With cooperative matrices the memory is made of pieces, so that accesses to one are single
+/// instructions.
+Type SpirvMemory::sharedUnit() const {
+  return hasVulkanModel() ? accessType(builder_.getI32Type(), kPieceWords) : builder_.getI32Type();
+}
+
+Value SpirvMemory::sharedUnitPointer(Location loc, mlir::ValueRange indices, Type type) {
   const Value base = spirv::AddressOfOp::create(builder_, loc, shared_);
+  const auto pointer = spirv::PointerType::get(type, StorageClass::Workgroup);
+  return spirv::AccessChainOp::create(builder_, loc, pointer, base, indices);
+}
+
+Value SpirvMemory::wordPointer(Location loc, const Array& array, Value word) {
+  const Type i32 = builder_.getI32Type();
   const Value index = builder_.createOrFold<arith::AddIOp>(loc, array.base, word);
-  const auto pointer = spirv::PointerType::get(builder_.getI32Type(), StorageClass::Workgroup);
-  return spirv::AccessChainOp::create(builder_, loc, pointer, base, mlir::ValueRange{index});
+  if (!hasVulkanModel()) return sharedUnitPointer(loc, index, i32);
+  const auto constant = [&](int32_t value) {
+    return arith::ConstantOp::create(builder_, loc, builder_.getI32IntegerAttr(value));
+  };
+  const Value piece = builder_.createOrFold<arith::ShRUIOp>(loc, index, constant(2));
+  const Value inPiece = builder_.createOrFold<arith::AndIOp>(loc, index, constant(3));
+  return sharedUnitPointer(loc, {piece, inPiece}, i32);
+}
+
+Value SpirvMemory::piecePointer(Location loc, const Array& array, Value word) {
+  const Value index = builder_.createOrFold<arith::AddIOp>(loc, array.base, word);
+  const Value two = arith::ConstantOp::create(builder_, loc, builder_.getI32IntegerAttr(2));
+  return sharedUnitPointer(loc, builder_.createOrFold<arith::ShRUIOp>(loc, index, two),
+                           sharedUnit());
+}
+
+SpirvMemory::Units SpirvMemory::loadPiece(Location loc, const Array& array, Value word) {
+  return partsOf(loc,
+                 spirv::LoadOp::create(builder_, loc, piecePointer(loc, array, word),
+                                       shared(spirv::MemoryAccess::None)),
+                 kPieceWords);
+}
+
+void SpirvMemory::storePiece(Location loc, mlir::ValueRange words, const Array& array, Value word) {
+  const Value all = spirv::CompositeConstructOp::create(builder_, loc, sharedUnit(), words);
+  spirv::StoreOp::create(builder_, loc, piecePointer(loc, array, word), all,
+                         shared(spirv::MemoryAccess::None), mlir::IntegerAttr());
 }
 
 Value SpirvMemory::loadWord(Location loc, const Array& array, Value word) {

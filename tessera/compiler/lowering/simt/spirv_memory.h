@@ -28,9 +28,10 @@ class SpirvMemory final : public ThreadMemory {
                    mlir::Value inside, Caching caching) override;
   void atomicAddGlobal(mlir::Location loc, mlir::Value value, mlir::Value address) override;
   mlir::Value sharedAddress(mlir::Location loc, const Array& array) override;
-  mlir::Value sharedPointer(mlir::Location loc, const Array& array, mlir::Value word) override {
-    return wordPointer(loc, array, word);
-  }
+  Units loadPiece(mlir::Location loc, const Array& array, mlir::Value word) override;
+  void storePiece(mlir::Location loc, mlir::ValueRange words, const Array& array,
+                  mlir::Value word) override;
+  mlir::Value piecePointer(mlir::Location loc, const Array& array, mlir::Value word) override;
   mlir::Value subgroup(mlir::Location loc) override { return read(loc, subgroupId_); }
   mlir::Value exchange(mlir::Location loc, mlir::Value value, int laneBit) override;
   void atomicAddShared(mlir::Location loc, mlir::Value value, const Array& array,
@@ -50,6 +51,9 @@ class SpirvMemory final : public ThreadMemory {
   mlir::Value loadOne(mlir::Location loc, mlir::Type type, mlir::Value address,
                       Caching caching = Caching::kReadOnly);
   bool hasVulkanModel() const;
+  mlir::Type sharedUnit() const;
+  mlir::Value sharedUnitPointer(mlir::Location loc, mlir::ValueRange indices, mlir::Type type);
+  Units partsOf(mlir::Location loc, mlir::Value all, int64_t count);
   mlir::spirv::MemoryAccessAttr shared(mlir::spirv::MemoryAccess access) const;
   mlir::Value read(mlir::Location loc, mlir::spirv::GlobalVariableOp variable);
   mlir::Value pushConstant(mlir::Location loc, int64_t member);

@@ -33,13 +33,23 @@ Value ThreadMemory::tensorMap(Location, uint32_t) {
   TESSERA_UNREACHABLE("the chip has no copy engine");
 }
 
-Value ThreadMemory::sharedPointer(Location, const Array&, Value) {
-  TESSERA_UNREACHABLE("the chip's instructions take addresses");
+namespace {
+constexpr const char* kNoMatrices = "the chip has no cooperative matrices";
 }
 
-Value ThreadMemory::subgroup(Location) {
-  TESSERA_UNREACHABLE("the chip has no cooperative matrices");
+ThreadMemory::Units ThreadMemory::loadPiece(Location, const Array&, Value) {
+  TESSERA_UNREACHABLE("{}", kNoMatrices);
 }
+
+void ThreadMemory::storePiece(Location, mlir::ValueRange, const Array&, Value) {
+  TESSERA_UNREACHABLE("{}", kNoMatrices);
+}
+
+Value ThreadMemory::piecePointer(Location, const Array&, Value) {
+  TESSERA_UNREACHABLE("{}", kNoMatrices);
+}
+
+Value ThreadMemory::subgroup(Location) { TESSERA_UNREACHABLE("{}", kNoMatrices); }
 
 Array ThreadMemory::allocateShared(Location loc, DType dtype, int64_t count, int64_t firstWord) {
   return {sharedWords(loc, firstWord), dtype, count, firstWord};

@@ -86,8 +86,14 @@ class ThreadMemory {
   /// The address of the array's first byte in the workgroup's memory, i32.
   virtual mlir::Value sharedAddress(mlir::Location loc, const Array& array) = 0;
   void store(mlir::Location loc, mlir::Value value, const Array& array, mlir::Value index);
-  /// A pointer of SPIR-V to a word of the array; the index is i32.
-  virtual mlir::Value sharedPointer(mlir::Location loc, const Array& array, mlir::Value word);
+
+  // Of chips with cooperative matrices: pieces of four words, from a multiple of four on (i32).
+  static constexpr int64_t kPieceWords = 4;
+  virtual Units loadPiece(mlir::Location loc, const Array& array, mlir::Value word);
+  virtual void storePiece(mlir::Location loc, mlir::ValueRange words, const Array& array,
+                          mlir::Value word);
+  /// SPIR-V's pointer to one.
+  virtual mlir::Value piecePointer(mlir::Location loc, const Array& array, mlir::Value word);
   /// The number of this thread's subgroup (i32), the same in all of it.
   virtual mlir::Value subgroup(mlir::Location loc);
   /// Adds to an i32 element of a shared array.

@@ -483,9 +483,11 @@ SmallVector<Value> KernelLowering::alignedVersions(llvm::ArrayRef<Operation*> lo
   for (Operation* load : loads)
     if (const Value own = leadingBytes(load)) bytes = bytes ? e_.ori(bytes, own) : own;
   if (!bytes || !aligned_) return emit();
+  // Vulkan's drivers take long to compile versions.
+  const int64_t least = target_.matrix == MatrixUnit::kCooperative ? target_.widestBytes : 8;
   const std::function<SmallVector<Value>(int64_t)> version = [&](int64_t width) {
-    leadingAligned_ = width >= 8 ? width : 0;
-    if (width < 8) return emit();
+    leadingAligned_ = width >= least ? width : 0;
+    if (width < least) return emit();
     auto either = scf::IfOp::create(
         e_.builder, e_.loc, types,
         e_.compare(arith::CmpIPredicate::eq, e_.andi(bytes, width - 1), e_.i64(0)),
