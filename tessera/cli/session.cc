@@ -32,8 +32,8 @@ Result<Packs> open_packs(const Arguments& arguments, runtime::Device& device) {
   return packs;
 }
 
-/// A chip's best device may be of an architecture that the packs have nothing for, and of a plainer
-/// one that they have.
+/// A chip's device may be of an architecture that the packs have nothing for, and of another one
+/// that they have.
 Result<std::unique_ptr<runtime::Device>> open_for_packs(const Arguments& arguments,
                                                         const runtime::ChipOptions& options) {
   const std::string spec = arguments.text("chip", kDefaultChip);

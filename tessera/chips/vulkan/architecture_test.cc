@@ -3,8 +3,6 @@
 
 #include <gtest/gtest.h>
 
-#include <algorithm>
-
 #include "tessera/chips/vulkan/device.h"
 
 namespace tessera::chips::vulkan {
@@ -20,20 +18,12 @@ TEST(VulkanArchitectureTest, UnknownOneIsNamedWithThoseThereAre) {
             "no Vulkan architecture \"1.1\"; there are: vulkan:1.2, vulkan:matrix");
 }
 
-TEST(VulkanArchitectureTest, DeviceIsTheBestItCanBeAndThePlainestOnRequest) {
+TEST(VulkanArchitectureTest, DeviceIsThePlainestUnlessAskedForMore) {
   if (!has_loader()) GTEST_SKIP() << "no Vulkan loader here";
-  const auto best = devices({}), plain = devices({.option = "1.2"});
-  ASSERT_TRUE(best.ok() && plain.ok());
-  ASSERT_EQ(best->size(), plain->size());
-  for (size_t i = 0; i < best->size(); ++i) {
-    const auto& features = (*best)[i]->info().features;
-    const bool multiplies =
-        std::ranges::find(features, "matrix-16x16x16-bf16-f32") != features.end();
-    EXPECT_EQ((*plain)[i]->info().arch, "vulkan:1.2");
-    if (!multiplies) {
-      EXPECT_EQ((*best)[i]->info().arch, "vulkan:1.2");
-    }
-  }
+  const auto found = devices({}), plain = devices({.option = "1.2"});
+  ASSERT_TRUE(found.ok() && plain.ok());
+  ASSERT_EQ(found->size(), plain->size());
+  for (const auto& device : *found) EXPECT_EQ(device->info().arch, "vulkan:1.2");
 }
 
 TEST(VulkanArchitectureTest, MissingMatricesAreSaidToBeMissing) {

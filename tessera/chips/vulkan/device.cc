@@ -127,19 +127,20 @@ Result<bool> multiplies_matrices(const Instance& instance, VkPhysicalDevice devi
   return features.sufficient_for_matrices();
 }
 
-/// The best architecture of a device among those that `option` allows; null: none.
+/// The architecture that `option` names, or the plainest, if the device is one; null: it is none.
 Result<const Architecture*> architecture_of(const Instance& instance, VkPhysicalDevice device,
                                             std::string_view option) {
-  const Architecture* best = nullptr;
+  const Architecture* chosen = nullptr;
   for (const Architecture& architecture : architectures()) {
-    if (!option.empty() && architecture.option() != option) continue;
+    if (architecture.option() != (option.empty() ? architectures().front().option() : option))
+      continue;
     if (architecture.matrix) {
       TESSERA_ASSIGN(const bool runs, multiplies_matrices(instance, device, architecture));
       if (!runs) continue;
     }
-    best = &architecture;
+    chosen = &architecture;
   }
-  return best;
+  return chosen;
 }
 
 Error no_device_of(std::string_view option) {

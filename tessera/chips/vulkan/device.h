@@ -17,7 +17,7 @@
 namespace tessera::chips::vulkan {
 
 /// Every Vulkan device with what kernels need (buffer device addresses, 64-, 16- and 8-bit
-/// integers), as the best architecture it is; ChipOptions::option names one ("1.2", "matrix"). No
+/// integers), as the plainest architecture, or what ChipOptions::option names ("1.2", "matrix"). No
 /// loader or no such device is an empty list.
 Result<std::vector<std::unique_ptr<runtime::Device>>> devices(const runtime::ChipOptions& options);
 

@@ -254,11 +254,11 @@ void KernelLowering::lowerCooperativeProduct(const CooperativeProduct& product) 
     return product.bIsKn ? OperandPart{dot.getB(), k, count, n, shares.chunk()}
                          : OperandPart{dot.getB(), n, shares.chunk(), k, count};
   };
+  Registers total = get(dot.getAcc(), layout);
   // As much of K at a time as the memory holds.
   const int64_t top = shared_.top(), room = (target_.sharedBytes - kOtherBytes) / 4 - top;
   int64_t piece = product.k;
   while (piece > kSize && left(0, piece).words() + right(0, 0, piece).words() > room) piece /= 2;
-  Registers total = get(dot.getAcc(), layout);
   Array a;
   if (piece == product.k) a = stagePart(left(0, piece));
   for (int64_t chunk = 0; chunk < product.n; chunk += shares.chunk()) {
@@ -269,8 +269,7 @@ void KernelLowering::lowerCooperativeProduct(const CooperativeProduct& product) 
     for (int64_t k = 0; k < product.k; k += piece) {
       if (piece != product.k) a = stagePart(left(k, piece));
       const Array b = stagePart(right(chunk, k, piece));
-      shared_.beforeRead(e_.loc, a);
-      shared_.beforeRead(e_.loc, b);
+      shared_.beforeRead(e_.loc, {a, b});
       multiplyParts(product, left(k, piece), a, right(chunk, k, piece), b, sums);
       shared_.release(below);
     }

@@ -108,8 +108,7 @@ void KernelLowering::lowerDot(mlir::Operation* op) {
   for (int64_t first = 0; first < k_total; first += piece) {
     stage(a, pa, first);
     stage(b, pb, first);
-    shared_.beforeRead(e_.loc, pa);
-    shared_.beforeRead(e_.loc, pb);
+    shared_.beforeRead(e_.loc, {pa, pb});
     const int64_t unroll = std::min(kUnroll, piece);
     sums.values = loop32(e_, e_.i32(0), e_.i32(piece), e_.i32(unroll), sums.values,
                          [&](Value k0, mlir::ValueRange now) {

@@ -95,8 +95,7 @@ void KernelLowering::lowerProduct(const TileProduct& product) {
   const Registers before = adds ? get(dot.getAcc(), layout) : Registers();
   const Staged a = stagedOf(dot.getA()), b = stagedOf(dot.getB());
   if (copiesPending_) awaitCopies();
-  shared_.beforeRead(e_.loc, a.array);
-  shared_.beforeRead(e_.loc, b.array);
+  shared_.beforeRead(e_.loc, {a.array, b.array});
 
   // Blocks of the instruction's size, of rows and columns that a warpgroup has in registers.
   int64_t columns = 8;  // in a row, of a warpgroup

@@ -29,9 +29,10 @@ void WorkgroupMemory::barrier(Location loc) {
   read_.clear();
 }
 
-void WorkgroupMemory::beforeRead(Location loc, const Array& array) {
-  if (meets(written_, rangeOf(array))) barrier(loc);
-  read_.push_back(rangeOf(array));
+void WorkgroupMemory::beforeRead(Location loc, llvm::ArrayRef<Array> arrays) {
+  if (llvm::any_of(arrays, [&](const Array& array) { return meets(written_, rangeOf(array)); }))
+    barrier(loc);
+  for (const Array& array : arrays) read_.push_back(rangeOf(array));
 }
 
 void WorkgroupMemory::beforeWrite(Location loc, const Array& array) {

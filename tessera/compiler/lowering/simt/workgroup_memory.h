@@ -23,8 +23,9 @@ class WorkgroupMemory {
   /// Words that were ever in use at once.
   int64_t peak() const { return peak_; }
 
-  /// All threads are about to access elements of the array; called where all of them pass.
-  void beforeRead(mlir::Location loc, const Array& array);
+  /// All threads are about to access elements of the array; called where all of them pass. What is
+  /// read together is named together: a barrier before the second would forget the first.
+  void beforeRead(mlir::Location loc, llvm::ArrayRef<Array> arrays);
   void beforeWrite(mlir::Location loc, const Array& array);
   /// A barrier, whatever is pending.
   void barrier(mlir::Location loc);

@@ -94,6 +94,10 @@ tile.kernel @experts views [
 // The weights come from registers.
 // CHECK-LABEL: spirv.module PhysicalStorageBuffer64 Vulkan
 // CHECK: spirv.KHR.CooperativeMatrixLoad {{.*}}, <ColumnMajor>
+// Before the next piece of K is stored all have read this one.
+// CHECK-NOT: spirv.Store "Workgroup"
+// CHECK: spirv.ControlBarrier
+// CHECK: spirv.Store "Workgroup"
 // CHECK: spirv.KHR.CooperativeMatrixStore
 // CHECK: spirv.KHR.CooperativeMatrixLoad {{.*}}, <RowMajor>, {{.*}} MatrixB>
 // CHECK: spirv.KHR.CooperativeMatrixStore
