@@ -123,6 +123,30 @@ Activation gated(Pass& p, Value gate, Value up, Value weights) {
   return y;
 }
 
+/// What gated() makes of the rows of single pairs, from both matrices of FP4 experts in one pass.
+Activation gated_in_one_pass(Pass& p, const Activation& x, const MoeWeights& w, const Tiles& tiles,
+                             Value weights, int64_t fan) {
+  const Value h = p.value({p.b.shape(weights)[0], w.w1.w.desc.shape[1]});
+  p.b.call("moe_gate_up_fp4",
+           {{"x", x.codes},
+            {"x_scale", x.scales},
+            {"w1", p.weight(w.w1.w)},
+            {"w1_scale", p.weight(w.w1.scale)},
+            {"w1_offsets", p.weight(w.w1.offsets)},
+            {"w1_scale_offsets", p.weight(w.w1.scale_offsets)},
+            {"w3", p.weight(w.w3.w)},
+            {"w3_scale", p.weight(w.w3.scale)},
+            {"w3_offsets", p.weight(w.w3.offsets)},
+            {"w3_scale_offsets", p.weight(w.w3.scale_offsets)},
+            {"slots", tiles.slots},
+            {"tile_expert", tiles.expert},
+            {"tile_count", tiles.count},
+            {"weight", weights},
+            {"y", h}},
+           {{"fan", static_cast<double>(fan)}, {"limit", p.config.swiglu_limit}});
+  return activation(p, h);
+}
+
 /// Whether the rank has a part of the shared expert and the others have the rest.
 bool has_shared_part(const Pass& p) {
   return p.ranks.several() && p.ranks.rank.experts == ExpertExchange::all_reduce;
@@ -167,9 +191,15 @@ Value routed(Pass& p, const MoeWeights& w, const Activation& x, const Route& r, 
   const int64_t rows = p.b.shape(local)[0], chosen = p.b.shape(local)[1], pairs = rows * chosen;
   const Tiles tiles = align(p, local);
   p.b.section("experts");
-  const Value gate = expert_linear(p, x, w.w1, tiles, pairs, chosen);
-  const Value up = expert_linear(p, x, w.w3, tiles, pairs, chosen);
-  const Activation hidden = gated(p, gate, up, p.b.reshaped(r.weights, {pairs}));
+  const Value weights = p.b.reshaped(r.weights, {pairs});
+  const auto hidden_of = [&] {
+    if (tiles.block == 1 && p.numerics.official && w.w1.w.desc.dtype == DType::f4e2m1)
+      return gated_in_one_pass(p, x, w, tiles, weights, chosen);
+    const Value gate = expert_linear(p, x, w.w1, tiles, pairs, chosen);
+    const Value up = expert_linear(p, x, w.w3, tiles, pairs, chosen);
+    return gated(p, gate, up, weights);
+  };
+  const Activation hidden = hidden_of();
   return p.b.reshaped(expert_linear(p, hidden, w.w2, tiles, pairs, 1),
                       {rows, chosen, p.config.hidden_size});
 }

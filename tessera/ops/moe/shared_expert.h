@@ -2,14 +2,11 @@
 // The shared expert, or any expert with FP8 weights: two products, SwiGLU, quantisation, product.
 #pragma once
 
-#include <algorithm>
 #include <bit>
 #include <cmath>
 
 #include "tessera/base/float_formats.h"
-#include "tessera/ops/activation/swiglu_clamp.h"
-#include "tessera/ops/gemm/kernels/product.h"
-#include "tessera/ops/norm/rms_norm_quant.h"
+#include "tessera/ops/moe/kernels/gate_up.h"
 
 namespace tessera::ops {
 
@@ -44,84 +41,31 @@ struct SharedExpert {
 
   static void plan(PlanBuilder& b) {
     const int64_t T = b.dim("T"), D = b.dim("D"), I = b.dim("I");
-    const auto blocking = [&](int64_t k) {
-      return gemm::blocking(b.caps(), b.product_class("T"), k,
-                            gemm::products_of(b.dtype("x"), gemm::kFp8));
-    };
-    const gemm::Blocking t = blocking(I);
     const bool quantised = b.dtype("x") == DType::f8e4m3;
     const DType inner = quantised ? DType::bf16 : b.dtype("x");
-    const Arg gate_up = b.workspace("gate_up", inner, {2, T, I}, {false, true, false});
     std::vector<Arg> h = {b.workspace("h", b.dtype("x"), {T, I}, {true, false})};
     if (quantised)
       h.push_back(b.workspace("h_scale", DType::f8e8m0, {T, (I + 127) / 128}, {true, false}));
-    plan_gate_up(b, blocking(D), gate_up.with_access(Access::kWrite));
-    plan_swiglu(b, gate_up.with_access(Access::kRead), h);
+    if (b.m_class("T") > 1) {
+      const Arg gate_up = b.workspace("gate_up", inner, {2, T, I}, {false, true, false});
+      moe::plan_gate_and_up(b, gate_up);
+      moe::plan_activation(b, gate_up, h);
+    } else if (quantised) {
+      const Arg plain = b.workspace("h_plain", inner, {T, I}, {true, false});
+      moe::plan_gated_row(b, plain);
+      moe::plan_activation(b, plain, h);
+    } else {
+      moe::plan_gated_row(b, h[0]);
+    }
     std::vector<Arg> args = b.tensors({"w2", "w2_scale", "y"});
     for (const Arg& arg : h) args.push_back(arg.with_access(Access::kRead));
+    const gemm::Blocking t = moe::expert_blocking(b, I);
     const DType y_dtype = b.dtype("y");
     b.kernel_named("down", gemm::grid(t, T, D), args, [=](KernelBuilder& k, const NamedViews& v) {
       const auto [m, first] = gemm::start(k, t);
-      product(k, t, v, "h", "w2", m, first,
-              [&](Tile n, Tile sum) { store(v["y"], {m, n}, cast(sum, y_dtype)); });
+      moe::expert_sums(k, t, v, "h", "w2", m, first,
+                       [&](Tile n, Tile sum) { store(v["y"], {m, n}, cast(sum, y_dtype)); });
     });
-  }
-
-  template <class Emit>
-  static void product(KernelBuilder& k, const gemm::Blocking& t, const NamedViews& v,
-                      std::string_view a, std::string_view w, Tile m, Tile first, Emit emit) {
-    gemm::walk_weights(
-        k, t, first, v[w].extent(0), v[w].extent(1), DType::f32,
-        [&](Tile n, Tile k0, Tile acc) {
-          return dot_scaled(gemm::activations(v, a, m, k0, t),
-                            gemm::weights(gemm::kFp8, v, w, n, k0, t), acc);
-        },
-        emit);
-  }
-
-  /// A program works for w1 or for w3, so that each reads one stream.
-  static void plan_gate_up(PlanBuilder& b, const gemm::Blocking& t, const Arg& gate_up) {
-    std::vector<int64_t> grid = gemm::grid(t, b.dim("T"), b.dim("I"));
-    grid.push_back(2);
-    std::vector<Arg> args = b.tensors({"x", "x_scale", "w1", "w1_scale", "w3", "w3_scale"});
-    args.push_back(gate_up);
-    const DType to = gate_up.dtype;
-    b.kernel_named("gate_up", grid, args, [=](KernelBuilder& k, const NamedViews& v) {
-      const auto [m, first] = gemm::start(k, t);
-      const Tile which = k.program_id(2);
-      auto emit = [&](Tile n, Tile sum) { store(v["gate_up"], {which, m, n}, cast(sum, to)); };
-      k.if_(
-          which == 0, [&] { product(k, t, v, "x", "w1", m, first, emit); },
-          [&] { product(k, t, v, "x", "w3", m, first, emit); });
-    });
-  }
-
-  /// `h`: one tensor, or e4m3 codes and their scales.
-  static void plan_swiglu(PlanBuilder& b, const Arg& gate_up, const std::vector<Arg>& h) {
-    const int64_t T = b.dim("T"), I = b.dim("I");
-    const int64_t rows =
-        std::min<int64_t>(b.m_class("T"), std::max<int64_t>(1, b.caps().program_grain / 128));
-    const double limit = b.attribute("limit");
-    const SwigluClamp::Silu silu = SwigluClamp::silu_of(b);
-    const DType inner = gate_up.dtype;
-    std::vector<Arg> args = {gate_up};
-    for (const Arg& arg : h) args.push_back(arg.with_access(Access::kWrite));
-    b.kernel_named("swiglu", {(T + rows - 1) / rows, (I + 127) / 128}, args,
-                   [=](KernelBuilder& k, const NamedViews& v) {
-                     const Tile t = k.program_id(0) * rows, group = k.program_id(1);
-                     const auto half = [&](int which) {
-                       return to_f32(load(v["gate_up"], {which, t, group * 128}, {rows, 128}));
-                     };
-                     const Tile h = SwigluClamp::activate(half(0), half(1), limit, silu);
-                     if (v.has("h_scale")) {
-                       const auto q = ActQuant::quantise(round_to(h, inner));
-                       store(v["h"], {t, group * 128}, q.codes);
-                       store(v["h_scale"], {t, group},
-                             ActQuant::stored_scale(q.exponent, DType::f8e8m0));
-                     } else {
-                       store(v["h"], {t, group * 128}, cast(h, inner));
-                     }
-                   });
   }
 
   static void reference(const Reference& r) {

@@ -243,7 +243,7 @@ class KernelLowering {
   llvm::SmallVector<mlir::Value> pairsForRow(const MatrixLoop& loop, mlir::Operation* operand,
                                              mlir::ValueRange words);
   llvm::SmallVector<mlir::Value> sumsOfRow(const MatrixLoop& loop, const RowsPlan& plan);
-  Registers sumOfRow(const MatrixLoop& loop, const RowsPlan& plan, mlir::ValueRange sums);
+  void sumOfRow(const MatrixLoop& loop, const RowsPlan& plan, mlir::ValueRange sums);
   llvm::SmallVector<mlir::Value> pairsOf(mlir::Operation* operand, mlir::Operation* scale,
                                          const Layout& layout, mlir::ValueRange words,
                                          mlir::ValueRange codes, int64_t first = 0);

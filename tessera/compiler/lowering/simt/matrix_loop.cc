@@ -96,21 +96,30 @@ bool isBeside(Operation* op, const MatrixLoop& loop) {
 bool collectBeside(MatrixLoop& loop) {
   for (Operation& op : loop.loop.getBody().front().without_terminator()) {
     const bool scalar = op.getNumResults() == 1 && isScalar(op.getResult(0));
-    if (scalar || llvm::is_contained({loop.dot, loop.a, loop.b, loop.aScale, loop.bScale}, &op))
-      continue;
-    if (llvm::isa<CastOp>(op) && op.hasOneUse() && *op.user_begin() == loop.dot) continue;
+    const auto products = loop.products();
+    const auto isPart = [&](const MatrixLoop::Product& product) {
+      return llvm::is_contained({product.dot, product.b, product.bScale}, &op);
+    };
+    const auto multiplies = [&](Operation* user) {
+      return llvm::any_of(products, [&](const auto& product) { return product.dot == user; });
+    };
+    if (scalar || &op == loop.a || &op == loop.aScale || llvm::any_of(products, isPart)) continue;
+    if (llvm::isa<CastOp>(op) && llvm::all_of(op.getUsers(), multiplies)) continue;
     if (!isBeside(&op, loop)) return false;
     loop.beside.push_back(&op);
   }
-  return llvm::all_of(loop.loop.yielded().drop_front(), [&](Value tile) {
+  return llvm::all_of(loop.loop.yielded().drop_front(1 + loop.others.size()), [&](Value tile) {
     return llvm::is_contained(loop.beside, tile.getDefiningOp());
   });
 }
 
 bool fitsRows(const MatrixLoop& loop) {
-  if (hasParts(loop) || !loop.beside.empty()) return false;
+  if (hasParts(loop) || !loop.beside.empty() || (!loop.others.empty() && !loop.oneRow()))
+    return false;
   const int64_t access = RowsPlan::accessOf(operandType(loop.b));
-  return loop.n % 16 == 0 && loop.k >= 4 * access;
+  // The instruction's 16 rows may be those of two products.
+  const auto rows = loop.n * static_cast<int64_t>(loop.products().size());
+  return loop.n % 8 == 0 && rows % 16 == 0 && loop.others.size() <= 1 && loop.k >= 4 * access;
 }
 
 /// Whether a tile can be made from what nobody writes, by any thread in any layout.
@@ -143,6 +152,7 @@ bool fitsTiles(KernelOp kernel, const MatrixLoop& loop, const SimtTarget& target
       loop.columns() < 8 || loop.columns() > kMostColumns || stagesOf(loop, target) < kLeastStages)
     return false;
   if (hasParts(loop) && loop.columns() > kMostColumnsApart) return false;
+  if (!loop.others.empty()) return false;
   if (!loop.beside.empty() && !loop.isPlain(loop.a)) return false;
   for (Operation* load : {loop.a, loop.b, loop.aScale, loop.bScale})
     if (auto gather = llvm::dyn_cast_or_null<GatherOp>(load))
@@ -159,7 +169,7 @@ bool fitsCooperative(const MatrixLoop& loop, const SimtTarget& target) {
     return scaledTogether(operand, scale) * bits(operandType(operand)) >= 32;
   };
   if (!scaledByWords(loop.a, loop.aScale) || !scaledByWords(loop.b, loop.bScale)) return false;
-  if (hasParts(loop) || !loop.beside.empty() || loop.m % kLeastBlock != 0 ||
+  if (hasParts(loop) || !loop.beside.empty() || !loop.others.empty() || loop.m % kLeastBlock != 0 ||
       loop.n % kLeastBlock != 0 || loop.k % CooperativeMatrix::kSize != 0)
     return false;
   const CooperativePlan plan = cooperativePlan(loop);
@@ -182,6 +192,43 @@ bool holds(Operation* op, const SimtTarget& target, Which which) {
         return loop && which(*loop) ? mlir::WalkResult::interrupt() : mlir::WalkResult::advance();
       })
       .wasInterrupted();
+}
+
+/// The product of tiles read in each turn that a loop adds to one of those it carries.
+std::optional<MatrixLoop> productOf(KernelOp kernel, ForOp loop, size_t carried) {
+  Operation* dot = loop.yielded()[carried].getDefiningOp();
+  if (!dot || !llvm::isa<DotOp, DotScaledOp>(dot) || dot->getBlock() != &loop.getBody().front() ||
+      dot->getOperand(2) != loop.getBody().getArgument(1 + static_cast<unsigned>(carried)) ||
+      tile::dtypeOf(dot->getResult(0)) != DType::f32)
+    return std::nullopt;
+  MatrixLoop found;
+  found.loop = loop;
+  found.dot = dot;
+  Value scales[2];
+  if (auto plain = llvm::dyn_cast<DotOp>(dot)) {
+    if (plain.getBIsKn()) return std::nullopt;
+  } else {
+    scales[0] = llvm::cast<DotScaledOp>(dot).getAScale();
+    scales[1] = llvm::cast<DotScaledOp>(dot).getBScale();
+  }
+  found.a = loadedHere(kernel, narrowed(dot->getOperand(0)), loop);
+  found.b = loadedHere(kernel, narrowed(dot->getOperand(1)), loop);
+  found.aScale = loadedHere(kernel, scales[0], loop);
+  found.bScale = loadedHere(kernel, scales[1], loop);
+  const auto isF32 = [](Operation* operand) { return MatrixLoop::parts(operand) > 1; };
+  if (!found.a || !found.b || (!exactInBf16(found.a) && !isF32(found.a)) ||
+      (!exactInBf16(found.b) && !isF32(found.b)) ||
+      (scales[0] && (!found.aScale || operandType(found.aScale) != DType::f8e8m0)) ||
+      (scales[1] && (!found.bScale || operandType(found.bScale) != DType::f8e8m0)))
+    return std::nullopt;
+  return found;
+}
+
+/// Whether two products differ in what they read of b alone.
+bool isAlike(const MatrixLoop& x, const MatrixLoop& y) {
+  const auto type = [](Operation* op) { return op ? op->getResult(0).getType() : mlir::Type(); };
+  return x.a == y.a && x.aScale == y.aScale && type(x.b) == type(y.b) &&
+         type(x.bScale) == type(y.bScale);
 }
 
 bool inPipeline(const MatrixLoop& loop) { return !loop.cooperative && !loop.fewRows(); }
@@ -218,36 +265,25 @@ bool MatrixLoop::oneRow() const {
   return m == 1 && fits(a, aScale) && fits(b, bScale);
 }
 
+llvm::SmallVector<MatrixLoop::Product> MatrixLoop::products() const {
+  llvm::SmallVector<Product> all = {{dot, b, bScale}};
+  llvm::append_range(all, others);
+  return all;
+}
+
 std::optional<MatrixLoop> matchMatrixLoop(ForOp loop, const SimtTarget& target) {
   if (target.matrix == MatrixUnit::kNone || loop.getInits().empty()) return std::nullopt;
-  Operation* dot = loop.yielded()[0].getDefiningOp();
-  if (!dot || !llvm::isa<DotOp, DotScaledOp>(dot) || dot->getBlock() != &loop.getBody().front() ||
-      dot->getOperand(2) != loop.getBody().getArgument(1) ||
-      tile::dtypeOf(dot->getResult(0)) != DType::f32)
-    return std::nullopt;
   auto kernel = loop->getParentOfType<KernelOp>();
-  MatrixLoop found;
-  found.loop = loop;
-  found.dot = dot;
-  Value scales[2];
-  if (auto plain = llvm::dyn_cast<DotOp>(dot)) {
-    if (plain.getBIsKn()) return std::nullopt;
-  } else {
-    scales[0] = llvm::cast<DotScaledOp>(dot).getAScale();
-    scales[1] = llvm::cast<DotScaledOp>(dot).getBScale();
+  auto first = productOf(kernel, loop, 0);
+  if (!first) return std::nullopt;
+  MatrixLoop found = std::move(*first);
+  for (size_t carried = 1; carried < loop.getInits().size(); ++carried) {
+    const auto other = productOf(kernel, loop, carried);
+    if (!other || !isAlike(*other, found)) break;
+    found.others.push_back({other->dot, other->b, other->bScale});
   }
-  found.a = loadedHere(kernel, narrowed(dot->getOperand(0)), loop);
-  found.b = loadedHere(kernel, narrowed(dot->getOperand(1)), loop);
-  found.aScale = loadedHere(kernel, scales[0], loop);
-  found.bScale = loadedHere(kernel, scales[1], loop);
-  const auto isF32 = [](Operation* operand) { return MatrixLoop::parts(operand) > 1; };
-  if (!found.a || !found.b || (!exactInBf16(found.a) && !isF32(found.a)) ||
-      (!exactInBf16(found.b) && !isF32(found.b)) ||
-      (scales[0] && (!found.aScale || operandType(found.aScale) != DType::f8e8m0)) ||
-      (scales[1] && (!found.bScale || operandType(found.bScale) != DType::f8e8m0)))
-    return std::nullopt;
   if (!collectBeside(found)) return std::nullopt;
-  const TileShape a = shapeOf(dot->getOperand(0)), b = shapeOf(dot->getOperand(1));
+  const TileShape a = shapeOf(found.dot->getOperand(0)), b = shapeOf(found.dot->getOperand(1));
   found.m = a[0], found.n = b[0], found.k = a[1];
   found.cooperative = target.matrix == MatrixUnit::kCooperative;
   if (target.matrix == MatrixUnit::kWgmma) found.mostFewRows = 16;
@@ -265,7 +301,9 @@ std::optional<MatrixLoop> matrixLoopOf(Operation* dot, const SimtTarget& target)
   auto loop = llvm::dyn_cast<ForOp>(dot->getParentOp());
   if (!loop) return std::nullopt;
   auto found = matchMatrixLoop(loop, target);
-  return found && found->dot == dot ? found : std::nullopt;
+  if (!found || llvm::none_of(found->products(), [&](const auto& p) { return p.dot == dot; }))
+    return std::nullopt;
+  return found;
 }
 
 /// Lane 4 g + t: of rows g, g + 8, .. of both operands the elements of its accesses to b: number t

@@ -20,6 +20,12 @@ struct MatrixLoop {
   mlir::Operation *a = nullptr, *b = nullptr;            // LoadOp or GatherOp: [M, K] and [N, K]
   mlir::Operation *aScale = nullptr, *bScale = nullptr;  // of e8m0; null: none
   int64_t m = 0, n = 0, k = 0;
+  /// One row: further products of the same a, with tiles like b; carried behind the first one.
+  struct Product {
+    mlir::Operation *dot, *b, *bScale;
+  };
+  llvm::SmallVector<Product> others;
+  llvm::SmallVector<Product> products() const;  // all
   /// Arithmetic on the elements of a, besides the product, in order; what comes of it are the
   /// loop's results from the second on.
   llvm::SmallVector<mlir::Operation*> beside;

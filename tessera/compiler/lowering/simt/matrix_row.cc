@@ -98,60 +98,69 @@ SmallVector<Value> KernelLowering::pairsForRow(const MatrixLoop& loop, Operation
   return pairs;
 }
 
-/// The sums of this thread: of rows g, g + 8, .. of b, over what it read of them.
+/// The sums of this thread: of each product those of rows g, g + 8, .. of b, over what it read of
+/// them. The instruction's 16 rows are eight of one product and eight of the next where those are
+/// all.
 SmallVector<Value> KernelLowering::sumsOfRow(const MatrixLoop& loop, const RowsPlan& plan) {
   const bool half = usesHalf(e_, loop);
   const int64_t access = plan.accessOf(operandType(loop.b)), groups = loop.n / kGroup;
-  return sumsOfTurns(loop.loop, groups, [&](mlir::ValueRange before) {
+  const auto products = loop.products();
+  const auto all = static_cast<int64_t>(products.size()) * groups;  // that a thread reads of
+  return sumsOfTurns(loop.loop, all, [&](mlir::ValueRange before) {
     const auto column = [&] { return e_.andi(e_.shr(thread_, 2), 7); };
     const auto own = [&] { return e_.shl(e_.andi(thread_, 3), 1); };
     const auto hasColumn = [&] { return e_.compare(CmpIPredicate::eq, column(), own()); };
     const int64_t steps = plan.b.registerCount() / access / groups;
     // Wide accesses are under way for several steps before the first one is needed. Narrow ones are
     // too many for that.
-    const int64_t batch = isWide(loop.b, plan.b) ? std::min(steps, kStepsAhead) : 1;
-    const SumScales bScales = sumScales(loop.b, loop.bScale, plan.b, access);
+    const bool wide =
+        llvm::all_of(products, [&](const auto& product) { return isWide(product.b, plan.b); });
+    const int64_t batch = wide ? std::min(steps, kStepsAhead) : 1;
+    SmallVector<SumScales> bScales;
+    for (const auto& product : products)
+      bScales.push_back(sumScales(product.b, product.bScale, plan.b, access));
     const SumScales aScales = sumScales(loop.a, loop.aScale, plan.a, access);
-    // Of a batch, and of b for each group of rows.
-    SmallVector<SmallVector<Value>> bWords(static_cast<size_t>(groups));
+    // Of a batch, and of b for each product and group of rows.
+    SmallVector<SmallVector<Value>> bWords(static_cast<size_t>(all));
     SmallVector<Value> aWords;
     const auto readBatch = [&](int64_t step) {
       if (batch == 1) thread_ = memory_.opaque(e_.loc, thread_);
-      for (int64_t group = 0; group < groups; ++group)
-        bWords[group] =
-            loadWords(loop.b, plan.b, {(group * steps + step) * access, batch * access, {}});
+      for (int64_t row = 0; row < all; ++row)
+        bWords[row] = loadWords(products[static_cast<size_t>(row / groups)].b, plan.b,
+                                {(row % groups * steps + step) * access, batch * access, {}});
       aWords = loadWords(loop.a, plan.a, {step * access, batch * access, hasColumn()});
     };
-    const auto ofStep = [&](const SmallVector<Value>& words, int64_t step) {
+    const auto wordsOf = [&](const SmallVector<Value>& words, int64_t step) {
       const size_t each = words.size() / static_cast<size_t>(batch);
       return llvm::ArrayRef(words).slice(static_cast<size_t>(step % batch) * each, each);
     };
     SmallVector<Value> sums(before);
     for (int64_t step = 0; step < steps; ++step) {
       if (step % batch == 0) readBatch(step);
-      const SmallVector<Value> x = pairsForRow(loop, loop.a, ofStep(aWords, step));
+      const SmallVector<Value> x = pairsForRow(loop, loop.a, wordsOf(aWords, step));
       Value aScale;
       if (aScales.scale) aScale = scaleOfSum(aScales, step * access);
       if (half && operandType(loop.b) == DType::f4e2m1) {
         const Value unit = e_.f32(1 / kHalfOfE2m1);
         aScale = aScale ? e_.mul(aScale, unit) : unit;
       }
-      for (int64_t group = 0; group < groups; group += 2) {
+      for (int64_t row = 0; row < all; row += 2) {
         const auto rows = [&](int64_t which) {
-          return pairsForRow(loop, loop.b, ofStep(bWords[which], step));
+          return pairsForRow(loop, loop.b, wordsOf(bWords[which], step));
         };
-        const SmallVector<Value> low = rows(group), high = rows(group + 1);
-        SmallVector<Value> products(kMmaSums, e_.f32(0));
+        const SmallVector<Value> low = rows(row), high = rows(row + 1);
+        SmallVector<Value> ofStep(kMmaSums, e_.f32(0));
         for (size_t i = 0; i < x.size(); i += 2)
-          products =
+          ofStep =
               multiplyAdd(e_, half ? PairType::kF16 : PairType::kBf16,
-                          {low[i], high[i], low[i + 1], high[i + 1]}, {x[i], x[i + 1]}, products);
-        for (int64_t which = 0; which < 2; ++which) {
-          Value& sum = sums[static_cast<size_t>(group + which)];
-          const Value product = products[static_cast<size_t>(2 * which)];
+                          {low[i], high[i], low[i + 1], high[i + 1]}, {x[i], x[i + 1]}, ofStep);
+        for (int64_t which = row; which < row + 2; ++which) {
+          Value& sum = sums[static_cast<size_t>(which)];
+          const Value product = ofStep[static_cast<size_t>(2 * (which - row))];
+          const SumScales& scales = bScales[static_cast<size_t>(which / groups)];
           Value scale = aScale;
-          if (bScales.scale) {
-            const Value code = scaleOfSum(bScales, ((group + which) * steps + step) * access);
+          if (scales.scale) {
+            const Value code = scaleOfSum(scales, (which % groups * steps + step) * access);
             scale = scale ? e_.mul(code, scale) : code;
           }
           sum = scale ? e_.fma(product, scale, sum) : e_.add(product, sum);
@@ -162,47 +171,55 @@ SmallVector<Value> KernelLowering::sumsOfRow(const MatrixLoop& loop, const RowsP
   });
 }
 
-/// Lanes of a quad, then warps.
-Registers KernelLowering::sumOfRow(const MatrixLoop& loop, const RowsPlan& plan,
-                                   mlir::ValueRange sums) {
+/// The products' sums: of the lanes of a quad, then of warps.
+void KernelLowering::sumOfRow(const MatrixLoop& loop, const RowsPlan& plan, mlir::ValueRange sums) {
   ForOp op = loop.loop;
-  const Value result = op.getResult(0);
-  const Layout& layout = *layouts_.of(result);
-  const Array parts = shared_.allocate(e_.loc, DType::f32, loop.n << plan.warpBits);
+  const auto products = static_cast<int64_t>(loop.products().size());
+  const int64_t each = products * loop.n;  // of a warp
+  const Array parts = shared_.allocate(e_.loc, DType::f32, each << plan.warpBits);
   shared_.beforeWrite(e_.loc, parts);
   SmallVector<Value> whole(sums);
   for (Value& sum : whole)
     for (int bit = 0; bit < 2; ++bit) sum = e_.add(sum, exchange(sum, bit));
   const Value row = e_.andi(e_.shr(thread_, 2), 7), warp = e_.shr(thread_, 5);
-  const Value first = e_.add(e_.mul(warp, e_.i32(loop.n)), row);
+  const Value first = e_.add(e_.mul(warp, e_.i32(each)), row);
   e_.ifThen(e_.compare(CmpIPredicate::eq, e_.andi(thread_, 3), e_.i32(0)), [&] {
     for (auto [group, sum] : llvm::enumerate(whole))
       memory_.store(e_.loc, sum, parts,
                     e_.add(first, e_.i32(kGroup * static_cast<int64_t>(group))));
   });
   shared_.beforeRead(e_.loc, parts);
-  const lang::TileShape shape = shapeOf(result);
-  Registers total = get(op.getInits()[0], layout);
-  const Value element = threadIndex(layout, shape, 1);
-  for (auto [r, value] : llvm::enumerate(total.values)) {
-    const Value at =
-        e_.add(element, e_.i32(registerIndex(layout, shape, 1, static_cast<int64_t>(r))));
-    for (int64_t w = 0; w < int64_t{1} << plan.warpBits; ++w)
-      value = e_.add(value, memory_.load(e_.loc, parts, e_.add(at, e_.i32(w * loop.n))));
+  for (int64_t product = 0; product < products; ++product) {
+    const Value result = op.getResult(static_cast<unsigned>(product));
+    const Layout& layout = *layouts_.of(result);
+    const lang::TileShape shape = shapeOf(result);
+    Registers total = get(op.getInits()[static_cast<unsigned>(product)], layout);
+    const Value element = threadIndex(layout, shape, 1);
+    for (auto [r, value] : llvm::enumerate(total.values)) {
+      const int64_t number =
+          product * loop.n + registerIndex(layout, shape, 1, static_cast<int64_t>(r));
+      const Value at = e_.add(element, e_.i32(number));
+      for (int64_t w = 0; w < int64_t{1} << plan.warpBits; ++w)
+        value = e_.add(value, memory_.load(e_.loc, parts, e_.add(at, e_.i32(w * each))));
+    }
+    set(result, total);
   }
-  return total;
 }
 
 void KernelLowering::lowerMatrixRow(const MatrixLoop& loop) {
-  ForOp op = loop.loop;
   const RowsPlan plan = rowsPlan(loop);
-  const SmallVector<mlir::Type> types(static_cast<size_t>(loop.n / kGroup), e_.f32());
-  SmallVector<Operation*> loads = {loop.a, loop.b};
-  if (loop.bScale) loads.push_back(loop.bScale);
+  const auto products = loop.products();
+  const SmallVector<mlir::Type> types(products.size() * static_cast<size_t>(loop.n / kGroup),
+                                      e_.f32());
+  SmallVector<Operation*> loads = {loop.a};
+  for (const auto& product : products) {
+    loads.push_back(product.b);
+    if (product.bScale) loads.push_back(product.bScale);
+  }
   const SmallVector<Value> sums =
       alignedVersions(loads, types, [&] { return sumsOfRow(loop, plan); });
   shared_.forget();
-  set(op.getResult(0), sumOfRow(loop, plan, sums));
+  sumOfRow(loop, plan, sums);
 }
 
 }  // namespace tessera::compiler::simt

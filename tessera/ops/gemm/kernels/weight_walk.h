@@ -79,22 +79,46 @@ inline Start start(KernelBuilder& k, const Blocking& t) {
   return {k.program_id(1) * t.m, k.program_id(0) * t.rows};
 }
 
-/// For each tile of n rows the program owns, from `first` on and below N: sums step(n, k0, acc)
-/// over K and hands the sum [m, n] to emit(n, sum).
+/// Calls body(n) for each tile of n rows the program owns, from `first` on and below N.
+template <class Body>
+void for_rows(KernelBuilder& k, const Blocking& t, Tile first, Operand n_extent, Body body) {
+  if (t.rows == t.n) {
+    body(first);
+  } else {
+    k.for_range(first, min(first + t.rows, n_extent), t.n, body);
+  }
+}
+
+/// For each of these tiles: sums step(n, k0, acc) over K and hands the sum [m, n] to emit(n, sum).
 template <class Step, class Emit>
 void walk_weights(KernelBuilder& k, const Blocking& t, Tile first, Operand n_extent,
                   Operand k_extent, DType sum_dtype, Step step, Emit emit) {
-  auto one_tile = [&](Tile n) {
+  for_rows(k, t, first, n_extent, [&](Tile n) {
     const Tile zero = k.zeros(sum_dtype, {t.m, t.n});
     auto sum = k.for_range(0, k_extent, t.k, lang::carry(zero),
                            [&](Tile k0, Tile acc) { return lang::carry(step(n, k0, acc)); });
     emit(n, sum[0]);
-  };
-  if (t.rows == t.n) {
-    one_tile(first);
-  } else {
-    k.for_range(first, min(first + t.rows, n_extent), t.n, one_tile);
-  }
+  });
+}
+
+/// A step for two matrices at once, which share the rows of w that one would have.
+inline Blocking halved(Blocking t) {
+  t.n = std::max<int64_t>(1, t.n / 2);
+  t.rows = std::max<int64_t>(1, t.rows / 2);
+  return t;
+}
+
+/// The same of two matrices that the same rows of a meet, in f32: step(n, k0, one, other) gives
+/// both sums. What is read of the two is under way at once.
+template <class Step, class Emit>
+void walk_both(KernelBuilder& k, const Blocking& t, Tile first, Operand n_extent, Operand k_extent,
+               Step step, Emit emit) {
+  for_rows(k, t, first, n_extent, [&](Tile n) {
+    const Tile zero = k.zeros(DType::f32, {t.m, t.n});
+    auto sums = k.for_range(0, k_extent, t.k, lang::carry(zero, zero),
+                            [&](Tile k0, Tile one, Tile other) { return step(n, k0, one, other); });
+    emit(n, sums[0], sums[1]);
+  });
 }
 
 }  // namespace tessera::ops::gemm

@@ -159,21 +159,24 @@ inline Signature product_signature(const char* name, const gemm::WeightFormat& f
   };
 }
 
-/// Expert e's matrix [N, K], decoded.
-inline std::vector<double> expert_matrix(const Reference& r, const gemm::WeightFormat& f,
-                                         int64_t e) {
+/// Expert e's matrix [N, K], decoded. Tables of a stack that is not "w" have its name before
+/// theirs.
+inline std::vector<double> expert_matrix(const Reference& r, const gemm::WeightFormat& f, int64_t e,
+                                         const std::string& stack = "w") {
   const int64_t N = r.dim("N"), K = r.dim("K");
+  const std::string prefix = stack == "w" ? "" : stack + "_", scales = stack + "_scale";
   const auto place = [&](const char* table) {
-    return r.has(table) ? static_cast<int64_t>(r.in(table).at({e})) : e;
+    const std::string name = prefix + table;
+    return r.has(name) ? static_cast<int64_t>(r.in(name).at({e})) : e;
   };
   const int64_t w = place("offsets"), s = place("scale_offsets");
   std::vector<double> matrix(static_cast<size_t>(N * K));
   for (int64_t n = 0; n < N; ++n)
     for (int64_t k = 0; k < K; ++k) {
       double& value = matrix[static_cast<size_t>(n * K + k)];
-      value = r.in("w").at({w, n, k});
-      if (f.scale_k != 0) value *= r.in("w_scale").at({s, n / f.scale_rows, k / f.scale_k});
-      if (f.has_row_scales) value *= r.in("w_scale").at({s, n});
+      value = r.in(stack).at({w, n, k});
+      if (f.scale_k != 0) value *= r.in(scales).at({s, n / f.scale_rows, k / f.scale_k});
+      if (f.has_row_scales) value *= r.in(scales).at({s, n});
     }
   return matrix;
 }

@@ -21,16 +21,20 @@ inline void fill_table(Inputs& in, std::string_view table, int64_t places, int64
     in.tensor(table).set({e}, static_cast<double>(last - e * step));
 }
 
-/// Scales, tables, and slots, tile_expert and tile_count for a random routing of P pairs. Unused
-/// tiles name a wrong expert, so that a program that does not leave is seen.
-inline void fill_product(Inputs& in) {
+/// A random routing of P pairs, 6 a token.
+inline HostTensor routing(Inputs& in) {
   const Problem& p = in.problem();
-  const auto block = static_cast<int64_t>(p.attribute("block"));
   const int64_t experts = p.dim("E"), per_token = std::min<int64_t>(6, experts);
   HostTensor ids({DType::i32, Shape{(p.dim("P") + per_token - 1) / per_token, per_token}});
   fill_routing(in, ids, experts);
   for (int64_t i = p.dim("P"); i < ids.numel(); ++i) ids.set_flat(i, -1);
-  const Alignment a = align(ids, experts, block);
+  return ids;
+}
+
+/// slots, tile_expert and tile_count. Unused tiles name a wrong expert, so that a program that does
+/// not leave is seen.
+inline void fill_tiles(Inputs& in, const HostTensor& ids, int64_t block) {
+  const Alignment a = align(ids, in.problem().dim("E"), block);
   HostTensor &slots = in.tensor("slots"), &tile_expert = in.tensor("tile_expert");
   TESSERA_CHECK(std::ssize(a.slots) <= slots.numel(), "{} slots in a case of {}", a.slots.size(),
                 slots.numel());
@@ -42,13 +46,19 @@ inline void fill_product(Inputs& in) {
                              ? static_cast<double>(a.tile_expert[static_cast<size_t>(g)])
                              : 0);
   in.tensor("tile_count").set({0}, static_cast<double>(a.tile_expert.size()));
+}
+
+/// Scales, tables, and tiles of a random routing.
+inline void fill_product(Inputs& in) {
+  const Problem& p = in.problem();
+  fill_tiles(in, routing(in), static_cast<int64_t>(p.attribute("block")));
   gemm::fill_scales(in, "x_scale");
   gemm::fill_scales(in, "w_scale");
   if (p.has("w_scale") && p.dtype("w_scale") == DType::f32)
     for (int64_t i = 0; i < in.tensor("w_scale").numel(); ++i)
       in.tensor("w_scale").set_flat(i, in.uniform(0.001, 0.02));
-  fill_table(in, "offsets", p.dim("U"), experts);
-  if (p.has("scale_offsets")) fill_table(in, "scale_offsets", p.dim("V"), experts);
+  fill_table(in, "offsets", p.dim("U"), p.dim("E"));
+  if (p.has("scale_offsets")) fill_table(in, "scale_offsets", p.dim("V"), p.dim("E"));
 }
 
 /// A case of T tokens with 6 experts each; `fan` 6: x has a row a token (w1, w3), 1: a row a pair

@@ -48,3 +48,41 @@ tile.kernel @one_row views [
   tile.store 4 [%zero, %n] within 0 [], %y : (tensor<i64>, tensor<i64>, tensor<1x16xbf16>) -> ()
   tile.yield
 }
+
+// Two products of the row: 8 rows of each are the instruction's 16, and all that is read of both is
+// under way before the first of it is needed.
+// CHECK-LABEL: llvm.func @two_products(
+// CHECK: scf.for {{.*}} -> (f32, f32)
+// CHECK-COUNT-32: ld.global.nc.v4.b32
+// CHECK-NOT: ld.global.nc.v4.b32
+// CHECK-COUNT-32: llvm.nvvm.mma.m16n8k16.row.col.bf16
+// CHECK-NOT: llvm.nvvm.mma
+// CHECK: scf.yield
+// CHECK-COUNT-4: llvm.nvvm.shfl.sync.bfly
+// CHECK: else
+tile.kernel @two_products views [
+    #tile.view<"a" : bf16, read, slot = 0 extents = [1, 128] strides = [128]>,
+    #tile.view<"v" : f8E4M3FN, read, slot = 4 extents = [128, 128] strides = [128]>,
+    #tile.view<"w" : f8E4M3FN, read, slot = 8 extents = [128, 128] strides = [128]>,
+    #tile.view<"y" : f32, write, slot = 12 extents = [1, 128] strides = [128]>]
+    scalars [] slots 16 {
+  %zero = tile.constant 0 : tensor<i64>
+  %rows = tile.constant 8 : tensor<i64>
+  %id = tile.program_id 0 : tensor<i64>
+  %n = tile.mul %id, %rows : (tensor<i64>, tensor<i64>) -> tensor<i64>
+  %k = tile.extent 0, 1 : tensor<i64>
+  %step = tile.constant 1024 : tensor<i64>
+  %none = tile.constant 0 : tensor<1x8xf32>
+  %sums:2 = tile.for %zero to %k step %step carry %none, %none : (tensor<i64>, tensor<i64>, tensor<i64>, tensor<1x8xf32>, tensor<1x8xf32>) -> (tensor<1x8xf32>, tensor<1x8xf32>) {
+  ^bb0(%at: tensor<i64>, %one: tensor<1x8xf32>, %other: tensor<1x8xf32>):
+    %a = tile.load 0 [%zero, %at] within 0 [] fill 0 : (tensor<i64>, tensor<i64>) -> tensor<1x1024xbf16>
+    %v = tile.load 1 [%n, %at] within 0 [] fill 0 : (tensor<i64>, tensor<i64>) -> tensor<8x1024xf8E4M3FN>
+    %w = tile.load 2 [%n, %at] within 0 [] fill 0 : (tensor<i64>, tensor<i64>) -> tensor<8x1024xf8E4M3FN>
+    %d = tile.dot_scaled %a, %v, %one scales 0 0 : (tensor<1x1024xbf16>, tensor<8x1024xf8E4M3FN>, tensor<1x8xf32>) -> tensor<1x8xf32>
+    %e = tile.dot_scaled %a, %w, %other scales 0 0 : (tensor<1x1024xbf16>, tensor<8x1024xf8E4M3FN>, tensor<1x8xf32>) -> tensor<1x8xf32>
+    tile.yield %d, %e : tensor<1x8xf32>, tensor<1x8xf32>
+  }
+  %y = tile.mul %sums#0, %sums#1 : (tensor<1x8xf32>, tensor<1x8xf32>) -> tensor<1x8xf32>
+  tile.store 3 [%zero, %n] within 0 [], %y : (tensor<i64>, tensor<i64>, tensor<1x8xf32>) -> ()
+  tile.yield
+}
