@@ -39,8 +39,12 @@ gemm_bf16|Flash, widened
 gemm_fp8|T=4096 a=f8e4m3
 gemm_fp8|T=16 a=f8e4m3
 gemm_fp8|T=1 a=f8e4m3
+gate_up_fp8|T=16 
+gate_up_fp8|T=1 
+moe_gate_up_fp4|E=16
 moe_gemm_fp4|E=16 G=6 
-moe_gemm_fp4|block=64
+moe_gemm_fp4|block=128
+gemm_fp4|T=4096 a=f8e4m3
 sparse_attention|T=4096
 sparse_attention|N=640 R=16384 T=1 
 sparse_attention|T=64 
