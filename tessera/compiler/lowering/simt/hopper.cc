@@ -325,8 +325,7 @@ Hopper::Sums Hopper::product(Location loc, int64_t n, Types types, mlir::ValueRa
     operands.append({order->own, order->other});
     constraints += "r,r,";
   }
-  return fresh(loc,
-               steps(n, nameOf(types), count, count, pairs, /*adds=*/false, order.has_value()),
+  return fresh(loc, steps(n, nameOf(types), count, count, pairs, /*adds=*/false, order.has_value()),
                count, operands, constraints + "~{memory}");
 }
 

@@ -18,13 +18,18 @@
 
 namespace tessera::ops::moe {
 
+/// Extents of a matrix's stack, "w1" or "w3", and of its scales': places, not experts.
+inline std::string places_of(const std::string& w) { return "U" + w.substr(1); }
+inline std::string scale_places_of(const std::string& w) { return "V" + w.substr(1); }
+
 inline Signature gate_up_signature(const char* name, const gemm::WeightFormat& f,
                                    const std::string& kind, const char* source) {
   std::vector<TensorSpec> tensors = {in("x", "R,K", gemm::activation_dtypes()),
                                      gemm::activation_scales("x_scale", "R,K/128")};
   for (const std::string w : kGateUp) {
-    tensors.push_back(weight(w, "U,N,K", {f.dtype}));
-    tensors.push_back(weight(w + "_scale", std::string("V,") + f.scale_dims, {f.scale_dtype()}));
+    tensors.push_back(weight(w, places_of(w) + ",N,K", {f.dtype}));
+    tensors.push_back(
+        weight(w + "_scale", scale_places_of(w) + "," + f.scale_dims, {f.scale_dtype()}));
     tensors.push_back(optional(weight(w + "_offsets", "E", {DType::i64})));
     tensors.push_back(optional(weight(w + "_scale_offsets", "E", {DType::i64})));
   }
@@ -48,7 +53,7 @@ inline Signature gate_up_signature(const char* name, const gemm::WeightFormat& f
       .source = source,
       .tensors = std::move(tensors),
       .attributes = {{"fan", 1}, {"limit", 10}},
-      .dynamic_dims = {"R", "P", "U", "V"},
+      .dynamic_dims = {"R", "P", "U1", "V1", "U3", "V3"},
   };
 }
 
@@ -141,8 +146,9 @@ inline void fill_gate_up(Inputs& in) {
   gemm::fill_scales(in, "x_scale");
   fill_gated_scales(in, in.problem().dim("K"));
   for (const std::string w : kGateUp) {
-    fill_table(in, w + "_offsets", in.problem().dim("U"), in.problem().dim("E"));
-    fill_table(in, w + "_scale_offsets", in.problem().dim("V"), in.problem().dim("E"));
+    fill_table(in, w + "_offsets", in.problem().dim(places_of(w)), in.problem().dim("E"));
+    fill_table(in, w + "_scale_offsets", in.problem().dim(scale_places_of(w)),
+               in.problem().dim("E"));
   }
 }
 
@@ -152,8 +158,10 @@ inline Case gate_up_case(int64_t T, int64_t experts, int64_t N, int64_t K,
   return {.dims = {{"R", T},
                    {"P", 6 * T},
                    {"E", experts},
-                   {"U", experts},
-                   {"V", experts},
+                   {"U1", experts},
+                   {"V1", experts},
+                   {"U3", experts},
+                   {"V3", experts},
                    {"N", N},
                    {"K", K}},
           .dtypes = std::move(dtypes),
@@ -161,13 +169,15 @@ inline Case gate_up_case(int64_t T, int64_t experts, int64_t N, int64_t K,
           .note = std::move(note)};
 }
 
-/// The same with tables: matrices `stride` elements apart.
+/// The same with tables: matrices `stride` elements apart, more places for w3 than for w1.
 inline Case with_gate_up_tables(Case c, int64_t places, int64_t stride) {
-  c.dims["U"] = c.dims["V"] = places;
   for (const std::string w : kGateUp) {
+    c.dims[places_of(w)] = c.dims[scale_places_of(w)] = places;
     c.dtypes[w + "_offsets"] = c.dtypes[w + "_scale_offsets"] = DType::i64;
     c.strides[w] = {stride, c.dims["K"], 1};
   }
+  c.dims["U3"] += 3;
+  c.dims["V3"] += 2;
   return c;
 }
 
