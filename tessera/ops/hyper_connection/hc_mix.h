@@ -39,9 +39,10 @@ struct HcMix {
     };
   }
 
-  /// Whether there are instructions for tiles of this use.
+  /// Whether there are instructions for tiles of this use. A few rows take a tile of 64 as well:
+  /// weights of f32 have no instructions for fewer.
   static bool in_tiles(const PlanBuilder& b) {
-    return gemm::has_matrix_tile(b.caps(), b.m_class("T")) && b.dtype("x") == DType::bf16;
+    return b.m_class("T") > 1 && has_matrix_tile(b.caps()) && b.dtype("x") == DType::bf16;
   }
   /// Parts of K: a function of K and the class of T.
   static int64_t parts_of(const PlanBuilder& b) {
