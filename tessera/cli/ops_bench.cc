@@ -131,7 +131,8 @@ CommandSpec ops_bench_command() {
                   kThreadsOption,
                   kPackOption,
                   kTuningOption,
-                  {"--deterministic", Kind::kFlag, "", "Plan with one class for up to 64 rows"},
+                  {"--deterministic", Kind::kFlag, "",
+                   "Sum every row alike, whatever is beside it"},
                   {"--min-time", Kind::kNumber, "S", "Seconds of timed runs a case (default 0.3)"}},
       .run = run};
 }

@@ -172,7 +172,7 @@ CommandSpec ops_test_command() {
                kPackOption,
                kTuningOption,
                kThreadsOption,
-               {"--deterministic", Kind::kFlag, "", "Plan with one class for up to 64 rows"},
+               {"--deterministic", Kind::kFlag, "", "Sum every row alike, whatever is beside it"},
                {"--bits", Kind::kFlag, "",
                 "Compare bits instead: one thread with several; with --deterministic plans a row "
                 "alone with 64"},

@@ -154,32 +154,32 @@ Result<int> run(const Arguments& arguments, const Program& program) {
 
 CommandSpec tune_command() {
   using Kind = OptionSpec::Kind;
-  return {.path = "tune",
-          .summary = "Find faster tile sizes for operators on a chip",
-          .details =
-              "Every number that steers sizes is tried twice as large and half, for each benchmark "
-              "case. A\n"
-              "candidate counts only with right results; the winner must beat the chip's own "
-              "numbers in "
-              "turn.\n"
-              "A machine without a compiler measures what another one compiled:\n"
-              "         tessera tune --chip cpu:x86-64-v4+avx512bf16 --emit candidates.pack\n"
-              "         tessera-rt tune --measure candidates.pack -o winners.tuning\n"
-              "         tessera pack --model tiny --tuning winners.tuning -o tiny.pack",
-          .positionals = {},
-          .options = {kChipOption,
-                      kOpOption,
-                      {"--case", Kind::kText, "TEXT", "Only cases whose description contains this"},
-                      {"-o,--output", Kind::kText, "FILE",
-                       "File of winners, added to what it holds (default tessera.tuning)"},
-                      {"--emit", Kind::kText, "PACK", "Compile the candidates into a pack instead"},
-                      {"--measure", Kind::kText, "PACK",
-                       "Time the candidates of such a pack, and no others"},
-                      kThreadsOption,
-                      {"--deterministic", Kind::kFlag, "", "Plan with one class for up to 64 rows"},
-                      {"--min-time", Kind::kNumber, "S",
-                       "Seconds of timed runs a candidate (default 0.1)"}},
-          .run = run};
+  return {
+      .path = "tune",
+      .summary = "Find faster tile sizes for operators on a chip",
+      .details =
+          "Every number that steers sizes is tried twice as large and half, for each benchmark "
+          "case. A\n"
+          "candidate counts only with right results; the winner must beat the chip's own "
+          "numbers in "
+          "turn.\n"
+          "A machine without a compiler measures what another one compiled:\n"
+          "         tessera tune --chip cpu:x86-64-v4+avx512bf16 --emit candidates.pack\n"
+          "         tessera-rt tune --measure candidates.pack -o winners.tuning\n"
+          "         tessera pack --model tiny --tuning winners.tuning -o tiny.pack",
+      .positionals = {},
+      .options =
+          {kChipOption,
+           kOpOption,
+           {"--case", Kind::kText, "TEXT", "Only cases whose description contains this"},
+           {"-o,--output", Kind::kText, "FILE",
+            "File of winners, added to what it holds (default tessera.tuning)"},
+           {"--emit", Kind::kText, "PACK", "Compile the candidates into a pack instead"},
+           {"--measure", Kind::kText, "PACK", "Time the candidates of such a pack, and no others"},
+           kThreadsOption,
+           {"--deterministic", Kind::kFlag, "", "Sum every row alike, whatever is beside it"},
+           {"--min-time", Kind::kNumber, "S", "Seconds of timed runs a candidate (default 0.1)"}},
+      .run = run};
 }
 
 }  // namespace tessera::cli

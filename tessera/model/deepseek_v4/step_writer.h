@@ -50,7 +50,7 @@ class StepWriter {
   StepKey key(StepKey::Kind kind, std::span<const Span> spans) const;
   /// The longest step.
   StepKey largest() const;
-  /// Whether a step is run as one graph.
+  /// Whether a step is captured.
   static bool is_captured(const StepKey& key) {
     return key.kind != StepKey::Kind::kLayers && key.shape.rows <= kCapturedRows;
   }

@@ -79,8 +79,8 @@ struct Plan {
 };
 
 struct PlanOptions {
-  bool deterministic =
-      false;  // one M class up to 64 rows: a row's bits never depend on its neighbours
+  /// A row's bits never depend on its neighbours: one order of sums for up to 64 rows.
+  bool deterministic = false;
 };
 
 /// Upper bound of the class of an extent: 1, 8, 64 or 1024 (more). With `deterministic`, 64 serves

@@ -17,7 +17,7 @@ namespace tessera::ops {
 namespace {
 
 constexpr std::string_view kRowDim = "T";
-constexpr int64_t kRows = 64;  // one class with PlanOptions::deterministic
+constexpr int64_t kRows = 64;  // one order of sums with PlanOptions::deterministic
 constexpr std::array<int64_t, 3> kAlone = {0, 37, kRows - 1};
 constexpr uint8_t kPoison = 0xa5;
 /// Sixty-four rows of a case may need more memory than its own few.

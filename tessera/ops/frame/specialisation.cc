@@ -12,7 +12,10 @@ std::string specialisation(const Operator& op, const Problem& problem, const Pla
   return fmt::format(
       "{} {}", op.signature->name, problem.to_string([&](std::string_view dim, int64_t extent) {
         if (!problem.is_dynamic(dim)) return fmt::format("{}={}", dim, extent);
-        const int64_t limit = product_class(extent, options);
+        // Hints may change the order of sums: where rows must not depend on their neighbours, one
+        // set serves all of them.
+        const int64_t limit =
+            options.deterministic ? m_class(extent, options) : product_class(extent, options);
         return limit > 64 ? fmt::format("{}>64", dim) : fmt::format("{}<={}", dim, limit);
       }));
 }

@@ -34,7 +34,7 @@ TEST(Specialisation, NamesWhatKernelsDependOn) {
   EXPECT_EQ(text(500), "sample D=16 T>64 x=f32 y=bf16");
   EXPECT_EQ(text(1, 3), "sample D=16 T<=1 x=f32 y=bf16 scale=3");
   EXPECT_EQ(text(9), "sample D=16 T<=16 x=f32 y=bf16");
-  EXPECT_EQ(text(1, 2, true), text(9));
+  EXPECT_EQ(text(1, 2, true), text(17, 2, true));
   EXPECT_EQ(text(17, 2, true), "sample D=16 T<=64 x=f32 y=bf16");
 }
 

@@ -101,7 +101,9 @@ struct HcMix {
   /// Whether one token's stream can be updated where it is mixed: many small programs, each with
   /// columns of one copy.
   static bool updates_row(const PlanBuilder& b) {
-    return b.m_class("T") == 1 && small_programs(b) && b.dim("D") % row_parts(b).columns == 0;
+    const int64_t columns = row_parts(b).columns;
+    return b.m_class("T") == 1 && small_programs(b) && b.dim("D") % columns == 0 &&
+           columns * parts_of(b) == kCopies * b.dim("D");
   }
 
   /// One token: each program makes the part of the new stream that it multiplies; those with the

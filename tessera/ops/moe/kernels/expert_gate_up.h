@@ -58,8 +58,9 @@ inline Signature gate_up_signature(const char* name, const gemm::WeightFormat& f
 }
 
 inline void plan_gate_up(PlanBuilder& b, const gemm::WeightFormat& f) {
-  const gemm::Blocking t =
+  gemm::Blocking t =
       gemm::halved(gemm::blocking(b.caps(), 1, b.dim("K"), gemm::products_of(b.dtype("x"), f)));
+  t.m = 1;  // a pair
   const auto fan = static_cast<int64_t>(b.attribute("fan"));
   const double limit = b.attribute("limit");
   const SwigluClamp::Silu silu = SwigluClamp::silu_of(b);

@@ -21,8 +21,8 @@ struct ProductSizes {
 };
 
 /// Whether tiles of so many pairs may go by instructions for e4m3, whose sums keep fewer bits:
-/// those of prompts, without 64, which serves steps of all sizes where rows must not depend on
-/// their neighbours.
+/// those of more than eight pairs an expert, without 64, which serves steps of all sizes where rows
+/// must not depend on their neighbours.
 constexpr bool may_round(int64_t block) { return block == 32 || block == 128; }
 
 inline ProductSizes product_sizes(const PlanBuilder& b, const gemm::WeightFormat& f) {
