@@ -27,16 +27,6 @@ Result<runtime::Grid> grid_of(const KernelCall& call) {
                        static_cast<uint32_t>(call.grid[2])};
 }
 
-/// From the first element to the last.
-int64_t span_bytes(const Arg& arg) {
-  int64_t elements = 1;
-  for (int d = 0; d < arg.shape.rank(); ++d) {
-    if (arg.shape[d] == 0) return 0;
-    elements += (arg.shape[d] - 1) * arg.strides[static_cast<size_t>(d)];
-  }
-  return size_in_bytes(arg.dtype, elements);
-}
-
 }  // namespace
 
 Plan make_plan(const Operator& op, const Problem& problem,
@@ -77,7 +67,8 @@ Result<PreparedOp> PreparedOp::assemble(
       const lang::ViewDecl& decl = trace.views[i];
       launch.patches.push_back({static_cast<uint16_t>(decl.address_slot()),
                                 static_cast<int16_t>(arg.tensor), arg.access != Access::kRead,
-                                arg.byte_offset, span_bytes(arg)});
+                                arg.byte_offset,
+                                TensorDesc{arg.dtype, arg.shape, arg.strides}.bytes()});
       for (int d = 0; d < arg.shape.rank(); ++d) {
         launch.slots[decl.extent_slot(d)] = static_cast<uint64_t>(arg.shape[d]);
         if (d + 1 < arg.shape.rank())
@@ -149,7 +140,7 @@ std::vector<MemoryUse> PreparedOp::memory_of(size_t kernel, std::span<const uint
   std::vector<MemoryUse> uses;
   for (const Patch& patch : launches_[kernel].patches) {
     const uint64_t first = patch.address(addresses, workspace);
-    uses.push_back({first, first + static_cast<uint64_t>(patch.bytes), patch.written});
+    uses.push_back({first, first + patch.bytes, patch.written});
   }
   return uses;
 }

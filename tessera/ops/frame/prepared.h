@@ -55,7 +55,8 @@ class PreparedOp {
     uint16_t slot;
     int16_t tensor;  // -1: workspace
     bool written;
-    int64_t byte_offset, bytes;
+    int64_t byte_offset;
+    size_t bytes;  // from the first element to the last
     uint64_t address(std::span<const uint64_t> addresses, uint64_t workspace) const {
       return (tensor < 0 ? workspace : addresses[static_cast<size_t>(tensor)]) +
              static_cast<uint64_t>(byte_offset);

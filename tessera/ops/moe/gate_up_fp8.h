@@ -25,13 +25,7 @@ struct GateUpFp8 {
             "with e8m0 scales a 128, bf16 or f32 (x_scale left out: 1). w1, w3 [I,D] e4m3 with "
             "e8m0 scales a 128x128 block. limit 0: no clamp.",
         .source = "model.py:597 Expert without w2",
-        .tensors = {in("x", "T,D", gemm::activation_dtypes()),
-                    gemm::activation_scales("x_scale", "T,D/128"),
-                    weight("w1", "I,D", {DType::f8e4m3}),
-                    weight("w1_scale", "I/128,D/128", {DType::f8e8m0}),
-                    weight("w3", "I,D", {DType::f8e4m3}),
-                    weight("w3_scale", "I/128,D/128", {DType::f8e8m0}),
-                    out("y", "T,I", {DType::bf16, DType::f32})},
+        .tensors = moe::gate_up_tensors({out("y", "T,I", {DType::bf16, DType::f32})}),
         .attributes = {{"limit", 10}},
     };
   }

@@ -2,7 +2,6 @@
 // The shared expert, or any expert with FP8 weights: two products, SwiGLU, quantisation, product.
 #pragma once
 
-#include <bit>
 #include <cmath>
 
 #include "tessera/base/float_formats.h"
@@ -26,15 +25,9 @@ struct SharedExpert {
         .source =
             "model.py:597 Expert (with the later revision's clamp of the shared expert), "
             "kernel.py:41, :204",
-        .tensors = {in("x", "T,D", gemm::activation_dtypes()),
-                    gemm::activation_scales("x_scale", "T,D/128"),
-                    weight("w1", "I,D", {DType::f8e4m3}),
-                    weight("w1_scale", "I/128,D/128", {DType::f8e8m0}),
-                    weight("w3", "I,D", {DType::f8e4m3}),
-                    weight("w3_scale", "I/128,D/128", {DType::f8e8m0}),
-                    weight("w2", "D,I", {DType::f8e4m3}),
-                    weight("w2_scale", "D/128,I/128", {DType::f8e8m0}),
-                    out("y", "T,D", {DType::bf16, DType::f32})},
+        .tensors = moe::gate_up_tensors({weight("w2", "D,I", {DType::f8e4m3}),
+                                         weight("w2_scale", "D/128,I/128", {DType::f8e8m0}),
+                                         out("y", "T,D", {DType::bf16, DType::f32})}),
         .attributes = {{"limit", 10}},
     };
   }
@@ -92,19 +85,15 @@ struct SharedExpert {
   }
 
   static void fill(Inputs& in) {
-    // Gate and up of order 1; "clamped": of order 16.
-    const int shift = in.test_case().note == "clamped" ? 4 : 0;
-    const int down = std::bit_width(static_cast<uint64_t>(in.problem().dim("D"))) / 2;
-    for (const char* name : {"x_scale", "w1_scale", "w3_scale", "w2_scale"}) {
-      if (!in.problem().has(name)) continue;
+    const auto fill_near_one = [&](const char* name) {
+      if (!in.problem().has(name)) return;
       HostTensor& s = in.tensor(name);
-      const int base =
-          std::string_view(name).starts_with("w1") || std::string_view(name).starts_with("w3")
-              ? shift - down
-              : 0;
       for (int64_t i = 0; i < s.numel(); ++i)
-        s.set_flat(i, std::ldexp(1.0, base + static_cast<int>(in.integer(-1, 1))));
-    }
+        s.set_flat(i, std::ldexp(1.0, static_cast<int>(in.integer(-1, 1))));
+    };
+    fill_near_one("x_scale");
+    moe::fill_gated_scales(in, in.problem().dim("D"));
+    fill_near_one("w2_scale");
   }
 
   static std::vector<Case> cases() {
@@ -117,25 +106,27 @@ struct SharedExpert {
     for (int64_t T : {0, 1, 3, 8, 9})
       list.push_back({.dims = {{"T", T}, {"D", 128}, {"I", 256}}, .dtypes = native(f32)});
     for (int64_t T : {1, 5}) {
-      list.push_back(
-          {.dims = {{"T", T}, {"D", 256}, {"I", 128}}, .dtypes = native(f32), .note = "clamped"});
-      list.push_back(
-          {.dims = {{"T", T}, {"D", 128}, {"I", 256}}, .dtypes = native(bf16), .note = "clamped"});
+      list.push_back({.dims = {{"T", T}, {"D", 256}, {"I", 128}},
+                      .dtypes = native(f32),
+                      .note = moe::kClamped});
+      list.push_back({.dims = {{"T", T}, {"D", 128}, {"I", 256}},
+                      .dtypes = native(bf16),
+                      .note = moe::kClamped});
     }
     list.push_back({.dims = {{"T", 2}, {"D", 256}, {"I", 128}},
                     .dtypes = native(bf16),
                     .attributes = {{"limit", 0}},
-                    .note = "clamped"});
+                    .note = moe::kClamped});
     // A low limit shows that the gate is clamped on one side only.
     list.push_back({.dims = {{"T", 2}, {"D", 256}, {"I", 128}},
                     .dtypes = native(f32),
                     .attributes = {{"limit", 1}},
-                    .note = "clamped"});
+                    .note = moe::kClamped});
     for (DType x : {bf16, f32})
       for (int64_t T : {1, 5, 9, 65})
         list.push_back({.dims = {{"T", T}, {"D", 256}, {"I", 200}},
                         .dtypes = {{"x", x}, {"y", x}},
-                        .note = "clamped"});
+                        .note = moe::kClamped});
     for (int64_t T : gemm::kBenchTokens)
       for (const Types& types : {native(bf16), Types{{"x", bf16}, {"y", bf16}}})
         list.push_back(bench_case({{"T", T}, {"D", 4096}, {"I", 2048}}, types));

@@ -7,6 +7,7 @@
 #include "tessera/compiler/lowering/simt/cooperative_matrix.h"
 #include "tessera/compiler/lowering/simt/kernel_lowering.h"
 #include "tessera/compiler/lowering/simt/matrix_loop.h"
+#include "tessera/compiler/lowering/simt/read_only.h"
 
 namespace tessera::compiler::simt {
 
@@ -31,14 +32,7 @@ TileShape shapeOfTile(Value tile) { return tile::tileType(tile.getType())->shape
 Operation* readOf(Value tile) {
   while (auto reshape = tile.getDefiningOp<ReshapeOp>()) tile = reshape.getX();
   Operation* op = tile.getDefiningOp();
-  if (op == nullptr) return nullptr;
-  auto kernel = op->getParentOfType<KernelOp>();
-  const auto readOnly = [&](auto load) {
-    return kernel.view(load.getView()).getAccess() == Access::read;
-  };
-  if (auto load = llvm::dyn_cast<LoadOp>(op)) return readOnly(load) ? op : nullptr;
-  if (auto gather = llvm::dyn_cast<GatherOp>(op)) return readOnly(gather) ? op : nullptr;
-  return nullptr;
+  return op != nullptr && isReadOnly(op) ? op : nullptr;
 }
 
 }  // namespace

@@ -5,8 +5,10 @@
 
 #include "llvm/Support/MathExtras.h"
 #include "tessera/compiler/lowering/lanes/elementwise.h"
+#include "tessera/compiler/lowering/simt/carried_product.h"
 #include "tessera/compiler/lowering/simt/cooperative_matrix.h"
 #include "tessera/compiler/lowering/simt/half_pairs.h"
+#include "tessera/compiler/lowering/simt/read_only.h"
 
 namespace tessera::compiler::simt {
 
@@ -54,15 +56,10 @@ Value narrowed(Value tile) {
 }
 
 /// What brings the tile in this turn of the loop, if it is a load of what nobody writes.
-Operation* loadedHere(KernelOp kernel, Value tile, ForOp loop) {
+Operation* loadedHere(Value tile, ForOp loop) {
   Operation* op = tile ? tile.getDefiningOp() : nullptr;
-  if (!op || op->getBlock() != &loop.getBody().front()) return nullptr;
-  const auto readOnly = [&](auto load) {
-    return kernel.view(load.getView()).getAccess() == Access::read;
-  };
-  if (auto load = llvm::dyn_cast<LoadOp>(op)) return readOnly(load) ? op : nullptr;
-  if (auto gather = llvm::dyn_cast<GatherOp>(op)) return readOnly(gather) ? op : nullptr;
-  return nullptr;
+  const bool here = op && op->getBlock() == &loop.getBody().front();
+  return here && isReadOnly(op) ? op : nullptr;
 }
 
 /// Elements of a row that have one scale; `scale` may be null.
@@ -123,14 +120,13 @@ bool fitsRows(const MatrixLoop& loop) {
 }
 
 /// Whether a tile can be made from what nobody writes, by any thread in any layout.
-bool isMadeAnywhere(KernelOp kernel, Value tile) {
+bool isMadeAnywhere(Value tile) {
   if (isScalar(tile)) return true;
   Operation* op = tile.getDefiningOp();
   if (!op) return false;
-  if (auto load = llvm::dyn_cast<LoadOp>(op))
-    return kernel.view(load.getView()).getAccess() == Access::read;
+  if (llvm::isa<LoadOp>(op)) return isReadOnly(op);
   return (isElementwise(op) || llvm::isa<ConstantOp, IotaOp, BroadcastOp>(op)) &&
-         llvm::all_of(op->getOperands(), [&](Value x) { return isMadeAnywhere(kernel, x); });
+         llvm::all_of(op->getOperands(), isMadeAnywhere);
 }
 
 /// Whether e4m3 may be multiplied as it is: each turn is one block of scales.
@@ -147,7 +143,7 @@ bool fitsScaledSums(const MatrixLoop& loop) {
          loop.columns() <= kMostColumnsApart && loop.k == kScaledK && oneBlock(loop.aScale);
 }
 
-bool fitsTiles(KernelOp kernel, const MatrixLoop& loop, const SimtTarget& target) {
+bool fitsTiles(const MatrixLoop& loop, const SimtTarget& target) {
   if (loop.k % loop.panel() != 0 || (loop.rows() != 64 && loop.rows() != 128) ||
       loop.columns() < 8 || loop.columns() > kMostColumns || stagesOf(loop, target) < kLeastStages)
     return false;
@@ -156,7 +152,7 @@ bool fitsTiles(KernelOp kernel, const MatrixLoop& loop, const SimtTarget& target
   if (!loop.beside.empty() && !loop.isPlain(loop.a)) return false;
   for (Operation* load : {loop.a, loop.b, loop.aScale, loop.bScale})
     if (auto gather = llvm::dyn_cast_or_null<GatherOp>(load))
-      if (!isMadeAnywhere(kernel, gather.getRows())) return false;
+      if (!isMadeAnywhere(gather.getRows())) return false;
   // The threads that fill the stages go through the same branches and loops.
   for (Operation* op = loop.loop->getParentOp(); !llvm::isa<KernelOp>(op); op = op->getParentOp())
     if (op->getNumResults() != 0) return false;
@@ -178,10 +174,10 @@ bool fitsCooperative(const MatrixLoop& loop, const SimtTarget& target) {
          4 * words <= target.sharedBytes - kOtherBytes;
 }
 
-bool fits(KernelOp kernel, const MatrixLoop& loop, const SimtTarget& target) {
+bool fits(const MatrixLoop& loop, const SimtTarget& target) {
   if (loop.cooperative) return fitsCooperative(loop, target);
   if (loop.fewRows()) return fitsRows(loop);
-  return target.matrix == MatrixUnit::kWgmma && fitsTiles(kernel, loop, target);
+  return target.matrix == MatrixUnit::kWgmma && fitsTiles(loop, target);
 }
 
 using Which = llvm::function_ref<bool(const MatrixLoop&)>;
@@ -195,31 +191,21 @@ bool holds(Operation* op, const SimtTarget& target, Which which) {
 }
 
 /// The product of tiles read in each turn that a loop adds to one of those it carries.
-std::optional<MatrixLoop> productOf(KernelOp kernel, ForOp loop, size_t carried) {
-  Operation* dot = loop.yielded()[carried].getDefiningOp();
-  if (!dot || !llvm::isa<DotOp, DotScaledOp>(dot) || dot->getBlock() != &loop.getBody().front() ||
-      dot->getOperand(2) != loop.getBody().getArgument(1 + static_cast<unsigned>(carried)) ||
-      tile::dtypeOf(dot->getResult(0)) != DType::f32)
-    return std::nullopt;
+std::optional<MatrixLoop> productOf(ForOp loop, size_t carried) {
+  const auto product = carriedProduct(loop, carried);
+  if (!product) return std::nullopt;
   MatrixLoop found;
   found.loop = loop;
-  found.dot = dot;
-  Value scales[2];
-  if (auto plain = llvm::dyn_cast<DotOp>(dot)) {
-    if (plain.getBIsKn()) return std::nullopt;
-  } else {
-    scales[0] = llvm::cast<DotScaledOp>(dot).getAScale();
-    scales[1] = llvm::cast<DotScaledOp>(dot).getBScale();
-  }
-  found.a = loadedHere(kernel, narrowed(dot->getOperand(0)), loop);
-  found.b = loadedHere(kernel, narrowed(dot->getOperand(1)), loop);
-  found.aScale = loadedHere(kernel, scales[0], loop);
-  found.bScale = loadedHere(kernel, scales[1], loop);
+  found.dot = product->dot;
+  found.a = loadedHere(narrowed(product->a), loop);
+  found.b = loadedHere(narrowed(product->b), loop);
+  found.aScale = loadedHere(product->aScale, loop);
+  found.bScale = loadedHere(product->bScale, loop);
   const auto isF32 = [](Operation* operand) { return MatrixLoop::parts(operand) > 1; };
   if (!found.a || !found.b || (!exactInBf16(found.a) && !isF32(found.a)) ||
       (!exactInBf16(found.b) && !isF32(found.b)) ||
-      (scales[0] && (!found.aScale || operandType(found.aScale) != DType::f8e8m0)) ||
-      (scales[1] && (!found.bScale || operandType(found.bScale) != DType::f8e8m0)))
+      (product->aScale && (!found.aScale || operandType(found.aScale) != DType::f8e8m0)) ||
+      (product->bScale && (!found.bScale || operandType(found.bScale) != DType::f8e8m0)))
     return std::nullopt;
   return found;
 }
@@ -273,12 +259,11 @@ llvm::SmallVector<MatrixLoop::Product> MatrixLoop::products() const {
 
 std::optional<MatrixLoop> matchMatrixLoop(ForOp loop, const SimtTarget& target) {
   if (target.matrix == MatrixUnit::kNone || loop.getInits().empty()) return std::nullopt;
-  auto kernel = loop->getParentOfType<KernelOp>();
-  auto first = productOf(kernel, loop, 0);
+  auto first = productOf(loop, 0);
   if (!first) return std::nullopt;
   MatrixLoop found = std::move(*first);
   for (size_t carried = 1; carried < loop.getInits().size(); ++carried) {
-    const auto other = productOf(kernel, loop, carried);
+    const auto other = productOf(loop, carried);
     if (!other || !isAlike(*other, found)) break;
     found.others.push_back({other->dot, other->b, other->bScale});
   }
@@ -291,7 +276,7 @@ std::optional<MatrixLoop> matchMatrixLoop(ForOp loop, const SimtTarget& target) 
     found.multiplied = DType::f8e4m3;
   chooseHalves(found, target);
   // Both elements of a pair have one scale.
-  if (!fits(kernel, found, target) || scaledTogether(found.a, found.aScale) < 2 ||
+  if (!fits(found, target) || scaledTogether(found.a, found.aScale) < 2 ||
       scaledTogether(found.b, found.bScale) < 2)
     return std::nullopt;
   return found;
@@ -480,6 +465,9 @@ std::optional<PipelinePlan> pipelinePlan(KernelOp kernel, const SimtTarget& targ
   return plan;
 }
 
+bool holdsMatrixLoop(Operation* op, const SimtTarget& target) {
+  return holds(op, target, [](const MatrixLoop&) { return true; });
+}
 bool holdsPipeline(Operation* op, const SimtTarget& target) {
   return holds(op, target, inPipeline);
 }

@@ -145,7 +145,9 @@ struct PipelinePlan {
 };
 /// Null: there are none.
 std::optional<PipelinePlan> pipelinePlan(tile::KernelOp kernel, const SimtTarget& target);
-/// Whether a loop of the pipeline is in there, or the operation is one.
+/// Whether such a loop is in there, or the operation is one.
+bool holdsMatrixLoop(mlir::Operation* op, const SimtTarget& target);
+/// The same of a loop of the pipeline.
 bool holdsPipeline(mlir::Operation* op, const SimtTarget& target);
 /// The same of a loop for cooperative matrices.
 bool holdsCooperative(mlir::Operation* op, const SimtTarget& target);

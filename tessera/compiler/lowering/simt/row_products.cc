@@ -3,7 +3,9 @@
 
 #include "mlir/IR/IRMapping.h"
 #include "tessera/compiler/ir/tile_dialect.h"
+#include "tessera/compiler/lowering/simt/carried_product.h"
 #include "tessera/compiler/lowering/simt/matrix_loop.h"
+#include "tessera/compiler/lowering/simt/read_only.h"
 
 namespace tessera::compiler::simt {
 
@@ -30,40 +32,28 @@ struct RowProduct {
   int64_t chunk = 1;            // elements of K a thread adds up before it scales
 };
 
+/// What brings the tile in this turn of the loop, if it is a load of what nobody writes.
 LoadOp loadedHere(Value tile, ForOp loop) {
   auto load = tile.getDefiningOp<LoadOp>();
-  return load && load->getBlock() == &loop.getBody().front() ? load : LoadOp();
+  return load && load->getBlock() == &loop.getBody().front() && isReadOnly(load) ? load : LoadOp();
 }
 
-std::optional<RowProduct> match(KernelOp kernel, ForOp loop, size_t carried,
-                                const SimtTarget& target) {
+std::optional<RowProduct> match(ForOp loop, size_t carried, const SimtTarget& target) {
   if (matchMatrixLoop(loop, target)) return std::nullopt;
-  const Value yielded = loop.yielded()[carried];
-  Operation* dot = yielded.getDefiningOp();
-  const Value argument = loop.getBody().getArgument(static_cast<unsigned>(carried) + 1);
-  if (!dot || !llvm::isa<DotOp, DotScaledOp>(dot) || !yielded.hasOneUse() ||
-      dot->getOperand(2) != argument || !argument.hasOneUse() ||
-      tile::dtypeOf(yielded) != DType::f32)
+  const auto product = carriedProduct(loop, carried);
+  if (!product || !loop.yielded()[carried].hasOneUse() || !product->dot->getOperand(2).hasOneUse())
     return std::nullopt;
   RowProduct found;
   found.loop = loop;
   found.carried = carried;
-  found.dot = dot;
-  Value scales[2];
-  if (auto plain = llvm::dyn_cast<DotOp>(dot)) {
-    if (plain.getBIsKn()) return std::nullopt;
-  } else {
-    scales[0] = llvm::cast<DotScaledOp>(dot).getAScale();
-    scales[1] = llvm::cast<DotScaledOp>(dot).getBScale();
-  }
-  found.a = loadedHere(dot->getOperand(0), loop);
-  found.b = loadedHere(dot->getOperand(1), loop);
-  if (scales[0]) found.aScale = loadedHere(scales[0], loop);
-  if (scales[1]) found.bScale = loadedHere(scales[1], loop);
-  if (!found.a || !found.b || (scales[0] && !found.aScale) || (scales[1] && !found.bScale))
+  found.dot = product->dot;
+  found.a = loadedHere(product->a, loop);
+  found.b = loadedHere(product->b, loop);
+  if (product->aScale) found.aScale = loadedHere(product->aScale, loop);
+  if (product->bScale) found.bScale = loadedHere(product->bScale, loop);
+  if (!found.a || !found.b || (product->aScale && !found.aScale) ||
+      (product->bScale && !found.bScale))
     return std::nullopt;
-  for (LoadOp load : {found.a, found.b, found.aScale, found.bScale})
-    if (load && kernel.view(load.getView()).getAccess() != Access::read) return std::nullopt;
   const TileShape a = shapeOf(found.a), b = shapeOf(found.b);
   if (a[0] > kMostRows || a[0] * b[0] > kMostSums) return std::nullopt;
   // One access to the narrowest operand, and never more than the elements of one scale.
@@ -257,8 +247,7 @@ struct RowProductsPass : mlir::PassWrapper<RowProductsPass, mlir::OperationPass<
   bool rewriteOne(KernelOp kernel) const {
     std::optional<RowProduct> found;
     kernel->walk([&](ForOp loop) {
-      for (size_t i = 0; i < loop.getInits().size() && !found; ++i)
-        found = match(kernel, loop, i, target_);
+      for (size_t i = 0; i < loop.getInits().size() && !found; ++i) found = match(loop, i, target_);
       return found ? mlir::WalkResult::interrupt() : mlir::WalkResult::advance();
     });
     if (!found) return false;

@@ -6,6 +6,7 @@
 #include "llvm/Support/MathExtras.h"
 #include "tessera/compiler/lowering/lanes/elementwise.h"
 #include "tessera/compiler/lowering/simt/matrix_loop.h"
+#include "tessera/compiler/lowering/simt/read_only.h"
 
 namespace tessera::compiler::simt {
 
@@ -34,26 +35,6 @@ std::optional<TileProduct> match(DotOp dot, const SimtTarget& target) {
   const bool fits = product.k % kStep == 0 && product.n % 8 == 0 &&
                     std::max(product.m, kRows) * product.n <= kMostSums * target.threads;
   return fits ? std::optional(product) : std::nullopt;
-}
-
-bool holdsMatrixLoop(KernelOp kernel, const SimtTarget& target) {
-  return kernel
-      ->walk([&](ForOp loop) {
-        return matchMatrixLoop(loop, target) ? mlir::WalkResult::interrupt()
-                                             : mlir::WalkResult::advance();
-      })
-      .wasInterrupted();
-}
-
-/// A load or gather of what nobody writes, by its view and the values it is made of.
-bool readsOnly(Operation* op) {
-  auto kernel = op->getParentOfType<KernelOp>();
-  const auto readOnly = [&](auto load) {
-    return kernel.view(load.getView()).getAccess() == Access::read;
-  };
-  if (auto load = llvm::dyn_cast<LoadOp>(op)) return readOnly(load);
-  if (auto gather = llvm::dyn_cast<GatherOp>(op)) return readOnly(gather);
-  return false;
 }
 
 /// Whether a tile can be made by any thread in any layout, without memory.
@@ -101,7 +82,7 @@ struct PairSearch {
     if (auto broadcast = llvm::dyn_cast<BroadcastOp>(op)) return isScale(broadcast.getX());
     if (auto reshape = llvm::dyn_cast<ReshapeOp>(op)) return isScale(reshape.getX());
     if (auto cast = llvm::dyn_cast<CastOp>(op)) return isScale(cast.getX());
-    return readsOnly(op) && tile::dtypeOf(tile) == DType::f8e8m0;
+    return isReadOnly(op) && tile::dtypeOf(tile) == DType::f8e8m0;
   }
   bool isPairs(Value tile) {
     Operation* op = tile.getDefiningOp();
@@ -121,7 +102,7 @@ struct PairSearch {
     }
     const DType dtype = tile::dtypeOf(tile);
     narrow |= dtype == DType::f8e4m3;
-    return readsOnly(op) && (dtype == DType::bf16 || dtype == DType::f8e4m3);
+    return isReadOnly(op) && (dtype == DType::bf16 || dtype == DType::f8e4m3);
   }
 };
 
@@ -185,7 +166,7 @@ bool TileProducts::isRead(mlir::OpOperand& use) const {
 /// In the order of the kernel, while there is room for a second place.
 void TileProducts::choosePrefetched(KernelOp kernel, int64_t room) {
   kernel->walk([&](Operation* op) {
-    if (!llvm::isa<LoadOp, GatherOp>(op) || !readsOnly(op)) return;
+    if (!llvm::isa<LoadOp, GatherOp>(op) || !isReadOnly(op)) return;
     const StagedShape* shape = staged(op->getResult(0));
     auto loop = llvm::dyn_cast<ForOp>(op->getParentOp());
     if (shape == nullptr || !loop || shape->bytes() > room || !readsOnlyStaged(op)) return;
@@ -277,7 +258,7 @@ bool canBeRemade(Value value, ForOp loop) {
   const bool pure =
       isElementwise(op) ||
       llvm::isa<ConstantOp, IotaOp, BroadcastOp, ReshapeOp, ExtentOp, ScalarArgOp, ProgramIdOp>(op);
-  if (!pure && !(llvm::isa<LoadOp>(op) && readsOnly(op))) return false;
+  if (!pure && !(llvm::isa<LoadOp>(op) && isReadOnly(op))) return false;
   return llvm::all_of(op->getOperands(), [&](Value x) { return canBeRemade(x, loop); });
 }
 

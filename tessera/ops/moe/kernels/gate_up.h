@@ -4,6 +4,8 @@
 #pragma once
 
 #include <algorithm>
+#include <initializer_list>
+#include <string>
 #include <string_view>
 #include <vector>
 
@@ -13,6 +15,18 @@
 #include "tessera/ops/norm/rms_norm_quant.h"
 
 namespace tessera::ops::moe {
+
+/// The tensors that plan_gate_and_up() and plan_gated_row() read, and those behind them.
+inline std::vector<TensorSpec> gate_up_tensors(std::initializer_list<TensorSpec> more) {
+  std::vector<TensorSpec> all = {in("x", "T,D", gemm::activation_dtypes()),
+                                 gemm::activation_scales("x_scale", "T,D/128")};
+  for (const std::string w : kGateUp) {
+    all.push_back(weight(w, "I,D", {DType::f8e4m3}));
+    all.push_back(weight(w + "_scale", "I/128,D/128", {DType::f8e8m0}));
+  }
+  all.insert(all.end(), more);
+  return all;
+}
 
 /// A step for products over `k` elements.
 inline gemm::Blocking expert_blocking(const PlanBuilder& b, int64_t k) {
