@@ -91,8 +91,9 @@ StepKey StepWriter::largest() const { return longest(options_.largest_step); }
 Result<int64_t> StepWriter::arena_bytes(const Weights& weights, const StepMemory& memory,
                                         const Ranks& ranks, const Planning& planning) const {
   int64_t most = 0;
-  for (const int64_t rows :
-       {options_.largest_step, std::min(options_.largest_step, kCapturedRows)}) {
+  int64_t captured = std::min(options_.largest_step, kCapturedRows);
+  while (!is_captured(longest(captured))) --captured;  // padded to what ranks can share
+  for (const int64_t rows : {options_.largest_step, captured}) {
     ProgramBuilder builder;
     write(builder, weights, longest(rows), memory, ranks);
     TESSERA_ASSIGN(const int64_t bytes, builder.arena_bytes(planning));

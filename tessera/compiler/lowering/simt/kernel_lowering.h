@@ -33,8 +33,9 @@ struct PipelineMemory {
   int64_t stages = 0, stageBytes = 0, words = 0;
   mlir::Value full, empty;  // barriers, 8 bytes each
   mlir::Value data;
-  mlir::Value factors;    // of each stage, f32 for each group of rows of b
-  int64_t rowGroups = 0;  // 0: none
+  mlir::Value factors;        // of each stage, f32 for each group of rows of b
+  int64_t rowGroups = 0;      // 0: none
+  int64_t arrivingLanes = 0;  // of a warp, at a barrier
   llvm::ArrayRef<TensorMap> maps;
 };
 
@@ -182,6 +183,7 @@ class KernelLowering {
   mlir::Value stageAddress(const Place& place);
   /// Of the barriers of all stages, of which `first` is the address, the stage's.
   mlir::Value barrierAt(mlir::Value first, mlir::Value stage);
+  mlir::Value arrives();
   /// The scales of an operand that multiply sums, in the layout of the sums' rows or columns: that
   /// of the sum at position p of the tile is number p / divisor % count.
   struct SumScale {

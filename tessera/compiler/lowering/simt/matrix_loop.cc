@@ -452,6 +452,7 @@ std::optional<PipelinePlan> pipelinePlan(KernelOp kernel, const SimtTarget& targ
     sums = std::max(sums, loop->columns() / 2);
     plan.inTurn |= loop->takesTurns();
     plan.widensCodes |= loop->widensCodes();
+    plan.readByLanes |= !loop->beside.empty();
     for (Operation* operand : {loop->a, loop->b}) {
       plan.decodes |= !loop->isPlain(operand);
       const auto map = tensorMapOf(*loop, operand);

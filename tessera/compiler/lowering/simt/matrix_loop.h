@@ -137,11 +137,15 @@ struct PipelinePlan {
   bool decodes = false;               // the producers, some of what they read
   bool inTurn = false;                // two warpgroups multiply: one while the other scales
   bool widensCodes = false;           // stages have a factor for each group of rows besides
+  bool readByLanes = false;           // threads read stages, not the matrix unit alone
   llvm::SmallVector<TensorMap> maps;  // parameters of the kernel, in this order
 
   int64_t producers() const { return int64_t{1} << producerBits; }
   /// Factors beside a stage: of the rows of b that each warp decodes.
   int64_t rowGroups() const { return widensCodes ? producers() / 32 : 0; }
+  /// Lanes of a warp that arrive at a barrier. One would do for all after they met, but the race
+  /// checker orders what a thread wrote by its own arrival alone.
+  int64_t arrivingLanes() const { return readByLanes ? 32 : 1; }
 };
 /// Null: there are none.
 std::optional<PipelinePlan> pipelinePlan(tile::KernelOp kernel, const SimtTarget& target);

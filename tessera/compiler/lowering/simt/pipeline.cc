@@ -101,6 +101,12 @@ Value KernelLowering::stageAddress(const Place& place) {
   return e_.add(pipeline_->data, e_.mul(place.stage, e_.i32(pipeline_->stageBytes)));
 }
 
+/// Whether this lane arrives at a stage's barriers; null: each does.
+Value KernelLowering::arrives() {
+  if (pipeline_->arrivingLanes > 1) return {};
+  return e_.compare(CmpIPredicate::eq, e_.andi(thread_, 31), e_.i32(0));
+}
+
 Value KernelLowering::barrierAt(Value first, Value stage) {
   return e_.add(first, e_.shl(stage, 3));
 }
@@ -199,7 +205,6 @@ SmallVector<Value> KernelLowering::besideOfStage(const MatrixLoop& loop, Value s
 SmallVector<Value> KernelLowering::sumsOfStage(const MatrixLoop& loop, const Place& at, Value group,
                                                mlir::ValueRange before) {
   Hopper hopper(e_.builder);
-  const Value leads = e_.compare(CmpIPredicate::eq, e_.andi(thread_, 31), e_.i32(0));
   const StagePanels panels = panelsOf(loop, stageAddress(at), group);
   std::optional<Hopper::Order> order;
   if (loop.takesTurns()) order = hopper.order(e_.loc, group);
@@ -208,7 +213,7 @@ SmallVector<Value> KernelLowering::sumsOfStage(const MatrixLoop& loop, const Pla
                                         panels.columns, order)
                        : hopper.multiply(e_.loc, loop.columns(), panels.rows, panels.columns,
                                          Hopper::Sums(before.begin(), before.end()));
-  hopper.arrive(e_.loc, barrierAt(pipeline_->empty, at.stage), leads);
+  hopper.arrive(e_.loc, barrierAt(pipeline_->empty, at.stage), arrives());
   return sums;
 }
 
@@ -333,12 +338,15 @@ mlir::FailureOr<ThreadCode> emitRoles(Emitter& e, ThreadMemory& memory, KernelOp
                           memory.sharedAddress(e.loc, data),
                           memory.sharedAddress(e.loc, factors),
                           plan.rowGroups(),
+                          plan.arrivingLanes(),
                           plan.maps};
   pipeline.empty = e.add(pipeline.full, e.i32(8 * plan.stages));
   e.ifThen(e.compare(CmpIPredicate::eq, thread, e.i32(0)), [&] {
     for (int64_t i = 0; i < plan.stages; ++i) {
-      hopper.initialise(e.loc, e.add(pipeline.full, e.i32(8 * i)), plan.producers() / 32);
-      hopper.initialise(e.loc, e.add(pipeline.empty, e.i32(8 * i)), plan.consumers / 32);
+      hopper.initialise(e.loc, e.add(pipeline.full, e.i32(8 * i)),
+                        plan.producers() / 32 * plan.arrivingLanes());
+      hopper.initialise(e.loc, e.add(pipeline.empty, e.i32(8 * i)),
+                        plan.consumers / 32 * plan.arrivingLanes());
     }
   });
   hopper.showToMatrixUnit(e.loc);  // the copy engine, too

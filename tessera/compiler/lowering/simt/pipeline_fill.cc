@@ -289,7 +289,7 @@ void KernelLowering::fillStages(const MatrixLoop& loop) {
       if (side.way == Filling::Way::kDecoded) llvm::append_range(fetched, fetch(side));
     return fetched;
   };
-  const Value leads = e_.compare(CmpIPredicate::eq, e_.andi(thread_, 31), e_.i32(0));
+  const Value arriving = arrives();
   const auto fill = [&](Value turn, const Place& at, mlir::ValueRange fetched) {
     const Scope scope(*this);
     hopper.wait(e_.loc, barrierAt(pipeline_->empty, at.stage), e_.xori(at.parity, 1));
@@ -301,7 +301,7 @@ void KernelLowering::fillStages(const MatrixLoop& loop) {
       hopper.showToMatrixUnit(e_.loc);
     // Also where nothing was written: a lane that fell behind by two phases would wait for ever.
     hopper.meetWarp(e_.loc);
-    hopper.arrive(e_.loc, barrierAt(pipeline_->full, at.stage), leads);
+    hopper.arrive(e_.loc, barrierAt(pipeline_->full, at.stage), arriving);
   };
   const int64_t ahead = turnsAhead(sides);
   SmallVector<Value> carried;
