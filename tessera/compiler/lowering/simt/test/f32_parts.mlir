@@ -2,8 +2,11 @@
 
 // bf16 by f32: the threads that fill stages cut each f32 number into three of bf16, what is below it behind its upper
 // half, and store each part as a panel of its own. Three products, the smallest first, begin a turn's sums at zero; they
-// are added to the others in f32. Squares are taken from the same stage, before it is free.
+// are added to the others in f32. Squares are taken from the same stage, before it is free; so each lane arrives at its barriers
+// (256 threads multiply, 256 fill), not one a warp.
 // CHECK-LABEL: llvm.func @mix(
+// CHECK: %[[ALL:.+]] = arith.constant 256 : i32
+// CHECK-NEXT: "mbarrier.init.shared::cta.b64 [$0], $1;", "r,r,~{memory}" %{{.+}}, %[[ALL]] :
 // CHECK: scf.for
 // CHECK: mbarrier.try_wait.parity
 // CHECK: ld.shared.v4.b32
@@ -14,7 +17,7 @@
 // CHECK-SAME: a4, b4, add, 1, 1
 // CHECK-SAME: a8, b8, add, 1, 1
 // CHECK-NOT: a12,
-// CHECK: mbarrier.arrive
+// CHECK: {{"}}mbarrier.arrive.shared::cta.b64 _, [$0];"
 // CHECK: arith.addf
 // CHECK: scf.yield
 // CHECK: cp.async.bulk.tensor.2d
