@@ -2,7 +2,7 @@
 // FP4 products with few rows against ggml's MXFP4 repacked for its own kernels, round by round in
 // turn, so that a noisy machine disturbs both alike. Weights are far larger than caches; a GB
 // counts nibbles and scales. ggml's weights are packed beforehand and it rounds activations to
-// int8; ours are read as a checkpoint stores them.
+// int8; ours are read as a checkpoint stores them, with activations of e4m3 or bf16.
 //   mxfp4_peer_bench PACK [threads 1] [rounds 9] [megabytes of weights 1024]
 #include <fmt/format.h>
 #include <ggml-alloc.h>
@@ -11,6 +11,7 @@
 #include <ggml.h>
 
 #include <algorithm>
+#include <array>
 #include <chrono>
 #include <cmath>
 #include <cstdlib>
@@ -113,11 +114,12 @@ class Peer {
 /// The same of ours: gemm_fp4 on weights one behind the other.
 class Ours {
  public:
-  static Result<Ours> create(kernels::KernelLibrary& library, const Sizes& s) {
+  static Result<Ours> create(kernels::KernelLibrary& library, const Sizes& s, DType activations) {
     Ours ours;
     TESSERA_ASSIGN(const ops::Operator* op, ops::find_operator("gemm_fp4"));
-    const ops::Case shape = {.dims = {{"T", s.m}, {"N", s.n}, {"K", s.k}},
-                             .dtypes = {{"y", DType::bf16}}};
+    ops::Case shape = {.dims = {{"T", s.m}, {"N", s.n}, {"K", s.k}},
+                       .dtypes = {{"a", activations}, {"y", DType::bf16}}};
+    if (activations == DType::f8e4m3) shape.dtypes["a_scale"] = DType::f8e8m0;
     TESSERA_ASSIGN(const ops::CaseData data,
                    ops::CaseData::make(*op, shape, ops::CaseData::Content::kInputs));
     auto prepared = ops::PreparedOp::prepare(library, *op, data.problem());
@@ -163,25 +165,37 @@ class Ours {
 
 Result<void> compare(kernels::KernelLibrary& library, runtime::BandwidthProbe& memory,
                      const Sizes& s, int threads, int rounds) {
-  TESSERA_ASSIGN(Ours ours, Ours::create(library, s));
+  constexpr std::array kinds = {DType::f8e4m3, DType::bf16};
+  std::vector<Ours> ours;
+  for (const DType kind : kinds) {
+    TESSERA_ASSIGN(Ours one, Ours::create(library, s, kind));
+    one.run();
+    ours.push_back(std::move(one));
+  }
   Peer peer(s, threads);
-  ours.run();
   peer.run();
-  std::vector<double> our_rates, peer_rates, ratios, shares;
+  struct Rates {
+    std::vector<double> ours, ratios, shares;
+  };
+  std::array<Rates, kinds.size()> rates;
+  std::vector<double> peer_rates;
   for (int round = 0; round < rounds; ++round) {
     TESSERA_ASSIGN(const double read, memory.read_rate());
-    const double mine = ours.bytes() / seconds([&] { ours.run(); });
-    const double its = ours.bytes() / seconds([&] { peer.run(); });
-    our_rates.push_back(mine / 1e9);
+    const double its = ours[0].bytes() / seconds([&] { peer.run(); });
     peer_rates.push_back(its / 1e9);
-    ratios.push_back(mine / its);
-    shares.push_back(mine / read);
+    for (size_t i = 0; i < kinds.size(); ++i) {
+      const double mine = ours[i].bytes() / seconds([&] { ours[i].run(); });
+      rates[i].ours.push_back(mine / 1e9);
+      rates[i].ratios.push_back(mine / its);
+      rates[i].shares.push_back(mine / read);
+    }
   }
-  fmt::print(
-      "M {} N {} K {}, {} threads: ggml MXFP4{} {:.1f} GB/s, ours {:.1f} ({:.2f}x, {:.0f}% of "
-      "read)\n",
-      s.m, s.n, s.k, threads, peer.packs() ? " repacked" : "", median(peer_rates),
-      median(our_rates), median(ratios), 100 * median(shares));
+  fmt::print("M {} N {} K {}, {} threads: ggml MXFP4{} {:.1f} GB/s", s.m, s.n, s.k, threads,
+             peer.packs() ? " repacked" : "", median(peer_rates));
+  for (size_t i = 0; i < kinds.size(); ++i)
+    fmt::print("; ours of {} {:.1f} ({:.2f}x, {:.0f}% of read)", name(kinds[i]),
+               median(rates[i].ours), median(rates[i].ratios), 100 * median(rates[i].shares));
+  fmt::print("\n");
   return {};
 }
 

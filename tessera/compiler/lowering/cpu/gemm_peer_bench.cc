@@ -1,7 +1,8 @@
 // SPDX-License-Identifier: Apache-2.0
 // Matrix products against OpenBLAS's sgemm, round by round in turn, so that a noisy machine
 // disturbs both alike. Times are those of the processor, not of the wall: other programs do not
-// count.
+// count. OpenBLAS takes its oldest kernels on a processor it does not know: see the core it names,
+// and choose another by OPENBLAS_CORETYPE=SkylakeX.
 //   gemm_peer_bench [threads 1] [rounds 9]
 #include <cblas.h>
 #include <fmt/format.h>
@@ -18,6 +19,7 @@
 #include "tessera/compiler/lowering/cpu/dot_test_kernel.h"
 
 extern "C" void openblas_set_num_threads(int);
+extern "C" char* openblas_get_corename();
 
 namespace tessera::compiler::cpu {
 namespace {
@@ -167,7 +169,7 @@ int main(int count, char** arguments) {
   const TestLevel* best = nullptr;
   for (const TestLevel& level : testLevels())
     if (level.runsHere) best = &level;
-  fmt::print("level {}\n", best->name);
+  fmt::print("level {}, OpenBLAS for {}\n", best->name, openblas_get_corename());
   for (const Sizes& sizes : std::vector<Sizes>{
            {256, 1024, 1024}, {1024, 1024, 1024}, {64, 2048, 4096}, {512, 4096, 2048}})
     compare(sizes, *best, threads, rounds);
