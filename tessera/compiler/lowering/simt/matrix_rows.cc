@@ -210,8 +210,8 @@ SmallVector<Value> KernelLowering::pairsOfStep(const MatrixLoop& loop, const Row
   } else {
     // Word i of lane j becomes word j of lane i.
     const Layout read{{2, 3}, {0, 1}}, traded{{0, 1}, {2, 3}};
-    for (Value word : convertByLanes({read, SmallVector<Value>(words)}, traded)->values)
-      llvm::append_range(pairs, halfPairsOfE2m1(e_, word));
+    const auto own = convertByLanes({read, SmallVector<Value>(words)}, traded);
+    for (Value word : own->values) llvm::append_range(pairs, halfPairsOfE2m1(e_, word));
   }
   return pairs;
 }
