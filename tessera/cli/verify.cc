@@ -4,13 +4,17 @@
 
 #include <algorithm>
 #include <chrono>
+#include <mutex>
 #include <nlohmann/json.hpp>
 #include <optional>
 
+#include "tessera/base/memory_limit.h"
+#include "tessera/base/parallel.h"
 #include "tessera/checkpoint/checkpoint.h"
 #include "tessera/cli/chat_folder.h"
 #include "tessera/cli/commands.h"
 #include "tessera/cli/loaded_model.h"
+#include "tessera/cli/planned_memory.h"
 #include "tessera/cli/progress_bar.h"
 #include "tessera/cli/session.h"
 #include "tessera/cli/verification_text.h"
@@ -73,6 +77,9 @@ class Verifier {
   Result<std::unique_ptr<Model>> load(Session& session, Precision precision,
                                       std::span<const Prompt> prompts, const Job& job);
   Result<> fill(std::vector<Prompt>& prompts);
+  Result<ModelOptions> options_for(Precision precision, std::span<const Prompt> prompts) const;
+  Result<bool> runs_at_once() const;
+  Result<Verification> verify_one(Session& session, size_t i);
 
   const Arguments& arguments_;
   const Program& program_;
@@ -84,6 +91,7 @@ class Verifier {
   std::shared_ptr<const Checkpoint> checkpoint_;
   std::optional<Checkpoint> golden_, layers_;
   Session session_;
+  std::mutex bar_mutex_;  // guards bar_
   ProgressBar bar_;
 };
 
@@ -153,8 +161,8 @@ Result<std::vector<Prompt>> Verifier::expected(Precision precision) const {
   return made_prompts(lengths, config_);
 }
 
-Result<std::unique_ptr<Model>> Verifier::load(Session& session, Precision precision,
-                                              std::span<const Prompt> prompts, const Job& job) {
+Result<ModelOptions> Verifier::options_for(Precision precision,
+                                           std::span<const Prompt> prompts) const {
   ModelOptions options{.precision = precision, .context = 0, .largest_step = 0};
   for (const Prompt& prompt : prompts) {
     options.context = std::max({options.context, prompt.positions(), prompt.length() + kMadeSteps});
@@ -163,6 +171,12 @@ Result<std::unique_ptr<Model>> Verifier::load(Session& session, Precision precis
   }
   TESSERA_ASSIGN(options.rank.experts, chosen_experts(arguments_));
   options.context = std::min(options.context, config_.max_positions);
+  return options;
+}
+
+Result<std::unique_ptr<Model>> Verifier::load(Session& session, Precision precision,
+                                              std::span<const Prompt> prompts, const Job& job) {
+  TESSERA_ASSIGN(const ModelOptions options, options_for(precision, prompts));
   return Model::load(checkpoint_, config_, *session.library, options, job);
 }
 
@@ -184,24 +198,55 @@ Result<> Verifier::fill(std::vector<Prompt>& prompts) {
   return {};
 }
 
+/// Whether one precision's kernels are compiled while another's run. A chip that computes on the
+/// host's cores gains nothing by that; elsewhere all models must have room beside each other.
+Result<bool> Verifier::runs_at_once() const {
+  const runtime::Device& device = *session_.device;
+  if (job_.ranks() > 1 || device.info().chip == kDefaultChip) return false;
+  const auto weights = expand_weights(config_, config_.draft_layers);
+  const auto available = static_cast<uint64_t>(std::max<int64_t>(0, MemoryLimit::read().available));
+  uint64_t bytes = 0;
+  for (size_t i = 0; i < precisions_.size(); ++i) {
+    TESSERA_ASSIGN(const ModelOptions options, options_for(precisions_[i], prompts_[i]));
+    MemoryPlan plan = plan_weights(weights, config_, /*ranks=*/1, weight_use(options));
+    TESSERA_ASSIGN(plan.working, working_memory(config_, device.info(), /*on_host=*/true, options));
+    bytes += plan.all();
+  }
+  return bytes <= std::min(available, device.memory_free());
+}
+
+Result<Verification> Verifier::verify_one(Session& session, size_t i) {
+  const Precision precision = precisions_[i];
+  TESSERA_ASSIGN(const auto model, load(session, precision, prompts_[i], job_.model_job()));
+  ModelSubject subject(*model);
+  const auto progress = [&](std::string_view what, size_t done, size_t total) {
+    std::lock_guard lock(bar_mutex_);
+    bar_.update(fmt::format("{}: {}", name(precision), what), done, total);
+  };
+  return verify(subject, precision, golden_ ? numbers_for(precision) : Numbers::fp32, prompts_[i],
+                progress);
+}
+
 Result<std::vector<Verification>> Verifier::run() {
   if (!golden_) {
     TESSERA_TRY(fill(prompts_[0]).context("the reference"));
     std::ranges::fill(prompts_, std::vector(prompts_[0]));
   }
-  std::vector<Verification> all;
-  for (size_t i = 0; i < precisions_.size(); ++i) {
-    const Precision precision = precisions_[i];
-    TESSERA_ASSIGN(const auto model, load(session_, precision, prompts_[i], job_.model_job()));
-    ModelSubject subject(*model);
-    const auto progress = [&](std::string_view what, size_t done, size_t total) {
-      bar_.update(fmt::format("{}: {}", name(precision), what), done, total);
-    };
-    TESSERA_ASSIGN(all.emplace_back(),
-                   verify(subject, precision, golden_ ? numbers_for(precision) : Numbers::fp32,
-                          prompts_[i], progress));
+  const size_t count = precisions_.size();
+  TESSERA_ASSIGN(const bool at_once, runs_at_once());
+  std::vector<Session> others(at_once ? count - 1 : 0);
+  for (Session& other : others) {
+    TESSERA_ASSIGN(other, open_session(arguments_, program_));
   }
+  std::vector<std::optional<Result<Verification>>> results(count);
+  for_each_parallel(count, static_cast<int>(1 + others.size()), [&](size_t i) {
+    results[i] = verify_one(i == 0 || !at_once ? session_ : others[i - 1], i);
+  });
   bar_.clear();
+  std::vector<Verification> all;
+  for (auto& result : results) {
+    TESSERA_ASSIGN(all.emplace_back(), *std::move(result));
+  }
   return all;
 }
 
