@@ -49,6 +49,17 @@ int main(int argc, char** argv) {
              .sharedBytes = 48 << 10,
              .matrix = tessera::compiler::simt::MatrixUnit::kCooperative}));
       });
+  mlir::PassPipelineRegistration<> plain(
+      "lower-to-plain-spirv", "tile kernels to threads of any Vulkan device",
+      [](mlir::OpPassManager& passes) {
+        passes.addPass(
+            tessera::compiler::simt::createLowerToSpirvPass({.threads = 128,
+                                                             .laneBits = 3,
+                                                             .sharedBytes = 32 << 10,
+                                                             .widestBytes = 8,
+                                                             .choosesByStrides = true,
+                                                             .multipliesInLanes = true}));
+      });
   mlir::registerPass([] { return mlir::createSCFToControlFlowPass(); });
   mlir::registerPass([] { return mlir::createCSEPass(); });
   mlir::registerPass([] { return mlir::createCanonicalizerPass(); });

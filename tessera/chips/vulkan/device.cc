@@ -8,6 +8,7 @@
 #include <iterator>
 #include <optional>
 
+#include "tessera/chips/vulkan/arguments.h"
 #include "tessera/chips/vulkan/cooperative_matrix.h"
 #include "tessera/chips/vulkan/executable.h"
 #include "tessera/chips/vulkan/stream.h"
@@ -16,8 +17,9 @@ namespace tessera::chips::vulkan {
 namespace {
 
 constexpr VkBufferUsageFlags kUsage =
-    VK_BUFFER_USAGE_STORAGE_BUFFER_BIT | VK_BUFFER_USAGE_TRANSFER_SRC_BIT |
-    VK_BUFFER_USAGE_TRANSFER_DST_BIT | VK_BUFFER_USAGE_SHADER_DEVICE_ADDRESS_BIT;
+    VK_BUFFER_USAGE_STORAGE_BUFFER_BIT | VK_BUFFER_USAGE_UNIFORM_BUFFER_BIT |
+    VK_BUFFER_USAGE_TRANSFER_SRC_BIT | VK_BUFFER_USAGE_TRANSFER_DST_BIT |
+    VK_BUFFER_USAGE_SHADER_DEVICE_ADDRESS_BIT;
 constexpr VkMemoryPropertyFlags kMappable =
     VK_MEMORY_PROPERTY_HOST_VISIBLE_BIT | VK_MEMORY_PROPERTY_HOST_COHERENT_BIT;
 
@@ -264,6 +266,7 @@ Result<void> VulkanDevice::start(const Instance& instance, VkPhysicalDevice phys
   TESSERA_TRY(check(instance.CreateDevice(physical, &create, nullptr, &device_), "vkCreateDevice"));
   TESSERA_ASSIGN(vk_, DeviceFunctions::load(instance, device_));
   vk_.GetDeviceQueue(device_, queue_family_, 0, &queue_);
+  TESSERA_ASSIGN(arguments_layout_, create_arguments_layout(vk_, device_));
 
   VkSemaphoreTypeCreateInfo type = {};
   type.sType = VK_STRUCTURE_TYPE_SEMAPHORE_TYPE_CREATE_INFO;
@@ -278,6 +281,7 @@ VulkanDevice::~VulkanDevice() {
   if (!vk_.DestroyDevice) return;
   vk_.DeviceWaitIdle(device_);
   vk_.DestroySemaphore(device_, timeline_, nullptr);
+  vk_.DestroyDescriptorSetLayout(device_, arguments_layout_, nullptr);
   vk_.DestroyDevice(device_, nullptr);
 }
 

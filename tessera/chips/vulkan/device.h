@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0
 // A GPU (or lavapipe) through Vulkan 1.2 compute. Buffers are reached by device address, so no
-// descriptor and no storage-buffer range limit stands in the way.
+// storage-buffer range limit stands in the way; the one descriptor is of the argument slots.
 #pragma once
 
 #include <atomic>
@@ -43,6 +43,7 @@ class VulkanDevice final : public runtime::Device {
   uint32_t queue_family() const { return queue_family_; }
   const Architecture& architecture() const { return *architecture_; }
   const FloatControls& float_controls() const { return float_controls_; }
+  VkDescriptorSetLayout arguments_layout() const { return arguments_layout_; }
   double timestamp_nanoseconds() const { return timestamp_nanoseconds_; }
   /// Host-visible memory for staging and argument slots; not counted in memory_in_use().
   Result<std::unique_ptr<VulkanBuffer>> allocate_staging(size_t bytes);
@@ -69,6 +70,7 @@ class VulkanDevice final : public runtime::Device {
   FloatControls float_controls_;
   double timestamp_nanoseconds_ = 1;
   uint64_t memory_limit_ = 0;
+  VkDescriptorSetLayout arguments_layout_ = VK_NULL_HANDLE;
   VkSemaphore timeline_ = VK_NULL_HANDLE;
   std::mutex submit_mutex_;  // guards queue_ and submitted_
   uint64_t submitted_ = 0;

@@ -10,9 +10,6 @@
 namespace tessera::chips::vulkan {
 namespace {
 
-constexpr size_t kSlotPageBytes = 64 << 10;
-/// Loads that are out of bounds read so much from the first slot on, whose address is a multiple.
-constexpr size_t kWidestLoad = 16;
 constexpr int64_t kMaxGroups = 65535;  // the least maxComputeWorkGroupCount[0] allowed
 
 VkBuffer vk_buffer(const runtime::Buffer& buffer) {
@@ -59,30 +56,28 @@ void Recorder::barrier() {
                                   nullptr);
 }
 
-Result<uint64_t> Recorder::store_slots(std::span<const uint64_t> slots) {
-  const size_t bytes =
-      std::max<size_t>(1, (slots.size_bytes() + kWidestLoad - 1) / kWidestLoad) * kWidestLoad;
-  if (slot_pages_.empty() || page_used_ + bytes > slot_pages_.back()->size()) {
-    TESSERA_ASSIGN(auto page, device_.allocate_staging(std::max(kSlotPageBytes, bytes)));
-    slot_pages_.push_back(std::move(page));
-    page_used_ = 0;
-  }
-  VulkanBuffer& page = *slot_pages_.back();
-  std::memcpy(page.host_data() + page_used_, slots.data(), slots.size_bytes());
-  const uint64_t address = page.address() + page_used_;
-  page_used_ += bytes;
-  return address;
+Result<uint32_t> Recorder::store_slots(std::span<const uint64_t> slots) {
+  if (!pages_.empty())
+    if (const auto offset = pages_.back()->store(slots)) return *offset;
+  TESSERA_ASSIGN(auto page, ArgumentPage::create(device_));
+  pages_.push_back(std::move(page));
+  return *pages_.back()->store(slots);
 }
 
 Result<void> Recorder::launch(runtime::Executable& executable, runtime::Grid grid,
                               std::span<const uint64_t> slots) {
   auto& kernel = static_cast<VulkanExecutable&>(executable);
-  TESSERA_ASSIGN(const uint64_t address, store_slots(slots));
+  TESSERA_ASSIGN(const uint32_t offset, store_slots(slots));
+  const ArgumentPage& page = *pages_.back();
   const int64_t programs = grid.programs();
-  const PushConstants constants = {address, grid.x | (uint64_t{grid.y} << 32),
+  const PushConstants constants = {page.address() + offset, grid.x | (uint64_t{grid.y} << 32),
                                    static_cast<uint64_t>(programs)};
+  TESSERA_ASSIGN(const VkPipeline pipeline, kernel.pipeline_for(slots));
   const DeviceFunctions& vk = device_.vk();
-  vk.CmdBindPipeline(buffer_, VK_PIPELINE_BIND_POINT_COMPUTE, kernel.pipeline());
+  vk.CmdBindPipeline(buffer_, VK_PIPELINE_BIND_POINT_COMPUTE, pipeline);
+  const VkDescriptorSet set = page.set();
+  vk.CmdBindDescriptorSets(buffer_, VK_PIPELINE_BIND_POINT_COMPUTE, kernel.layout(), 0, 1, &set, 1,
+                           &offset);
   vk.CmdPushConstants(buffer_, kernel.layout(), VK_SHADER_STAGE_COMPUTE_BIT, 0, sizeof constants,
                       &constants);
   vk.CmdDispatch(buffer_, static_cast<uint32_t>(std::min(programs, kMaxGroups)), 1, 1);

@@ -7,6 +7,7 @@
 #include <memory>
 #include <vector>
 
+#include "tessera/chips/vulkan/arguments.h"
 #include "tessera/chips/vulkan/device.h"
 #include "tessera/runtime/stream.h"
 
@@ -37,13 +38,13 @@ class Recorder {
  private:
   explicit Recorder(VulkanDevice& device) : device_(device) {}
   void barrier();
-  Result<uint64_t> store_slots(std::span<const uint64_t> slots);
+  /// The offset in the last page.
+  Result<uint32_t> store_slots(std::span<const uint64_t> slots);
 
   VulkanDevice& device_;
   VkCommandPool pool_ = VK_NULL_HANDLE;
   VkCommandBuffer buffer_ = VK_NULL_HANDLE;
-  std::vector<std::unique_ptr<VulkanBuffer>> slot_pages_;
-  size_t page_used_ = 0;
+  std::vector<std::unique_ptr<ArgumentPage>> pages_;
   std::vector<std::unique_ptr<VulkanBuffer>> staged_;
   size_t staged_bytes_ = 0;
   size_t commands_ = 0;

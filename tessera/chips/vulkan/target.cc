@@ -23,7 +23,9 @@ class VulkanTarget final : public compiler::Target {
                                      .target = {.threads = architecture_.threads,
                                                 .laneBits = 3,
                                                 .sharedBytes = architecture_.shared_bytes,
-                                                .widestBytes = architecture_.access_bytes},
+                                                .widestBytes = architecture_.access_bytes,
+                                                .choosesByStrides = !architecture_.matrix,
+                                                .multipliesInLanes = !architecture_.matrix},
                                      .requiredFeatures = {}};
     if (architecture_.matrix) {
       machine.target.laneBits = std::countr_zero(unsigned{kMatrixLanes});

@@ -4,6 +4,7 @@
 #include "llvm/Support/MathExtras.h"
 #include "tessera/compiler/lowering/lanes/conversions.h"
 #include "tessera/compiler/lowering/simt/kernel_lowering.h"
+#include "tessera/compiler/lowering/simt/lane_product.h"
 
 namespace tessera::compiler::simt {
 
@@ -28,10 +29,10 @@ struct Side {
 }  // namespace
 
 /// a or b in registers as the accumulator's type, times its scales.
-Registers KernelLowering::operandOf(mlir::Operation* op, int number) {
+Registers KernelLowering::operandOf(mlir::Operation* op, int number, std::optional<Layout> layout) {
   const Value tile = op->getOperand(number);
   const DType dtype = dtypeOf(tile), sum = dtypeOf(op->getOperand(2));
-  Registers operand = get(tile);
+  Registers operand = layout ? get(tile, *layout) : get(tile);
   for (Value& value : operand.values)
     if (dtype != sum) value = convert(e_, dtype, sum, value);
   auto scaled = llvm::dyn_cast<DotScaledOp>(op);
@@ -52,6 +53,7 @@ Registers KernelLowering::operandOf(mlir::Operation* op, int number) {
 }
 
 void KernelLowering::lowerDot(mlir::Operation* op) {
+  if (const auto product = laneProduct(op, target_)) return lowerLaneProduct(op, *product);
   auto dot = llvm::dyn_cast<DotOp>(op);
   const bool b_is_kn = dot && dot.getBIsKn();
   const Side a{operandOf(op, 0), shapeOf(op->getOperand(0)), 1, 0};

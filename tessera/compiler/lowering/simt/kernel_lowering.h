@@ -45,6 +45,8 @@ struct Registers {
   llvm::SmallVector<mlir::Value> values;  // by register number
 };
 
+struct LaneProduct;
+
 class KernelLowering {
  public:
   KernelLowering(Emitter& emitter, ThreadMemory& memory, tile::KernelOp kernel,
@@ -123,6 +125,7 @@ class KernelLowering {
                 mlir::ValueRange overrides, const lang::TileShape& shape, int rowDim);
   struct Chunk;
   Chunk locate(const Window& window, const Layout& layout, int64_t number, mlir::Value row);
+  bool testsStrides(DType dtype, const lang::TileShape& shape) const;
   int vectorBits(int64_t view, mlir::ValueRange offsets, int64_t overridden,
                  mlir::ValueRange overrides, const lang::TileShape& shape, const Layout& layout,
                  bool gathered);
@@ -360,7 +363,8 @@ class KernelLowering {
   void lowerHistogram(tile::HistogramOp op);
   void lowerSort(tile::SortOp op);
   void lowerDot(mlir::Operation* op);
-  Registers operandOf(mlir::Operation* dot, int operand);
+  Registers operandOf(mlir::Operation* op, int number, std::optional<Layout> layout = {});
+  void lowerLaneProduct(mlir::Operation* op, const LaneProduct& product);
   /// body(i) for i = thread, thread + threads, .. below `count`.
   void forEach(int64_t count, llvm::function_ref<void(mlir::Value)> body);
 

@@ -8,6 +8,7 @@
 #include "tessera/compiler/lowering/lanes/elementwise.h"
 #include "tessera/compiler/lowering/simt/butterfly.h"
 #include "tessera/compiler/lowering/simt/cooperative_product.h"
+#include "tessera/compiler/lowering/simt/lane_product.h"
 #include "tessera/compiler/lowering/simt/matrix_loop.h"
 
 namespace tessera::compiler::simt {
@@ -111,26 +112,39 @@ bool LayoutAssignment::streamsSums() {
 
 /// As many threads as the largest tile in memory fills with one access each.
 void LayoutAssignment::chooseThreads() {
-  int narrowest = 64, largest = 0, forMatrices = 0;
+  int narrowest = 64, largest = 0, forMatrices = 0, forLanes = 0;
+  int64_t promised = 1;  // elements that rows of some view are multiples of
+  bool multiplies = false;
   kernel_->walk([&](Operation* op) {
+    if (const auto lanes = laneProduct(op, target_))
+      forLanes = std::max(forLanes, lanes->threadBits());
+    else
+      multiplies |= llvm::isa<DotOp, DotScaledOp>(op);
     if (auto loop = llvm::dyn_cast<ForOp>(op))
       if (const auto matrix = matchMatrixLoop(loop, target_))
         forMatrices = std::max(forMatrices, threadBitsOf(*matrix));
     const auto access = memoryAccess(op);
     if (access && !isScalar(access->second)) {
       narrowest = std::min(narrowest, static_cast<int>(bits(tile::dtypeOf(access->second))));
+      if (const auto extents = kernel_.view(access->first).getExtents(); !extents.empty())
+        promised = std::max(promised, extents.back());
       largest = std::max(largest, positionBits(shapeOf(access->second)));
     } else if (llvm::isa<SortOp>(op)) {
       largest = std::max(largest, positionBits(shapeOf(op->getOperand(0))));
     }
   });
-  const int64_t elements = 8 * target_.widestBytes / std::max(4, narrowest);
+  int64_t elements = 8 * target_.widestBytes / std::max(4, narrowest);
+  if (target_.choosesByStrides) elements = std::min(elements, promised);
   vector_ = static_cast<int>(llvm::Log2_64(std::max<int64_t>(1, elements)));
+  // A product's threads unroll its sums: the more threads, the less there is to compile.
+  if (target_.choosesByStrides && multiplies)
+    vector_ = std::clamp(largest - static_cast<int>(llvm::Log2_64(target_.threads)), 0, vector_);
   threadBits_ =
-      std::clamp(largest - vector_, std::max({5, target_.laneBits, products_.leastThreadBits()}),
+      std::clamp(largest - vector_, std::max(target_.laneBits, products_.leastThreadBits()),
                  static_cast<int>(llvm::Log2_64(target_.threads)));
   // Tiles for all threads are shared by half of them.
   if ((1 << threadBits_) == target_.threads && streamsSums()) --threadBits_;
+  if (forLanes > 0 && !multiplies) threadBits_ = forLanes;
   if (forMatrices > 0) threadBits_ = forMatrices;
 }
 
@@ -200,6 +214,7 @@ std::optional<Layout> LayoutAssignment::compute(Value tile) {
           return productLayout(product->m, product->n, threadBits_);
         if (const auto product = cooperativeProduct(dot, target_))
           return sumsLayout(*product, threadBits_);
+        if (const auto product = laneProduct(dot, target_)) return product->sums(threadBits_);
         const auto loop = matrixLoopOf(dot, target_);
         if (!loop) return outerProductLayout(shapeOf(tile), threadBits_);
         return loop->fewRows() ? blockedLayout(shapeOf(tile), threadBits_, 0)
@@ -211,9 +226,33 @@ std::optional<Layout> LayoutAssignment::compute(Value tile) {
       })
       .Case<LoadOp>([&](LoadOp load) -> std::optional<Layout> {
         if (onlyStretched(load) || namesRows(load)) return std::nullopt;
+        if (auto layout = wantedByLanes(tile)) return layout;
         return blocked(tile);
       })
+      .Case<GatherOp>([&](GatherOp) {
+        const auto layout = wantedByLanes(tile);
+        return layout ? *layout : blocked(tile);
+      })
       .Default([&](Operation*) { return ofShape(op, tile); });
+}
+
+/// As an operand or a scale of a product in lanes.
+std::optional<Layout> LayoutAssignment::wantedByLanes(Value tile) const {
+  for (Operation* user : tile.getUsers()) {
+    if (auto cast = llvm::dyn_cast<CastOp>(user)) {
+      if (auto layout = wantedByLanes(cast.getResult())) return layout;
+    }
+    const auto product = laneProduct(user, target_);
+    if (!product) continue;
+    const Layout left = product->left(threadBits_), right = product->right(threadBits_);
+    if (user->getOperand(0) == tile) return left;
+    if (user->getOperand(1) == tile) return right;
+    if (auto scaled = llvm::dyn_cast<DotScaledOp>(user)) {
+      if (scaled.getAScale() == tile) return left.renamed(Grouped{product->a, shapeOf(tile)});
+      if (scaled.getBScale() == tile) return right.renamed(Grouped{product->b, shapeOf(tile)});
+    }
+  }
+  return std::nullopt;
 }
 
 /// Whether a load may wait until its consumers say what they want: all of them stretch it, here,

@@ -43,6 +43,7 @@ class LayoutAssignment {
   void chooseCarried();
   std::optional<Layout> follow(mlir::Value tile);
   std::optional<Layout> compute(mlir::Value tile);
+  std::optional<Layout> wantedByLanes(mlir::Value tile) const;
   bool onlyStretched(tile::LoadOp load);
   bool namesRows(tile::LoadOp load);
   std::optional<Layout> ofShape(mlir::Operation* op, mlir::Value tile);

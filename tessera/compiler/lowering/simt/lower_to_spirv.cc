@@ -123,7 +123,7 @@ class LowerToSpirv final
     mlir::func::ReturnOp::create(builder, loc);
     builder.setInsertionPointToStart(entry);
 
-    SpirvMemory memory(builder, module, entry);
+    SpirvMemory memory(builder, module, entry, kernel.getSlots());
     const auto code = emitThreadCode(builder, memory, kernel, entry, target_);
     if (mlir::failed(code)) return mlir::failure();
     memory.setSharedWords(code->sharedWords);

@@ -20,10 +20,12 @@ enum class MatrixUnit : uint8_t {
 };
 
 struct SimtTarget {
-  int64_t threads = 128;        // of a workgroup at most, a power of two
-  int laneBits = 0;             // 2^this threads exchange registers; 0: only through memory
-  int64_t sharedBytes = 32768;  // a workgroup may use
-  int64_t widestBytes = 16;     // of one access to global memory
+  int64_t threads = 128;           // of a workgroup at most, a power of two
+  int laneBits = 0;                // 2^this threads exchange registers; 0: only through memory
+  int64_t sharedBytes = 32768;     // a workgroup may use
+  int64_t widestBytes = 16;        // of one access to global memory
+  bool choosesByStrides = false;   // strides are tested with the bases, before the kernel runs
+  bool multipliesInLanes = false;  // products of tiles exchange rows between lanes (lane_product.h)
   MatrixUnit matrix = MatrixUnit::kNone;
   CpuTarget arithmetic = {.lanes = 1, .hasFma = true};
 };

@@ -38,7 +38,14 @@ LoadOp loadedHere(Value tile, ForOp loop) {
   return load && load->getBlock() == &loop.getBody().front() && isReadOnly(load) ? load : LoadOp();
 }
 
-std::optional<RowProduct> match(ForOp loop, size_t carried, const SimtTarget& target) {
+/// What the length of a loaded view's rows is a multiple of.
+int64_t promisedLength(KernelOp kernel, LoadOp load) {
+  const llvm::ArrayRef<int64_t> extents = kernel.view(load.getView()).getExtents();
+  return extents.size() < load.getOffsets().size() ? 1 : std::max<int64_t>(1, extents.back());
+}
+
+std::optional<RowProduct> match(KernelOp kernel, ForOp loop, size_t carried,
+                                const SimtTarget& target) {
   if (matchMatrixLoop(loop, target)) return std::nullopt;
   const auto product = carriedProduct(loop, carried);
   if (!product || !loop.yielded()[carried].hasOneUse() || !product->dot->getOperand(2).hasOneUse())
@@ -64,6 +71,10 @@ std::optional<RowProduct> match(ForOp loop, size_t carried, const SimtTarget& ta
   for (LoadOp scale : {found.aScale, found.bScale})
     if (scale) found.chunk = std::min(found.chunk, a[1] / shapeOf(scale)[1]);
   found.chunk = std::min(found.chunk, std::max<int64_t>(1, 8 * target.widestBytes / narrowest));
+  // Rows of any length are read element by element.
+  if (target.choosesByStrides)
+    for (LoadOp load : {found.a, found.b})
+      found.chunk = std::min(found.chunk, promisedLength(kernel, load));
   return found;
 }
 
@@ -247,7 +258,8 @@ struct RowProductsPass : mlir::PassWrapper<RowProductsPass, mlir::OperationPass<
   bool rewriteOne(KernelOp kernel) const {
     std::optional<RowProduct> found;
     kernel->walk([&](ForOp loop) {
-      for (size_t i = 0; i < loop.getInits().size() && !found; ++i) found = match(loop, i, target_);
+      for (size_t i = 0; i < loop.getInits().size() && !found; ++i)
+        found = match(kernel, loop, i, target_);
       return found ? mlir::WalkResult::interrupt() : mlir::WalkResult::advance();
     });
     if (!found) return false;

@@ -15,13 +15,29 @@ using mlir::Type;
 using mlir::Value;
 using spirv::StorageClass;
 
-SpirvMemory::SpirvMemory(mlir::OpBuilder& builder, spirv::ModuleOp module, mlir::Block* entry)
-    : ThreadMemory(builder), module_(module), entry_(entry) {
-  const Type i64 = builder.getI64Type();
-  const auto block = spirv::StructType::get(
-      {i64, i64, i64}, {0, 8, 16}, {},
+namespace {
+
+/// A block of numbers of 64 bits.
+Type blockOf(mlir::OpBuilder& builder, int64_t count) {
+  const llvm::SmallVector<Type> members(static_cast<size_t>(count), builder.getI64Type());
+  llvm::SmallVector<uint32_t> offsets;
+  for (int64_t i = 0; i < count; ++i) offsets.push_back(static_cast<uint32_t>(8 * i));
+  return spirv::StructType::get(
+      members, offsets, {},
       {{spirv::Decoration::Block, mlir::UnitAttr::get(builder.getContext())}});
-  constants_ = declare("push_constants", block, StorageClass::PushConstant);
+}
+
+}  // namespace
+
+SpirvMemory::SpirvMemory(mlir::OpBuilder& builder, spirv::ModuleOp module, mlir::Block* entry,
+                         int64_t slotCount)
+    : ThreadMemory(builder), module_(module), entry_(entry) {
+  constants_ = declare("push_constants", blockOf(builder, 3), StorageClass::PushConstant);
+  if (slotCount > 0) {
+    arguments_ = declare("arguments", blockOf(builder, slotCount), StorageClass::Uniform);
+    arguments_->setAttr("descriptor_set", builder.getI32IntegerAttr(0));
+    arguments_->setAttr("binding", builder.getI32IntegerAttr(0));
+  }
   const Type i32 = builder.getI32Type(), three = mlir::VectorType::get({3}, i32);
   workgroupId_ = declareBuiltin("workgroup_id", "WorkgroupId", three);
   workgroupCount_ = declareBuiltin("workgroup_count", "NumWorkgroups", three);
@@ -50,16 +66,17 @@ llvm::SmallVector<spirv::GlobalVariableOp> SpirvMemory::interface() const {
                                                      subgroupSize_, lane_};
   // From SPIR-V 1.4 on every variable is listed.
   used.push_back(constants_);
+  if (arguments_) used.push_back(arguments_);
   if (shared_) used.push_back(shared_);
   return used;
 }
 
-Value SpirvMemory::pushConstant(Location loc, int64_t member) {
-  const Value base = spirv::AddressOfOp::create(builder_, loc, constants_);
-  const Value index =
+Value SpirvMemory::member(Location loc, spirv::GlobalVariableOp block, int64_t index) {
+  const Value base = spirv::AddressOfOp::create(builder_, loc, block);
+  const Value number =
       spirv::ConstantOp::create(builder_, loc, builder_.getI32Type(),
-                                builder_.getI32IntegerAttr(static_cast<int32_t>(member)));
-  const Value pointer = spirv::AccessChainOp::create(builder_, loc, base, mlir::ValueRange{index});
+                                builder_.getI32IntegerAttr(static_cast<int32_t>(index)));
+  const Value pointer = spirv::AccessChainOp::create(builder_, loc, base, mlir::ValueRange{number});
   return spirv::LoadOp::create(builder_, loc, pointer);
 }
 
@@ -74,13 +91,9 @@ Value SpirvMemory::slots(Location loc) {
 Value SpirvMemory::slot(Location loc, uint32_t index) {
   Value& known = slots_[index];
   if (known) return known;
-  const Value first = slots(loc);
   mlir::OpBuilder::InsertionGuard guard(builder_);
-  builder_.setInsertionPointAfterValue(first);
-  const Value offset =
-      arith::ConstantOp::create(builder_, loc, builder_.getI64IntegerAttr(8 * int64_t{index}));
-  const Value address = arith::AddIOp::create(builder_, loc, first, offset);
-  known = loadOne(loc, builder_.getI64Type(), address);
+  builder_.setInsertionPointToStart(entry_);
+  known = member(loc, arguments_, index);
   return known;
 }
 
@@ -119,6 +132,25 @@ spirv::MemoryAccessAttr SpirvMemory::shared(spirv::MemoryAccess access) const {
              : spirv::MemoryAccessAttr::get(builder_.getContext(), access);
 }
 
+/// The host knows before it makes a pipeline, so a driver compiles one version of the kernel: a
+/// specialisation constant numbered by the slot stands for each address.
+Value SpirvMemory::slotsAligned(Location loc, llvm::ArrayRef<uint32_t> slots, int64_t) {
+  Value all;
+  for (uint32_t index : slots) {
+    const std::string name = "aligned_" + std::to_string(index);
+    {
+      mlir::OpBuilder::InsertionGuard guard(builder_);
+      builder_.setInsertionPointToStart(module_.getBody());
+      auto constant = spirv::SpecConstantOp::create(
+          builder_, module_.getLoc(), builder_.getStringAttr(name), builder_.getBoolAttr(true));
+      constant->setAttr("spec_id", builder_.getI32IntegerAttr(static_cast<int32_t>(index)));
+    }
+    const Value aligned = spirv::ReferenceOfOp::create(builder_, loc, builder_.getI1Type(), name);
+    all = all ? Value(arith::AndIOp::create(builder_, loc, all, aligned)) : aligned;
+  }
+  return all;
+}
+
 void SpirvMemory::barrier(Location loc) {
   auto semantics = spirv::MemorySemantics::AcquireRelease |
                    spirv::MemorySemantics::WorkgroupMemory | spirv::MemorySemantics::UniformMemory;
@@ -142,9 +174,11 @@ int32_t bytesOf(Type type) {
   return static_cast<int32_t>(type.getIntOrFloatBitWidth() / 8);
 }
 
-/// What `count` units are accessed as.
+/// What `count` units are accessed as. Drivers may split vectors, so two words are one integer.
 Type accessType(Type unit, int64_t count) {
-  return count == 1 ? unit : mlir::VectorType::get({count}, unit);
+  if (count == 1) return unit;
+  if (count == 2) return mlir::IntegerType::get(unit.getContext(), 64);
+  return mlir::VectorType::get({count}, unit);
 }
 
 }  // namespace
@@ -172,10 +206,27 @@ SpirvMemory::Units SpirvMemory::loadGlobal(Location loc, Type unit, int64_t coun
 
 SpirvMemory::Units SpirvMemory::partsOf(Location loc, Value all, int64_t count) {
   if (count == 1) return {all};
+  if (count == 2) {
+    const Type word = builder_.getI32Type();
+    const Value half = arith::ConstantOp::create(builder_, loc, builder_.getI64IntegerAttr(32));
+    const Value upper = arith::ShRUIOp::create(builder_, loc, all, half);
+    return {arith::TruncIOp::create(builder_, loc, word, all),
+            arith::TruncIOp::create(builder_, loc, word, upper)};
+  }
   Units parts;
   for (int32_t i = 0; i < count; ++i)
     parts.push_back(spirv::CompositeExtractOp::create(builder_, loc, all, llvm::ArrayRef(i)));
   return parts;
+}
+
+Value SpirvMemory::joined(Location loc, mlir::ValueRange units) {
+  if (units.size() == 1) return units.front();
+  const Type type = accessType(units.front().getType(), static_cast<int64_t>(units.size()));
+  if (units.size() > 2) return spirv::CompositeConstructOp::create(builder_, loc, type, units);
+  const Value half = arith::ConstantOp::create(builder_, loc, builder_.getI64IntegerAttr(32));
+  const Value low = arith::ExtUIOp::create(builder_, loc, type, units[0]);
+  const Value high = arith::ExtUIOp::create(builder_, loc, type, units[1]);
+  return arith::OrIOp::create(builder_, loc, low, arith::ShLIOp::create(builder_, loc, high, half));
 }
 
 void SpirvMemory::storeGlobal(Location loc, mlir::ValueRange units, Value address, Value inside,
@@ -185,17 +236,25 @@ void SpirvMemory::storeGlobal(Location loc, mlir::ValueRange units, Value addres
     auto branch = mlir::scf::IfOp::create(builder_, loc, inside, /*withElseRegion=*/false);
     builder_.setInsertionPoint(branch.thenBlock()->getTerminator());
   }
-  const Type type = accessType(units.front().getType(), static_cast<int64_t>(units.size()));
-  const Value all = units.size() == 1
-                        ? units.front()
-                        : spirv::CompositeConstructOp::create(builder_, loc, type, units);
-  spirv::StoreOp::create(builder_, loc, globalPointer(loc, type, address), all,
+  const Value all = joined(loc, units);
+  spirv::StoreOp::create(builder_, loc, globalPointer(loc, all.getType(), address), all,
                          shared(spirv::MemoryAccess::Aligned),
-                         builder_.getI32IntegerAttr(bytesOf(type)));
+                         builder_.getI32IntegerAttr(bytesOf(all.getType())));
 }
 
 Value SpirvMemory::sharedAddress(Location, const Array&) {
   TESSERA_UNREACHABLE("SPIR-V's instructions take pointers");
+}
+
+Value SpirvMemory::fromLane(Location loc, Value value, int laneBits, int lane) {
+  const auto constant = [&](int32_t number) {
+    return arith::ConstantOp::create(builder_, loc, builder_.getI32IntegerAttr(number));
+  };
+  const Value first =
+      arith::AndIOp::create(builder_, loc, read(loc, lane_), constant(-(1 << laneBits)));
+  return spirv::GroupNonUniformShuffleOp::create(
+      builder_, loc, value.getType(), spirv::Scope::Subgroup, value,
+      arith::OrIOp::create(builder_, loc, first, constant(lane)));
 }
 
 Value SpirvMemory::exchange(Location loc, Value value, int laneBit) {

@@ -1,5 +1,5 @@
 // SPDX-License-Identifier: Apache-2.0
-// ThreadMemory in SPIR-V for Vulkan: buffers by device address, arguments behind push constants,
+// ThreadMemory in SPIR-V for Vulkan: buffers by device address, arguments in a uniform buffer,
 // one array of words for the workgroup.
 #pragma once
 
@@ -13,7 +13,8 @@ class SpirvMemory final : public ThreadMemory {
  public:
   /// Declares the variables of the shader at the start of `module`, whose memory model decides how
   /// accesses are marked; `entry` is the shader's first block.
-  SpirvMemory(mlir::OpBuilder& builder, mlir::spirv::ModuleOp module, mlir::Block* entry);
+  SpirvMemory(mlir::OpBuilder& builder, mlir::spirv::ModuleOp module, mlir::Block* entry,
+              int64_t slotCount);
 
   mlir::Value slot(mlir::Location loc, uint32_t index) override;
   mlir::Value gridXy(mlir::Location loc) override { return pushConstant(loc, 1); }
@@ -21,6 +22,8 @@ class SpirvMemory final : public ThreadMemory {
   mlir::Value workgroup(mlir::Location loc) override;
   mlir::Value workgroupCount(mlir::Location loc) override;
   mlir::Value threadId(mlir::Location loc) override;
+  mlir::Value slotsAligned(mlir::Location loc, llvm::ArrayRef<uint32_t> slots,
+                           int64_t bytes) override;
   void barrier(mlir::Location loc) override;
   Units loadGlobal(mlir::Location loc, mlir::Type unit, int64_t count, mlir::Value address,
                    mlir::Value inside, mlir::Value fill, Caching caching) override;
@@ -33,6 +36,7 @@ class SpirvMemory final : public ThreadMemory {
                   mlir::Value word) override;
   mlir::Value piecePointer(mlir::Location loc, const Array& array, mlir::Value word) override;
   mlir::Value subgroup(mlir::Location loc) override { return read(loc, subgroupId_); }
+  mlir::Value fromLane(mlir::Location loc, mlir::Value value, int laneBits, int lane) override;
   mlir::Value exchange(mlir::Location loc, mlir::Value value, int laneBit) override;
   void atomicAddShared(mlir::Location loc, mlir::Value value, const Array& array,
                        mlir::Value index) override;
@@ -54,9 +58,13 @@ class SpirvMemory final : public ThreadMemory {
   mlir::Type sharedUnit() const;
   mlir::Value sharedUnitPointer(mlir::Location loc, mlir::ValueRange indices, mlir::Type type);
   Units partsOf(mlir::Location loc, mlir::Value all, int64_t count);
+  mlir::Value joined(mlir::Location loc, mlir::ValueRange units);
   mlir::spirv::MemoryAccessAttr shared(mlir::spirv::MemoryAccess access) const;
   mlir::Value read(mlir::Location loc, mlir::spirv::GlobalVariableOp variable);
-  mlir::Value pushConstant(mlir::Location loc, int64_t member);
+  mlir::Value pushConstant(mlir::Location loc, int64_t index) {
+    return member(loc, constants_, index);
+  }
+  mlir::Value member(mlir::Location loc, mlir::spirv::GlobalVariableOp block, int64_t index);
   mlir::Value slots(mlir::Location loc);  // their address
   mlir::Value builtin(mlir::Location loc, mlir::spirv::GlobalVariableOp variable);
   mlir::Value globalPointer(mlir::Location loc, mlir::Type type, mlir::Value address);
@@ -70,7 +78,7 @@ class SpirvMemory final : public ThreadMemory {
   mlir::Block* entry_;
   mlir::Value firstSlot_;
   llvm::DenseMap<uint32_t, mlir::Value> slots_;  // loaded once, at the start of the entry block
-  mlir::spirv::GlobalVariableOp constants_, workgroupId_, workgroupCount_, subgroupId_,
+  mlir::spirv::GlobalVariableOp constants_, arguments_, workgroupId_, workgroupCount_, subgroupId_,
       subgroupSize_, lane_, shared_;
 };
 

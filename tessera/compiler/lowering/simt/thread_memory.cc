@@ -33,6 +33,10 @@ Value ThreadMemory::tensorMap(Location, uint32_t) {
   TESSERA_UNREACHABLE("the chip has no copy engine");
 }
 
+Value ThreadMemory::fromLane(Location, Value, int, int) {
+  TESSERA_UNREACHABLE("the chip's products exchange no rows");
+}
+
 namespace {
 constexpr const char* kNoMatrices = "the chip has no cooperative matrices";
 }
@@ -50,6 +54,18 @@ Value ThreadMemory::piecePointer(Location, const Array&, Value) {
 }
 
 Value ThreadMemory::subgroup(Location) { TESSERA_UNREACHABLE("{}", kNoMatrices); }
+
+Value ThreadMemory::slotsAligned(Location loc, llvm::ArrayRef<uint32_t> slots, int64_t bytes) {
+  const Type i64 = builder_.getI64Type();
+  Value all;
+  for (uint32_t index : slots) {
+    const Value base = slot(loc, index);
+    all = all ? Value(arith::OrIOp::create(builder_, loc, all, base)) : base;
+  }
+  const Value rest = arith::AndIOp::create(builder_, loc, all, constant(loc, i64, bytes - 1));
+  return arith::CmpIOp::create(builder_, loc, arith::CmpIPredicate::eq, rest,
+                               constant(loc, i64, 0));
+}
 
 Array ThreadMemory::allocateShared(Location loc, DType dtype, int64_t count, int64_t firstWord) {
   return {sharedWords(loc, firstWord), dtype, count, firstWord};

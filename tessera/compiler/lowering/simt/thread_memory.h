@@ -56,6 +56,9 @@ class ThreadMemory {
   /// None where all launches have one dimension.
   virtual std::optional<Launch> launch(mlir::Location) { return std::nullopt; }
   virtual mlir::Value threadId(mlir::Location loc) = 0;  // i32
+  /// Whether the numbers in all these slots are multiples of `bytes`, a power of two (i1).
+  virtual mlir::Value slotsAligned(mlir::Location loc, llvm::ArrayRef<uint32_t> slots,
+                                   int64_t bytes);
 
   /// The address (i64) of tensor map number `index` among the kernel's parameters.
   virtual mlir::Value tensorMap(mlir::Location loc, uint32_t index);
@@ -78,6 +81,8 @@ class ThreadMemory {
   /// Adds an i32 or i64.
   virtual void atomicAddGlobal(mlir::Location loc, mlir::Value value, mlir::Value address) = 0;
   /// The i32 of the thread whose number differs in bit `laneBit`.
+  /// The value of lane number `lane` among 2^laneBits neighbours.
+  virtual mlir::Value fromLane(mlir::Location loc, mlir::Value value, int laneBits, int lane);
   virtual mlir::Value exchange(mlir::Location loc, mlir::Value value, int laneBit) = 0;
 
   /// `firstWord` counts from the start of the workgroup's memory.

@@ -137,6 +137,12 @@ KernelLowering::Chunk KernelLowering::locate(const Window& w, const Layout& layo
   return chunk;
 }
 
+/// Whether strides of a view need no promise: rows of this tile are worth a test of the numbers.
+bool KernelLowering::testsStrides(DType dtype, const TileShape& shape) const {
+  return target_.choosesByStrides && shape.rank() > 0 &&
+         shape[shape.rank() - 1] * bitsInMemory(dtype) >= 8 * target_.widestBytes;
+}
+
 /// log2 of the elements of a chunk.
 int KernelLowering::vectorBits(int64_t view_index, mlir::ValueRange offsets, int64_t overridden,
                                mlir::ValueRange overrides, const TileShape& shape,
@@ -157,7 +163,8 @@ int KernelLowering::vectorBits(int64_t view_index, mlir::ValueRange offsets, int
   // Leading indices move the whole tile.
   const int lead = leadingAligned_ > 0 ? rank - static_cast<int>(shape.rank()) : 0;
   if (lead > 0) keep(std::max<int64_t>(1, 8 * leadingAligned_ / bitsInMemory(dtype)));
-  for (int d = lead; d + 1 < rank; ++d) keep(promised(view.getStrides(), d));
+  const bool tested = testsStrides(dtype, shape);
+  for (int d = lead; d + 1 < rank && !tested; ++d) keep(promised(view.getStrides(), d));
   keep(divisorOf(kernel_, offsets[rank - 1]));
   if ((overridden >> (rank - 1)) & 1)
     keep(divisorOf(kernel_, overrides[overrides.size() - 1]));
@@ -522,6 +529,7 @@ SmallVector<Value> KernelLowering::alignedVersions(llvm::ArrayRef<Operation*> lo
 Value KernelLowering::basesAligned() {
   if (target_.widestBytes == 1) return {};
   llvm::SmallDenseSet<int64_t> views;
+  llvm::SmallDenseSet<uint32_t> strides;  // slots
   aligned_ = true;
   leadingAligned_ = target_.widestBytes;
   const auto visit = [&](auto access, Value tile, bool gathered) {
@@ -535,7 +543,12 @@ Value KernelLowering::basesAligned() {
     const Layout other = own != nullptr
                              ? layouts_.blocked(tile)
                              : blockedLayout(shapeOf(tile), 0, positionBits(shapeOf(tile)));
-    if ((own != nullptr && wide(*own)) || wide(other)) views.insert(access.getView());
+    if ((own == nullptr || !wide(*own)) && !wide(other)) return;
+    views.insert(access.getView());
+    if (!testsStrides(dtypeOf(tile), shapeOf(tile))) return;
+    const auto rank = static_cast<uint32_t>(access.getOffsets().size());
+    for (uint32_t d = 0; d + 1 < rank; ++d)
+      strides.insert(kernel_.view(access.getView()).getSlot() + 1 + rank + d);
   };
   kernel_->walk([&](Operation* op) {
     if (auto load = llvm::dyn_cast<LoadOp>(op)) visit(load, load.getResult(), false);
@@ -550,12 +563,10 @@ Value KernelLowering::basesAligned() {
   if (views.empty()) return {};
   SmallVector<int64_t> ordered(views.begin(), views.end());
   llvm::sort(ordered);
-  Value all;
-  for (int64_t view : ordered) {
-    const Value base = memory_.slot(e_.loc, kernel_.view(view).getSlot());
-    all = all ? e_.ori(all, base) : base;
-  }
-  return e_.compare(arith::CmpIPredicate::eq, e_.andi(all, target_.widestBytes - 1), e_.i64(0));
+  SmallVector<uint32_t> slots(strides.begin(), strides.end());
+  for (int64_t view : ordered) slots.push_back(kernel_.view(view).getSlot());
+  llvm::sort(slots);
+  return memory_.slotsAligned(e_.loc, slots, target_.widestBytes);
 }
 
 }  // namespace tessera::compiler::simt
