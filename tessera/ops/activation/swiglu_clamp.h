@@ -64,10 +64,11 @@ struct SwigluClamp {
     const int64_t span = std::max(round_up(b.caps().program_grain, t.cols), t.cols);
     const auto body = [=](KernelBuilder& k, View gate, View up, View y, View weight) {
       for_program(k, 1, t.per_program, t.rows, gate.extent(0), [&](Tile row) {
-        const Tile w = weighted ? reshape(load(weight, {row}, {t.rows}), {t.rows, 1}) : Tile();
         for_program(k, 0, span, t.cols, gate.extent(1), [&](Tile c) {
-          const Tile value = activate(to_f32(load(gate, {row, c}, t.shape())),
-                                      to_f32(load(up, {row, c}, t.shape())), limit, silu);
+          const Tile gates = load(gate, {row, c}, t.shape()), ups = load(up, {row, c}, t.shape());
+          // After what is long on its way: its threads exchange it as soon as it is there.
+          const Tile w = weighted ? reshape(load(weight, {row}, {t.rows}), {t.rows, 1}) : Tile();
+          const Tile value = activate(to_f32(gates), to_f32(ups), limit, silu);
           store(y, {row, c}, cast(weighted ? value * w : value, to));
         });
       });

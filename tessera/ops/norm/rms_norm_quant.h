@@ -61,7 +61,7 @@ struct RmsNormQuant {
       t.for_rows(k, x, [&](Tile row) {
         if (one_tile) {
           const Tile v = to_f32(load(x, {row, 0}, {tile})), weight = load(w, {0}, {tile});
-          const Tile mean = reduce_sum(v * v, 0) / to_f32(x.extent(1));
+          const Tile mean = reduce_sum(v * v, 0) / static_cast<double>(width);
           finish(row, 0, 0, v * rsqrt(mean + eps) * to_f32(weight));
           return;
         }

@@ -121,7 +121,7 @@ Value expSpecial(Emitter& e, Value x) {
   // The low byte is the exponent field of 2^n.
   const Value shifted = e.fma(share, number(e, x, kSpan), number(e, x, kRound + 1));
   const Value n = e.sub(shifted, number(e, x, kRound + 127));
-  Value rest = e.sub(number(e, x, 0), n);
+  Value rest = arith::NegFOp::create(e.builder, e.loc, n);
   rest = e.fma(x, number(e, x, kRest), e.fma(x, number(e, x, kLog2e), rest));
   const Value power = e.intrinsic("llvm.nvvm.ex2.approx.ftz", e.f32(), {rest});
   return e.mul(power, floatOf(e, e.shl(bitsOf(e, shifted), 23)));
@@ -251,9 +251,13 @@ Value emitLog1p(Emitter& e, Value x) {
   return e.select(isTiny, x, fixLog(e, u, corrected));
 }
 
+/// NVIDIA's 1 / d within a unit in the last place, where neither is a subnormal number.
+Value reciprocal(Emitter& e, Value d) {
+  return e.intrinsic("llvm.nvvm.rcp.approx.ftz.f", e.f32(), {d});
+}
+
 /// 1 / d for d in [1, 2] within a unit in the last place.
 Value reciprocalNearOne(Emitter& e, Value d) {
-  if (hasSpecialFunctions(e)) return e.intrinsic("llvm.nvvm.rcp.approx.ftz.f", e.f32(), {d});
   const Value negative = arith::NegFOp::create(e.builder, e.loc, d);
   // Within 1 / 99 (Chebyshev's third polynomial); each step squares that.
   Value r = polynomial(e, d, {210.0 / 99, -144.0 / 99, 32.0 / 99});
@@ -261,14 +265,29 @@ Value reciprocalNearOne(Emitter& e, Value d) {
   return r;
 }
 
+/// What x is at most where that stands in the code: infinity where it does not.
+double mostOf(Value x) {
+  auto least = x.getDefiningOp<arith::MinimumFOp>();
+  llvm::APFloat bound(0.0F);
+  if (!least || !mlir::matchPattern(least.getRhs(), mlir::m_ConstantFloat(&bound)))
+    return kInfinity;
+  return bound.convertToFloat();
+}
+
+/// exp(x) / (1 + exp(x)): 1 where x is large, and what is small keeps its precision.
+Value sigmoidSpecial(Emitter& e, Value x) {
+  constexpr double kLarge = 80;  // 1 / (1 + exp(x)) is no subnormal number
+  const Value power = expSpecial(e, mostOf(x) <= kLarge ? x : minFloat(e, x, number(e, x, kLarge)));
+  return e.mul(power, reciprocal(e, e.add(number(e, x, 1.0), power)));
+}
+
 /// 1 / (1 + exp(-x)), for negative x as exp(x) / (1 + exp(x)): no overflow, and small results keep
 /// their precision.
 Value emitSigmoid(Emitter& e, Value x) {
+  if (hasSpecialFunctions(e)) return sigmoidSpecial(e, x);
   const Value one = number(e, x, 1.0);
   const Value negative = floatOf(e, e.ori(bitsOf(e, x), integer(e, x, INT32_MIN)));
-  const Value power = hasSpecialFunctions(e)
-                          ? expSpecial(e, negative)
-                          : expClamped(e, maxFloat(e, negative, number(e, x, -104.0)));
+  const Value power = expClamped(e, maxFloat(e, negative, number(e, x, -104.0)));
   const Value isNegative = e.compare(CmpFPredicate::OLT, x, number(e, x, 0));
   const Value above = e.select(isNegative, power, one), below = e.add(one, power);
   // Processors divide beside other arithmetic; elsewhere multiply-adds are faster.

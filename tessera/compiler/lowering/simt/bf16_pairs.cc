@@ -110,6 +110,24 @@ Value maxPairs(Emitter& e, Value a, Value b) {
   return instruction(e, "max.NaN.bf16x2 $0, $1, $2;", "=r,r,r", {a, b});
 }
 
+Value minPairs(Emitter& e, Value a, Value b) {
+  return instruction(e, "min.NaN.bf16x2 $0, $1, $2;", "=r,r,r", {a, b});
+}
+
+std::array<Value, 2> widenPair(Emitter& e, Value pair) {
+  return {e.bitcast(e.shl(pair, 16), e.f32()), e.bitcast(e.andi(pair, 0xffff0000), e.f32())};
+}
+
+Value pairAround(Value low, Value high) {
+  namespace arith = mlir::arith;
+  auto first = low.getDefiningOp<arith::TruncIOp>(), second = high.getDefiningOp<arith::TruncIOp>();
+  auto shifted = second ? second.getIn().getDefiningOp<arith::ShRUIOp>() : arith::ShRUIOp();
+  const bool isWord = first && shifted && first.getIn() == shifted.getLhs() &&
+                      first.getIn().getType().isInteger(32) &&
+                      Emitter::asConstant(shifted.getRhs()) == 16;
+  return isWord ? first.getIn() : Value();
+}
+
 /// What is below a number, in magnitude, is cut off behind the upper half: never all of it.
 std::array<Value, 3> bf16Parts(Emitter& e, Value first, Value second) {
   constexpr int64_t kUpperHalf = 0xffff0000, kUpperHalves = 0x7632;

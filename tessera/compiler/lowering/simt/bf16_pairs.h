@@ -24,6 +24,11 @@ mlir::Value multiplyPairs(Emitter& e, mlir::Value a, mlir::Value b);
 mlir::Value nonNegativePair(Emitter& e, mlir::Value low, mlir::Value high);
 /// NaN where one of the elements is.
 mlir::Value maxPairs(Emitter& e, mlir::Value a, mlir::Value b);
+mlir::Value minPairs(Emitter& e, mlir::Value a, mlir::Value b);
+/// The elements of a pair in f32.
+std::array<mlir::Value, 2> widenPair(Emitter& e, mlir::Value pair);
+/// The pair whose low and high element two numbers of 16 bits are; null: none.
+mlir::Value pairAround(mlir::Value low, mlir::Value high);
 
 /// Two f32 numbers as pairs of bf16 whose sum they are, the largest first. No part of a number but
 /// zero is zero, and all have its sign: so an infinite factor of it gives what it would give. An

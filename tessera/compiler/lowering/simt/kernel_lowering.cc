@@ -175,7 +175,7 @@ LogicalResult KernelLowering::lowerOperation(Operation* op) {
   } else if (layouts_.products().decoded(op->getResult(0))) {
     stageDecoded(op->getResult(0), staged_.find(op->getResult(0))->second);
   } else if (const Layout* layout = layouts_.of(op->getResult(0))) {
-    if (lowerButterfly(op)) {
+    if (lowerHadamard(op) || lowerButterfly(op)) {
     } else if (llvm::isa<LoadOp, GatherOp>(op))
       set(op->getResult(0), load(op, *layout));
     else if (isElementwise(op))

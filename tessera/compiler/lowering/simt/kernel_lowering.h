@@ -89,9 +89,10 @@ class KernelLowering {
   static bool isZero(mlir::Value tile);
   mlir::Value narrowPair(mlir::Value tile, const Layout& layout, int64_t number);
   llvm::SmallVector<mlir::Value> sumsOfNarrow(tile::ReduceOp op, const Registers& source);
-  std::optional<Registers> roundedProducts(mlir::Operation* op, const Layout& layout);
+  std::optional<Registers> narrowNumbers(mlir::Operation* op, const Layout& layout);
   void lowerShape(mlir::Operation* op);
   bool lowerButterfly(mlir::Operation* op);  // butterfly.cc
+  bool lowerHadamard(mlir::Operation* op);   // hadamard.cc
   void lowerSlice(tile::SliceOp slice);
   void lowerTake(tile::TakeOp take);
   /// Tiles that get() noted inside a block are gone behind it.

@@ -8,6 +8,7 @@
 #include "tessera/compiler/lowering/lanes/elementwise.h"
 #include "tessera/compiler/lowering/simt/butterfly.h"
 #include "tessera/compiler/lowering/simt/cooperative_product.h"
+#include "tessera/compiler/lowering/simt/hadamard.h"
 #include "tessera/compiler/lowering/simt/lane_product.h"
 #include "tessera/compiler/lowering/simt/matrix_loop.h"
 
@@ -145,6 +146,11 @@ void LayoutAssignment::chooseThreads() {
   // Tiles for all threads are shared by half of them.
   if ((1 << threadBits_) == target_.threads && streamsSums()) --threadBits_;
   if (forLanes > 0 && !multiplies) threadBits_ = forLanes;
+  kernel_->walk([&](LoadOp load) {
+    if (isTransformed(load))
+      threadBits_ = std::clamp(hadamardThreadBits(shapeOf(load.getResult())), target_.laneBits,
+                               static_cast<int>(llvm::Log2_64(target_.threads)));
+  });
   if (forMatrices > 0) threadBits_ = forMatrices;
 }
 
@@ -227,7 +233,7 @@ std::optional<Layout> LayoutAssignment::compute(Value tile) {
       .Case<LoadOp>([&](LoadOp load) -> std::optional<Layout> {
         if (onlyStretched(load) || namesRows(load)) return std::nullopt;
         if (auto layout = wantedByLanes(tile)) return layout;
-        return blocked(tile);
+        return isTransformed(load) ? hadamardLayout(shapeOf(tile), threadBits_) : blocked(tile);
       })
       .Case<GatherOp>([&](GatherOp) {
         const auto layout = wantedByLanes(tile);
@@ -268,6 +274,13 @@ bool LayoutAssignment::onlyStretched(LoadOp load) {
     users.append(user->user_begin(), user->user_end());
   }
   return true;
+}
+
+/// Whether the matrix unit transforms rows of what is loaded.
+bool LayoutAssignment::isTransformed(LoadOp load) const {
+  return target_.matrix >= MatrixUnit::kMma && target_.matrix <= MatrixUnit::kWgmma &&
+         load->hasOneUse() && llvm::isa<CastOp>(*load->user_begin()) &&
+         hadamardOf(*load->user_begin());
 }
 
 /// Whether a load of few numbers waits likewise because it says which rows to gather for products:

@@ -36,6 +36,8 @@ class LayoutAssignment {
     return lane >= 0 && lane < target_.laneBits;
   }
   Layout blocked(mlir::Value tile) const;
+  /// Whether the matrix unit transforms rows of what is loaded, see hadamard.h.
+  bool isTransformed(tile::LoadOp load) const;
 
  private:
   void chooseThreads();

@@ -77,6 +77,16 @@ void KernelLowering::lowerReduce(ReduceOp op) {
   const Reduction kind = op.getKind();
   const bool arg = kind == Reduction::argmax || kind == Reduction::argmin;
   const Registers source = get(op.getX());
+  // A product that lies where its factors do is fused into its sum.
+  auto product = kind == Reduction::sum ? op.getX().getDefiningOp<MulOp>() : MulOp();
+  const auto liesAlike = [&](Value x) {
+    const Layout* own = layouts_.of(x);
+    return own != nullptr && *own == source.layout;
+  };
+  Registers factors[2];
+  if (product && dtypeOf(op.getX()) == DType::f32 &&
+      llvm::all_of(product->getOperands(), liesAlike))
+    for (const int i : {0, 1}) factors[i] = get(product->getOperand(i), source.layout);
   const Layout result = source.layout.renamed(Reduced{shape, axis});
 
   // Registers, in the order of their positions; results that differ off the axis stay apart.
@@ -92,7 +102,10 @@ void KernelLowering::lowerReduce(ReduceOp op) {
         source.values[r],
         arg ? e_.add(base, e_.i32(registerIndex(source.layout, shape, axis, r))) : Value()};
     Best& into = best[result.registerOf(position)];
-    into = into.value ? combine(e_, kind, into, one) : one;
+    if (into.value && !factors[0].values.empty())
+      into.value = e_.fma(factors[0].values[r], factors[1].values[r], into.value);
+    else
+      into = into.value ? combine(e_, kind, into, one) : one;
   }
 
   const int firstLane = ofRows.empty() ? 0 : 2;  // of those whose sums are apart

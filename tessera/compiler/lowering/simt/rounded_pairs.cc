@@ -37,6 +37,12 @@ bool isNarrow(Value tile) {
   return false;
 }
 
+/// A number that is bounded below and above.
+bool clamps(Operation* op) {
+  return llvm::isa<MaxOp, MinOp>(op) && isNarrow(op->getResult(0)) &&
+         llvm::isa_and_nonnull<MaxOp, MinOp>(op->getOperand(0).getDefiningOp());
+}
+
 }  // namespace
 
 bool KernelLowering::isZero(Value tile) {
@@ -57,11 +63,18 @@ Value KernelLowering::narrowPair(Value tile, const Layout& layout, int64_t numbe
     return maxPairs(e_, narrowPair(max.getA(), layout, number),
                     narrowPair(max.getB(), layout, number));
   }
+  if (auto min = tile.getDefiningOp<MinOp>())
+    return minPairs(e_, narrowPair(min.getA(), layout, number),
+                    narrowPair(min.getB(), layout, number));
   const Value source = roundedSource(tile);
   auto product = source ? source.getDefiningOp<MulOp>() : MulOp();
   if (product && isNarrow(product.getA()) && isNarrow(product.getB()))
     return multiplyPairs(e_, narrowPair(product.getA(), layout, number),
                          narrowPair(product.getB(), layout, number));
+  if (auto widened = tile.getDefiningOp<CastOp>(); widened && !source) {
+    const Registers from = get(widened.getX(), layout);
+    return pairOf(e_, from.values[number], from.values[number + 1]);
+  }
   const Registers from = get(source ? source : tile, layout);
   const auto rounded = [&](int64_t i) {
     return convert(e_, DType::f32, DType::bf16, from.values[i]);
@@ -69,18 +82,17 @@ Value KernelLowering::narrowPair(Value tile, const Layout& layout, int64_t numbe
   return pairOf(e_, rounded(number), rounded(number + 1));
 }
 
-/// A tile of rounded products of such numbers, if this is one and pairs of it lie side by side.
-std::optional<Registers> KernelLowering::roundedProducts(Operation* op, const Layout& layout) {
-  const Value source = target_.arithmetic.ptx >= 80 ? roundedSource(op->getResult(0)) : Value();
+/// A tile of rounded products of such numbers, or of such numbers clamped, if this is one and pairs
+/// of it lie side by side.
+std::optional<Registers> KernelLowering::narrowNumbers(Operation* op, const Layout& layout) {
+  if (target_.arithmetic.ptx < 80 || !layout.inRegister(0)) return std::nullopt;
+  const Value source = roundedSource(op->getResult(0));
   auto product = source ? source.getDefiningOp<MulOp>() : MulOp();
-  if (!product || !isNarrow(product.getA()) || !isNarrow(product.getB()) || !layout.inRegister(0))
-    return std::nullopt;
+  const bool multiplies = product && isNarrow(product.getA()) && isNarrow(product.getB());
+  if (!multiplies && !clamps(op)) return std::nullopt;
   Registers result{layout, {}};
-  for (int64_t r = 0; r < layout.registerCount(); r += 2) {
-    const Value pair = narrowPair(op->getResult(0), layout, r);
-    result.values.push_back(e_.bitcast(e_.shl(pair, 16), e_.f32()));
-    result.values.push_back(e_.bitcast(e_.andi(pair, 0xffff0000), e_.f32()));
-  }
+  for (int64_t r = 0; r < layout.registerCount(); r += 2)
+    llvm::append_range(result.values, widenPair(e_, narrowPair(op->getResult(0), layout, r)));
   return result;
 }
 

@@ -5,6 +5,7 @@
 #include "tessera/compiler/lowering/lanes/conversions.h"
 #include "tessera/compiler/lowering/lanes/elementwise.h"
 #include "tessera/compiler/lowering/lanes/memory_format.h"
+#include "tessera/compiler/lowering/simt/bf16_pairs.h"
 #include "tessera/compiler/lowering/simt/kernel_lowering.h"
 
 namespace tessera::compiler::simt {
@@ -138,9 +139,18 @@ Registers KernelLowering::make(Value tile, const Layout& layout) {
   return made;
 }
 
-/// Numbers that two by two become narrower ones; empty where no instruction does that.
+/// Numbers that two by two become narrower ones, or were made so and become f32 again; empty where
+/// no instruction does that.
 SmallVector<Value> KernelLowering::castPairs(CastOp cast, llvm::ArrayRef<Value> numbers) {
   SmallVector<Value> codes;
+  if (dtypeOf(cast.getX()) == DType::bf16 && dtypeOf(cast.getResult()) == DType::f32) {
+    for (size_t i = 0; i + 1 < numbers.size(); i += 2) {
+      const Value pair = pairAround(numbers[i], numbers[i + 1]);
+      if (!pair) return {};
+      llvm::append_range(codes, widenPair(e_, pair));
+    }
+    return codes;
+  }
   if (dtypeOf(cast.getX()) != DType::f32) return codes;
   for (size_t i = 0; i + 1 < numbers.size(); i += 2) {
     const auto pair = encodePair(e_, dtypeOf(cast.getResult()), numbers[i], numbers[i + 1]);
@@ -151,7 +161,7 @@ SmallVector<Value> KernelLowering::castPairs(CastOp cast, llvm::ArrayRef<Value> 
 }
 
 Registers KernelLowering::elementwise(Operation* op, const Layout& layout) {
-  if (auto products = roundedProducts(op, layout)) return *products;
+  if (auto narrow = narrowNumbers(op, layout)) return *narrow;
   SmallVector<Registers> operands;
   for (Value operand : op->getOperands()) operands.push_back(get(operand, layout));
   Registers result{layout, {}};
