@@ -61,7 +61,7 @@ struct SwigluClamp {
     const Silu silu = silu_of(b);
     const DType to = b.dtype("y");
     // Wide rows are shared by programs, so that one token still fills a chip.
-    const int64_t span = std::max(round_up(b.caps().program_grain, t.cols), t.cols);
+    const int64_t span = round_up(std::min(b.caps().program_grain, width), t.cols);
     const auto body = [=](KernelBuilder& k, View gate, View up, View y, View weight) {
       for_program(k, 1, t.per_program, t.rows, gate.extent(0), [&](Tile row) {
         for_program(k, 0, span, t.cols, gate.extent(1), [&](Tile c) {

@@ -342,17 +342,46 @@ namespace {
 constexpr int64_t kReaders = 512;
 /// The same of those that turn heads in place: loads and stores of one view do not overlap.
 constexpr int64_t kUpdaters = 1280;
+/// The same of those that stream up to 16 elements each, and of those that stream more. Without a
+/// promise the driver's linker lets a kernel have 100 to 168 registers a thread, so that few run.
+constexpr int64_t kStreamers = 1024, kHolders = 768;
+constexpr int64_t kFewElements = 16, kManyElements = 32, kLargeTile = 2048;
+
+/// Whether nothing is carried from tile to tile, multiplied or sorted.
+bool isPlain(KernelOp kernel) {
+  bool plain = true;
+  kernel->walk([&](Operation* op) {
+    plain &= !llvm::isa<IfOp, DotOp, DotScaledOp, SortOp, ScanOp>(op);
+    if (auto loop = llvm::dyn_cast<ForOp>(op)) plain &= loop.getInits().empty();
+  });
+  return plain;
+}
 
 /// Whether a program reads one tile, a sum of which decides what it writes back.
 bool updatesInPlace(KernelOp kernel) {
-  bool sums = false, plain = true, inPlace = false;
+  bool sums = false, inPlace = false, loops = false;
   kernel->walk([&](Operation* op) {
     sums |= llvm::isa<ReduceOp>(op);
-    plain &= !llvm::isa<ForOp, IfOp, DotOp, DotScaledOp, SortOp, ScanOp>(op);
+    loops |= llvm::isa<ForOp>(op);
     if (auto store = llvm::dyn_cast<StoreOp>(op))
       inPlace |= kernel.view(store.getView()).getAccess() == Access::readwrite;
   });
-  return sums && plain && inPlace;
+  return sums && inPlace && !loops && isPlain(kernel);
+}
+
+/// Threads that a multiprocessor should have registers for, of a program that makes something else
+/// of one or two large tiles; 0: another program.
+int64_t streamingThreads(KernelOp kernel, int64_t threads) {
+  if (!isPlain(kernel)) return 0;
+  int tiles = 0;
+  int64_t most = 0;  // elements a thread
+  kernel->walk([&](LoadOp load) {
+    const int64_t own = tile::tileType(load.getResult().getType())->shape.numel() / threads;
+    tiles += own > 1 ? 1 : 0;
+    most = std::max(most, own);
+  });
+  if (tiles == 0 || tiles > 2 || most * threads < kLargeTile || most > kManyElements) return 0;
+  return most > kFewElements ? kHolders : kStreamers;
 }
 
 /// Registers of a multiprocessor, and those a thread needs beside its sums.
@@ -385,6 +414,8 @@ mlir::FailureOr<ThreadCode> emitThreadCode(mlir::OpBuilder& builder, ThreadMemor
       code.workgroups = kReaders / code.threads;
     else if (code.threads == target.threads && updatesInPlace(kernel))
       code.workgroups = kUpdaters / code.threads;
+    else if (const int64_t streaming = streamingThreads(kernel, code.threads))
+      code.workgroups = streaming / code.threads;
     if (!lowering.products().empty()) code.workgroups = workgroupsOf(lowering, target);
   }
   const int64_t bytes = 4 * code.sharedWords;

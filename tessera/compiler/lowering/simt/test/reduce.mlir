@@ -42,3 +42,21 @@ tile.kernel @between_warps views [
   tile.store 1 [%at] within 0 [], %sum : (tensor<i64>, tensor<1xf32>) -> ()
   tile.yield
 }
+
+// Products that are only summed are fused into the sum.
+// CHECK-LABEL: llvm.func @squares(
+// CHECK-COUNT-3: math.fma
+// CHECK-NOT: math.fma
+// CHECK: llvm.nvvm.shfl.sync.bfly.i32
+// CHECK: else
+tile.kernel @squares views [
+    #tile.view<"x" : f32, read, slot = 0 extents = [128]>,
+    #tile.view<"y" : f32, write, slot = 2 extents = [1]>]
+    scalars [] slots 4 {
+  %at = tile.constant 0 : tensor<i64>
+  %x = tile.load 0 [%at] within 0 [] fill 0 : (tensor<i64>) -> tensor<1024xf32>
+  %square = tile.mul %x, %x : (tensor<1024xf32>, tensor<1024xf32>) -> tensor<1024xf32>
+  %sum = tile.reduce sum %square axis 0 : tensor<1024xf32> -> tensor<1xf32>
+  tile.store 1 [%at] within 0 [], %sum : (tensor<i64>, tensor<1xf32>) -> ()
+  tile.yield
+}

@@ -78,3 +78,23 @@ tile.kernel @integers views [
   tile.store 1 [%at] within 0 [], %sum : (tensor<i64>, tensor<1xi32>) -> ()
   tile.yield
 }
+
+// Numbers that are bf16 are clamped in pairs.
+// CHECK-LABEL: llvm.func @clamped(
+// CHECK: max.NaN.bf16x2
+// CHECK: min.NaN.bf16x2
+// CHECK: else
+tile.kernel @clamped views [
+    #tile.view<"x" : bf16, read, slot = 0 extents = [128]>,
+    #tile.view<"y" : f32, write, slot = 2 extents = [1]>]
+    scalars [] slots 4 {
+  %at = tile.constant 0 : tensor<i64>
+  %low = tile.constant 3240099840 : tensor<256xf32>
+  %high = tile.constant 1092616192 : tensor<256xf32>
+  %x = tile.load 0 [%at] within 0 [] fill 0 : (tensor<i64>) -> tensor<256xbf16>
+  %wide = tile.cast %x : tensor<256xbf16> -> tensor<256xf32>
+  %above = tile.max %wide, %low : (tensor<256xf32>, tensor<256xf32>) -> tensor<256xf32>
+  %clamped = tile.min %above, %high : (tensor<256xf32>, tensor<256xf32>) -> tensor<256xf32>
+  tile.store 1 [%at] within 0 [], %clamped : (tensor<i64>, tensor<256xf32>) -> ()
+  tile.yield
+}
