@@ -85,6 +85,7 @@ class KernelLowering::PairDecoder {
 };
 
 void KernelLowering::stageDecoded(Value tile, const Staged& to) {
+  finishProducts();
   Hopper hopper(e_.builder);
   const lang::TileShape shape = shapeOf(tile);
   const Layout layout = panelLayout(shape, layouts_.threadBits(), kPieceBits);

@@ -352,8 +352,9 @@ Hopper::Sums Hopper::begin(Location loc, int64_t n, const Operand& a, const Oper
               : fresh(loc, text, count, operands, "l,l,~{memory}");
 }
 
-Hopper::Sums Hopper::finish(Location loc, Sums sums) {
-  return tied(loc, "wgmma.wait_group.sync.aligned 0;", std::move(sums), {}, "~{memory}");
+Hopper::Sums Hopper::finish(Location loc, Sums sums, int64_t later) {
+  return tied(loc, fmt::format("wgmma.wait_group.sync.aligned {};", later), std::move(sums), {},
+              "~{memory}");
 }
 
 }  // namespace tessera::compiler::simt

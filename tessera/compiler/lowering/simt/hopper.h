@@ -99,7 +99,8 @@ class Hopper {
   /// without sums they begin at zero.
   Sums begin(mlir::Location loc, int64_t n, const Operand& a, const Operand& b, bool turned,
              Sums sums);
-  Sums finish(mlir::Location loc, Sums sums);
+  /// Waits until of all that began at most the last `later` are under way.
+  Sums finish(mlir::Location loc, Sums sums, int64_t later);
 
  private:
   static constexpr int kSteps = 4;  // of 32 bytes in a swizzled row

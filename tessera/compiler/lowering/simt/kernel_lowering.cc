@@ -36,6 +36,7 @@ KernelLowering::KernelLowering(Emitter& emitter, ThreadMemory& memory, KernelOp 
       role_(role),
       pipeline_(pipeline) {
   if (pipeline_ != nullptr) shared_.reserve(pipeline_->words);
+  shared_.callToEnd([this] { finishProducts(); });
 }
 
 /// Program number `linear` of a grid whose neighbours share rows and columns: groups of rows,
@@ -128,6 +129,7 @@ LogicalResult KernelLowering::lowerBlock(mlir::Block& block) {
   const llvm::SmallVector<Value> reserved = reserveStaged(block);
   for (Operation& op : block.without_terminator())
     if (mlir::failed(lowerOperation(&op))) return mlir::failure();
+  finishProducts();
   if (!reserved.empty() && copiesPending_) awaitCopies();
   for (Value tile : reserved) staged_.erase(tile);
   shared_.release(top);
@@ -146,6 +148,7 @@ LogicalResult KernelLowering::lowerOperation(Operation* op) {
   const mlir::Location outer = std::exchange(e_.loc, op->getLoc());
   LogicalResult result = mlir::success();
   const int64_t top = shared_.top();
+  finishProductsFor(op);
   if (auto loop = llvm::dyn_cast<ForOp>(op)) {
     result = lowerFor(loop);
   } else if (auto branch = llvm::dyn_cast<IfOp>(op)) {

@@ -357,6 +357,19 @@ class KernelLowering {
   void convertAhead(tile::ForOp loop, mlir::Value tile, const Layout& layout);
   void makeForConsumers(mlir::Value sums, const Layout& layout);
   void lowerProduct(const TileProduct& product);
+  /// A product that the matrix unit is working on; until somebody needs its sums the kernel goes on.
+  struct UnderWay {
+    mlir::Value tile;
+    Layout layout;
+    llvm::SmallVector<int64_t> numbers;  // of the layout's registers, in the order of the sums
+    llvm::SmallVector<mlir::Value> sums;
+    int64_t groups = 0;  // of instructions
+    Array a = {}, b = {};
+  };
+  void finishProduct(const UnderWay& product, int64_t later);
+  /// Those whose sums the operation needs; all, where it has blocks of its own.
+  void finishProductsFor(mlir::Operation* op);
+  void finishProducts();
 
   // ---- across elements (reduce.cc, across.cc, dot.cc) ----
   void lowerReduce(tile::ReduceOp op);
@@ -393,6 +406,7 @@ class KernelLowering {
   llvm::DenseMap<mlir::Value, Staged> staged_;
   Ahead* ahead_ = nullptr;      // of the innermost loop; null: nothing is copied ahead
   bool copiesPending_ = false;  // to places that products read
+  std::vector<UnderWay> underWay_;  // in the order in which they began
 };
 
 /// for (i = lo; i < hi; i += step) over i32 with carried values.

@@ -140,11 +140,38 @@ void KernelLowering::lowerProduct(const TileProduct& product) {
       }
       llvm::append_range(all, hopper.begin(e_.loc, width, left, right, product.bIsKn, sums));
     }
+  const auto groups = static_cast<int64_t>(rowBlocks.size()) * (columns / width);
+  underWay_.push_back({result, layout, numbers, all, groups, a.array, b.array});
+  for (const Array& array : {a.array, b.array}) shared_.hold(array);
   makeForConsumers(result, layout);
-  all = hopper.finish(e_.loc, std::move(all));
-  Registers sums{layout, SmallVector<Value>(static_cast<size_t>(layout.registerCount()))};
-  for (auto [number, sum] : llvm::zip(numbers, all)) sums.values[number] = sum;
-  set(result, sums);
+}
+
+void KernelLowering::finishProduct(const UnderWay& product, int64_t later) {
+  const auto all = Hopper(e_.builder).finish(e_.loc, product.sums, later);
+  for (const Array& array : {product.a, product.b}) shared_.endHolding(array);
+  const auto count = static_cast<size_t>(product.layout.registerCount());
+  Registers sums{product.layout, SmallVector<Value>(count)};
+  for (auto [number, sum] : llvm::zip(product.numbers, all)) sums.values[number] = sum;
+  set(product.tile, sums);
+}
+
+void KernelLowering::finishProductsFor(mlir::Operation* op) {
+  if (underWay_.empty()) return;
+  if (op->getNumRegions() != 0) return finishProducts();
+  for (size_t i = 0; i < underWay_.size();) {
+    if (!llvm::is_contained(op->getOperands(), underWay_[i].tile)) {
+      ++i;
+      continue;
+    }
+    int64_t later = 0;
+    for (const UnderWay& other : llvm::drop_begin(underWay_, i + 1)) later += other.groups;
+    finishProduct(underWay_[i], later);
+    underWay_.erase(underWay_.begin() + static_cast<std::ptrdiff_t>(i));
+  }
+}
+
+void KernelLowering::finishProducts() {
+  for (const UnderWay& product : std::exchange(underWay_, {})) finishProduct(product, 0);
 }
 
 }  // namespace tessera::compiler::simt

@@ -128,6 +128,7 @@ void KernelLowering::stageLoad(Operation* load) {
   if (ahead_ != nullptr && llvm::is_contained(ahead_->loads, load)) {
     if (load != ahead_->loads.front()) return;
     // This turn's tiles are there, and nobody reads those of the turn before any more.
+    finishProducts();
     awaitCopies();
     shared_.barrier(e_.loc);
     advanceAhead();

@@ -108,6 +108,8 @@ struct PairSearch {
 
 }  // namespace
 
+int64_t TileProduct::sums() const { return std::max(m, kRows) * n; }
+
 int64_t StagedShape::bytes() const { return llvm::divideCeil(columns, kPanel) * panelBytes(); }
 
 TileProducts::TileProducts(KernelOp kernel, const SimtTarget& target) {
@@ -118,14 +120,13 @@ TileProducts::TileProducts(KernelOp kernel, const SimtTarget& target) {
     products_[dot] = *product;
     stage(dot.getA(), true, target);
     stage(dot.getB(), false, target);
-    const int64_t sums = std::max(product->m, kRows) * product->n;
-    mostSums_ = std::max(mostSums_, sums);
+    const int64_t sums = product->sums();
     const auto threads = static_cast<int>(llvm::Log2_64_Ceil(llvm::divideCeil(sums, kMostSums)));
     leastThreadBits_ = std::max({leastThreadBits_, kGroupBits, threads});
   });
-  int64_t room = target.sharedBytes - kOtherBytes;
-  for (const auto& [tile, shape] : staged_) room -= shape.bytes();
-  if (room < 0) {
+  const int64_t room = target.sharedBytes - kOtherBytes;
+  mlir::Block& body = kernel.getBody().front();
+  if (bytesOf(body) > room) {
     products_.clear();
     staged_.clear();
     folded_.clear();
@@ -133,6 +134,48 @@ TileProducts::TileProducts(KernelOp kernel, const SimtTarget& target) {
   }
   choosePrefetched(kernel, room);
   for (const auto& [tile, shape] : staged_) chooseDecoded(tile);
+  kernel->walk([&](mlir::Block* block) { countSums(*block); });
+}
+
+/// Of the places that are there at once while the block runs.
+int64_t TileProducts::bytesOf(mlir::Block& block) const {
+  int64_t own = 0, inner = 0;
+  const auto add = [&](Value tile) {
+    if (const StagedShape* shape = staged(tile))
+      own += shape->bytes() * (prefetched(tile.getDefiningOp()) ? 2 : 1);
+  };
+  for (Operation& op : block) {
+    if (op.getNumRegions() == 0) llvm::for_each(op.getResults(), add);
+    for (mlir::Region& region : op.getRegions()) inner = std::max(inner, bytesOf(region.front()));
+    if (of(&op) == nullptr) continue;
+    for (Value operand : op.getOperands().take_front(2))  // those that no operation stages
+      if (Operation* made = operand.getDefiningOp(); made == nullptr || made->getNumRegions() != 0)
+        add(operand);
+  }
+  return own + inner;
+}
+
+/// A product's sums are there until the last operation that reads them, or what is made of them
+/// element by element.
+void TileProducts::countSums(mlir::Block& block) {
+  llvm::DenseMap<Operation*, int64_t> place;
+  for (Operation& op : block) place[&op] = static_cast<int64_t>(place.size());
+  llvm::SmallVector<int64_t> there(place.size(), 0);
+  for (Operation& op : block) {
+    const TileProduct* product = of(&op);
+    if (product == nullptr) continue;
+    int64_t last = place[&op] + 1;
+    llvm::SmallVector<Operation*> readers(op.user_begin(), op.user_end());
+    while (!readers.empty()) {
+      Operation* reader = block.findAncestorOpInBlock(*readers.pop_back_val());
+      if (reader == nullptr) continue;
+      last = std::max(last, place[reader]);
+      if (isElementwise(reader) || llvm::isa<ReshapeOp>(reader))
+        readers.append(reader->user_begin(), reader->user_end());
+    }
+    for (int64_t at = place[&op]; at < last; ++at) there[at] += product->sums();
+  }
+  for (int64_t sums : there) mostSums_ = std::max(mostSums_, sums);
 }
 
 void TileProducts::stage(Value operand, bool isA, const SimtTarget& target) {
@@ -163,17 +206,17 @@ bool TileProducts::isRead(mlir::OpOperand& use) const {
          (of(user) != nullptr && use.getOperandNumber() < 2);
 }
 
-/// In the order of the kernel, while there is room for a second place.
+/// In the order of the kernel, where there is room for a second place.
 void TileProducts::choosePrefetched(KernelOp kernel, int64_t room) {
   kernel->walk([&](Operation* op) {
     if (!llvm::isa<LoadOp, GatherOp>(op) || !isReadOnly(op)) return;
     const StagedShape* shape = staged(op->getResult(0));
     auto loop = llvm::dyn_cast<ForOp>(op->getParentOp());
-    if (shape == nullptr || !loop || shape->bytes() > room || !readsOnlyStaged(op)) return;
+    if (shape == nullptr || !loop || !readsOnlyStaged(op)) return;
     if (!llvm::all_of(op->getOperands(), [&](Value value) { return canBeRemade(value, loop); }))
       return;
     prefetched_.insert(op);
-    room -= shape->bytes();
+    if (bytesOf(kernel.getBody().front()) > room) prefetched_.erase(op);
   });
 }
 

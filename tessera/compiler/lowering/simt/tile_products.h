@@ -19,6 +19,8 @@ struct TileProduct {
   tile::DotOp dot;
   int64_t m = 0, n = 0, k = 0;
   bool bIsKn = false;
+
+  int64_t sums() const;  // with copies: the instruction has 64 rows
 };
 
 /// A tile in workgroup memory.
@@ -56,7 +58,7 @@ class TileProducts {
   const TileProduct* of(mlir::Operation* dot) const;
   /// The threads should be 2^this at least.
   int leastThreadBits() const { return leastThreadBits_; }
-  /// Of the product that has the most; threads share them.
+  /// Of the products that are under way or worked on at once; threads share them.
   int64_t mostSums() const { return mostSums_; }
   /// Null: no product reads the tile.
   const StagedShape* staged(mlir::Value tile) const;
@@ -74,8 +76,10 @@ class TileProducts {
  private:
   void stage(mlir::Value operand, bool isA, const SimtTarget& target);
   bool isRead(mlir::OpOperand& use) const;
+  int64_t bytesOf(mlir::Block& block) const;
   void choosePrefetched(tile::KernelOp kernel, int64_t room);
   void chooseDecoded(mlir::Value tile);
+  void countSums(mlir::Block& block);
 
   llvm::DenseMap<mlir::Operation*, TileProduct> products_;
   llvm::DenseMap<mlir::Value, StagedShape> staged_;

@@ -35,7 +35,15 @@ void WorkgroupMemory::beforeRead(Location loc, llvm::ArrayRef<Array> arrays) {
   for (const Array& array : arrays) read_.push_back(rangeOf(array));
 }
 
+void WorkgroupMemory::endHolding(const Array& array) {
+  held_.erase(llvm::find(held_, rangeOf(array)));
+}
+
 void WorkgroupMemory::beforeWrite(Location loc, const Array& array) {
+  if (meets(held_, rangeOf(array))) {
+    end_();
+    barrier(loc);
+  }
   if (meets(written_, rangeOf(array)) || meets(read_, rangeOf(array))) barrier(loc);
   written_.push_back(rangeOf(array));
 }

@@ -5,6 +5,8 @@
 // what was written, a write of what was written or read.
 #pragma once
 
+#include <functional>
+
 #include "llvm/ADT/SmallVector.h"
 #include "tessera/compiler/lowering/simt/thread_memory.h"
 
@@ -27,6 +29,11 @@ class WorkgroupMemory {
   /// read together is named together: a barrier before the second would forget the first.
   void beforeRead(mlir::Location loc, llvm::ArrayRef<Array> arrays);
   void beforeWrite(mlir::Location loc, const Array& array);
+  /// The matrix unit reads an array from now on; no barrier ends that, and before somebody writes
+  /// there what callToEnd() was given is called, which has to end it.
+  void hold(const Array& array) { held_.push_back(rangeOf(array)); }
+  void endHolding(const Array& array);
+  void callToEnd(std::function<void()> end) { end_ = std::move(end); }
   /// A barrier, whatever is pending.
   void barrier(mlir::Location loc);
   /// Control flow joins, or copies arrived: anything may be pending.
@@ -36,6 +43,7 @@ class WorkgroupMemory {
   struct Range {
     int64_t first, last;
     bool meets(const Range& other) const { return first < other.last && other.first < last; }
+    bool operator==(const Range&) const = default;
   };
   static Range rangeOf(const Array& array) {
     return {array.firstWord, array.firstWord + array.words()};
@@ -44,6 +52,8 @@ class WorkgroupMemory {
 
   ThreadMemory& memory_;
   llvm::SmallVector<Range> written_, read_;  // since the last barrier
+  llvm::SmallVector<Range> held_;
+  std::function<void()> end_;
   int64_t top_ = 0, peak_ = 0;
 };
 
