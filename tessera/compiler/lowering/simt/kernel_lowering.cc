@@ -130,6 +130,7 @@ LogicalResult KernelLowering::lowerBlock(mlir::Block& block) {
   for (Operation& op : block.without_terminator())
     if (mlir::failed(lowerOperation(&op))) return mlir::failure();
   finishProducts();
+  advanceIfDue();
   if (!reserved.empty() && copiesPending_) awaitCopies();
   for (Value tile : reserved) staged_.erase(tile);
   shared_.release(top);
@@ -149,6 +150,7 @@ LogicalResult KernelLowering::lowerOperation(Operation* op) {
   LogicalResult result = mlir::success();
   const int64_t top = shared_.top();
   finishProductsFor(op);
+  if (op->getNumRegions() != 0) advanceIfDue();
   if (auto loop = llvm::dyn_cast<ForOp>(op)) {
     result = lowerFor(loop);
   } else if (auto branch = llvm::dyn_cast<IfOp>(op)) {

@@ -317,6 +317,7 @@ class KernelLowering {
     llvm::SmallVector<Fetched> fetched;
     mlir::Value place = {};                    // of this turn, then of the next: 0 or 1, i32
     llvm::SmallVector<mlir::Value> rows = {};  // to gather for the next
+    bool due = false;  // the next turn's copies can begin
     bool empty() const { return loads.empty() && fetched.empty(); }
   };
   Staged reserve(mlir::Value tile, int64_t places);
@@ -349,7 +350,7 @@ class KernelLowering {
   llvm::SmallVector<mlir::Value> startAhead(Ahead& ahead);
   llvm::SmallVector<mlir::Value> carriedAhead(const Ahead& ahead);
   void startTurn(mlir::ValueRange carried);
-  void advanceAhead();
+  void advanceIfDue();
   mlir::Value groupIndex(const Layout& layout, const lang::TileShape& shape, int dim);
   Staged stagedOf(mlir::Value tile);
   bool canBeMade(mlir::Value tile);

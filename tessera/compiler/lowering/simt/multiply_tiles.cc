@@ -143,6 +143,7 @@ void KernelLowering::lowerProduct(const TileProduct& product) {
   const auto groups = static_cast<int64_t>(rowBlocks.size()) * (columns / width);
   underWay_.push_back({result, layout, numbers, all, groups, a.array, b.array});
   for (const Array& array : {a.array, b.array}) shared_.hold(array);
+  advanceIfDue();
   makeForConsumers(result, layout);
 }
 

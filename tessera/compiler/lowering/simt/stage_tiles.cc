@@ -131,7 +131,7 @@ void KernelLowering::stageLoad(Operation* load) {
     finishProducts();
     awaitCopies();
     shared_.barrier(e_.loc);
-    advanceAhead();
+    ahead_->due = true;
     return;
   }
   if (!copiesDirectly(load)) {
@@ -280,8 +280,10 @@ void KernelLowering::startTurn(mlir::ValueRange carried) {
 }
 
 /// Everything of this turn has arrived: the next one's tiles are copied, and the rows read of the
-/// one behind it, so that copies never wait for their addresses.
-void KernelLowering::advanceAhead() {
+/// one behind it, so that copies never wait for their addresses. The turn's first product begins
+/// before this, which takes some hundred instructions.
+void KernelLowering::advanceIfDue() {
+  if (ahead_ == nullptr || !std::exchange(ahead_->due, false)) return;
   ForOp loop = ahead_->loop;
   const Value next = e_.add(scalar(loop.getBody().front().getArgument(0)), scalar(loop.getStep()));
   ahead_->place = e_.xori(ahead_->place, 1);

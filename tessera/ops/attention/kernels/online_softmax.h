@@ -6,6 +6,7 @@
 #include <limits>
 #include <numbers>
 #include <utility>
+#include <vector>
 
 #include "tessera/ops/attention/kernels/key_rows.h"
 #include "tessera/ops/frame/operator.h"
@@ -94,13 +95,14 @@ struct OnlineSoftmax {
     const Tile sums = reshape(reduce_sum(p, 2), {heads, 1, blocks}) * factor;
     const Tile shrink = above(before.max, most);
     const Tile narrow = reshape(cast(p, dtype), {heads, blocks * kBlock});
+    std::vector<Tile> own;  // of each block; products that do not wait for each other
+    for (int64_t i = 0; i < blocks; ++i)
+      own.push_back(dot_kn(slice(narrow, 1, i * kBlock, kBlock),
+                           slice(key, 0, i * kBlock, kBlock),
+                           k.zeros(DType::f32, {heads, columns})));
     Tile rows = before.rows * shrink;
-    for (int64_t i = 0; i < blocks; ++i) {
-      const Tile zero = k.zeros(DType::f32, {heads, columns});
-      const Tile own =
-          dot_kn(slice(narrow, 1, i * kBlock, kBlock), slice(key, 0, i * kBlock, kBlock), zero);
-      rows = rows + own * reshape(slice(factor, 2, i, 1), {heads, 1});
-    }
+    for (int64_t i = 0; i < blocks; ++i)
+      rows = rows + own[static_cast<size_t>(i)] * reshape(slice(factor, 2, i, 1), {heads, 1});
     return {most, before.sum * shrink + reshape(reduce_sum(sums, 2), {heads, 1}), rows};
   }
   /// The same of a step whose scores are taken relative to `most`.
