@@ -93,7 +93,7 @@ TEST(Mistakes, Declarations) {
   MISTAKE("view 'x': f64 has no place in a kernel", k.view("x", DType::f64, 1, Access::kRead));
   MISTAKE("view 'x' extents: 1 divisors where 2 or none are expected",
           k.view("x", DType::f32, 2, Access::kRead, {.extent_divisors = {1}}));
-  MISTAKE("view 'x' strides: divisor 3 is not one of 0 (the number is 1), 1, 2, 16, 128",
+  MISTAKE("view 'x' strides: divisor 3 is not one of 0 (the number is 1), 1, 2, 4, 8, 16, 128",
           k.view("x", DType::f32, 2, Access::kRead, {.stride_divisors = {3}}));
   MISTAKE("scalar 's': bf16 is not one of f32, i32, u32, i64", k.scalar("s", DType::bf16));
   MISTAKE("program_id: axis 3; a grid has axes 0, 1 and 2", k.program_id(3));

@@ -71,7 +71,9 @@ std::string check_node(const Trace& declarations, const NodeTypes& node) {
 
 namespace {
 
-bool is_divisor(Divisor d) { return d == 0 || d == 1 || d == 2 || d == 16 || d == 128; }
+bool is_divisor(Divisor d) {
+  return d == 0 || d == 1 || d == 2 || d == 4 || d == 8 || d == 16 || d == 128;
+}
 
 std::string check_view(const ViewDecl& view, uint32_t slot) {
   if (view.rank() < 1 || view.rank() > kMaxViewRank)
@@ -90,7 +92,7 @@ std::string check_view(const ViewDecl& view, uint32_t slot) {
   for (const auto* divisors : {&view.extent_divisors, &view.stride_divisors})
     for (Divisor d : *divisors)
       if (!is_divisor(d))
-        return fmt::format("view '{}': divisor {} is not one of 0, 1, 2, 16, 128", view.name, d);
+        return fmt::format("view '{}': divisor {} is not one of 0, 1, 2, 4, 8, 16, 128", view.name, d);
   return {};
 }
 
@@ -107,7 +109,7 @@ std::string check_declarations(const Trace& trace) {
         return fmt::format("scalar '{}': {} is not one of f32, i32, u32, i64", decl.name,
                            name(decl.dtype));
       if (!is_divisor(decl.divisor))
-        return fmt::format("scalar '{}': divisor {} is not one of 0, 1, 2, 16, 128", decl.name,
+        return fmt::format("scalar '{}': divisor {} is not one of 0, 1, 2, 4, 8, 16, 128", decl.name,
                            decl.divisor);
       ++slot;
     } else if (view < trace.views.size()) {

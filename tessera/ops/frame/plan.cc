@@ -22,8 +22,8 @@ std::vector<int64_t> dense_strides(const Shape& shape) {
 /// What may be promised of a number that stays the same for every call of this specialisation.
 lang::Divisor divisor_of(int64_t value) {
   if (value == 1) return 0;
-  for (lang::Divisor d : {lang::Divisor{128}, lang::Divisor{16}, lang::Divisor{2}})
-    if (value % d == 0) return d;
+  for (const int d : {128, 16, 8, 4, 2})
+    if (value % d == 0) return static_cast<lang::Divisor>(d);
   return 1;
 }
 

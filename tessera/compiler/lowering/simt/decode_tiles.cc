@@ -6,6 +6,7 @@
 #include "tessera/compiler/lowering/simt/hopper.h"
 #include "tessera/compiler/lowering/simt/kernel_lowering.h"
 #include "tessera/compiler/lowering/simt/scope.h"
+#include "tessera/compiler/lowering/simt/window.h"
 
 namespace tessera::compiler::simt {
 
@@ -18,8 +19,6 @@ namespace {
 
 constexpr int kPieceBits = 4;              // 16 bytes of codes
 constexpr int64_t kPair = 2, kStored = 8;  // elements of a pair and of a store
-/// Registers of a thread for what is fetched ahead.
-constexpr size_t kMostFetched = 32;
 
 }  // namespace
 
@@ -89,6 +88,10 @@ void KernelLowering::stageDecoded(Value tile, const Staged& to) {
   Hopper hopper(e_.builder);
   const lang::TileShape shape = shapeOf(tile);
   const Layout layout = panelLayout(shape, layouts_.threadBits(), kPieceBits);
+  SmallVector<Fetched> sources;
+  addSources(tile, layout, false, sources);
+  if (llvm::any_of(sources, [&](const Fetched& source) { return fetched(source.load) != nullptr; }))
+    hopper.waitForCopies(e_.loc, 0);
   const auto put = [&] {
     const Scope scope(*this);
     PairDecoder decoder(*this);
@@ -106,14 +109,8 @@ void KernelLowering::stageDecoded(Value tile, const Staged& to) {
   if (acts) shared_.beforeWrite(e_.loc, to.array);
   acts ? e_.ifThen(acts, put) : put();
   hopper.showToMatrixUnit(e_.loc);
-  SmallVector<Fetched> sources;
-  addSources(tile, layout, false, sources);
   for (const Fetched& source : sources)
-    if (Fetched* own = fetched(source.load)) {
-      ForOp loop = ahead_->loop;
-      fetch(loop, *own,
-            e_.add(scalar(loop.getBody().front().getArgument(0)), scalar(loop.getStep())));
-    }
+    if (Fetched* own = fetched(source.load)) own->due = true;
 }
 
 /// The loads a decoded tile is made of, with the layouts they are read in.
@@ -136,28 +133,33 @@ void KernelLowering::addSources(Value tile, const Layout& layout, bool isScale,
   }
 }
 
-/// Those of a loop whose addresses can be computed a turn ahead, while there are registers and the
-/// accesses wide.
+int64_t KernelLowering::Fetched::words() const {
+  return layout.registerCount() * bits(dtypeOf(load->getResult(0))) / 32;
+}
+
+/// Those of a loop whose addresses can be computed a turn ahead, where there is memory.
 SmallVector<KernelLowering::Fetched> KernelLowering::fetchedAhead(ForOp loop) {
+  constexpr int64_t kLeastBytes = 8;  // of a copy
   SmallVector<Fetched> all;
   if (!aligned_) return all;
-  size_t registers = 0;
-  for (Operation& op : loop.getBody().front().without_terminator()) {
+  mlir::Block& body = loop.getBody().front();
+  int64_t words = shared_.top();
+  for (Operation& op : body.without_terminator()) {
     if (op.getNumResults() != 1 || !layouts_.products().decoded(op.getResult(0))) continue;
-    SmallVector<Fetched> sources;
     addSources(op.getResult(0),
                panelLayout(shapeOf(op.getResult(0)), layouts_.threadBits(), kPieceBits), false,
-               sources);
-    for (const Fetched& source : sources) {
-      const int64_t count = source.layout.registerCount();
-      registers += static_cast<size_t>(
-          source.isScale ? count : count * bits(dtypeOf(source.load->getResult(0))) / 32);
-      const auto known = [&](Value value) { return canBeRemade(value, loop); };
-      if (!llvm::all_of(source.load->getOperands(), known)) return {};
-    }
-    llvm::append_range(all, sources);
+               all);
   }
-  return registers <= kMostFetched ? all : SmallVector<Fetched>();
+  for (const Fetched& source : all) {
+    const auto known = [&](Value value) { return canBeRemade(value, loop); };
+    if (!llvm::all_of(source.load->getOperands(), known)) return {};
+    if (source.isScale) continue;
+    auto gather = llvm::dyn_cast<GatherOp>(source.load);
+    const auto fill = gather ? gather.getFill() : llvm::cast<LoadOp>(source.load).getFill();
+    if (fill != 0 || accessBytes(source.load, source.layout) < kLeastBytes) return {};
+    words += source.words() * threads();
+  }
+  return layouts_.products().fits(body, 4 * words, target_) ? all : SmallVector<Fetched>();
 }
 
 /// Null: it is not fetched ahead.
@@ -167,9 +169,23 @@ KernelLowering::Fetched* KernelLowering::fetched(Operation* load) {
   return found == ahead_->fetched.end() ? nullptr : found;
 }
 
+/// Where this thread has so many words of a source, from one on that is a multiple of these.
+Value KernelLowering::fetchedPlace(const Fetched& source, int64_t word, int64_t words) {
+  const Value place = e_.add(e_.mul(thread_, e_.i32(4 * words)), e_.i32(4 * word * threads()));
+  return e_.add(memory_.sharedAddress(e_.loc, source.place), place);
+}
+
 /// Words, or the codes of scales.
 SmallVector<Value> KernelLowering::read(const Fetched& source) {
-  if (const Fetched* own = fetched(source.load)) return own->values;
+  if (const Fetched* own = fetched(source.load)) {
+    if (source.isScale) return own->values;
+    const int64_t each = accessBytes(source.load, source.layout) / 4;
+    SmallVector<Value> words;
+    for (int64_t word = 0; word < own->words(); word += each)
+      llvm::append_range(
+          words, Hopper(e_.builder).loadWords(e_.loc, fetchedPlace(*own, word, each), each));
+    return words;
+  }
   return source.isScale ? load(source.load, source.layout).values
                         : loadWords(source.load, source.layout);
 }
@@ -197,8 +213,19 @@ void KernelLowering::fetch(ForOp loop, Fetched& source, Value counter) {
       tiles_[gather.getRows()] = {
           {source.layout.renamed(Closed{0, bitCount(shapeOf(gather.getResult()), 1)}),
            source.rows}};
-    source.values = source.isScale ? load(source.load, source.layout).values
-                                   : loadWords(source.load, source.layout);
+    if (source.isScale) {
+      source.values = load(source.load, source.layout).values;
+      return;
+    }
+    Hopper hopper(e_.builder);
+    const int64_t each = accessBytes(source.load, source.layout) / 4;
+    int64_t word = 0;
+    forEachChunk(source.load, source.layout, [&](const Window&, const Chunk& chunk, int, int64_t) {
+      hopper.copyAsync(e_.loc, fetchedPlace(source, word, each), chunk.address, chunk.inside,
+                       4 * each);
+      word += each;
+    });
+    hopper.commitCopies(e_.loc);
   });
   readRows(loop, source, e_.add(counter, scalar(loop.getStep())));
 }

@@ -63,13 +63,16 @@ void Hopper::conditional(Location loc, const std::string& text, std::string cons
       constraints + ",r", operands);
 }
 
-void Hopper::copyAsync(Location loc, Value to, Value from, Value inside) {
+void Hopper::copyAsync(Location loc, Value to, Value from, Value inside, int64_t bytes) {
   const mlir::Type i32 = builder_.getI32Type();
-  const Value all = number(builder_, loc, i32, 16);
-  const Value bytes =
+  const Value all = number(builder_, loc, i32, bytes);
+  const Value read =
       inside ? arith::SelectOp::create(builder_, loc, inside, all, number(builder_, loc, i32, 0))
              : all;
-  statement(loc, "cp.async.cg.shared.global [$0], [$1], 16, $2;", "r,l,r", {to, from, bytes});
+  statement(loc,
+            fmt::format("cp.async.{}.shared.global [$0], [$1], {}, $2;", bytes == 16 ? "cg" : "ca",
+                        bytes),
+            "r,l,r", {to, from, read});
 }
 
 void Hopper::commitCopies(Location loc) { statement(loc, "cp.async.commit_group;", "", {}); }
@@ -126,15 +129,20 @@ void Hopper::storeWords(Location loc, mlir::ValueRange words, Value to) {
   }
 }
 
-llvm::SmallVector<Value> Hopper::loadWords(Location loc, Value from) {
-  constexpr int64_t kWords = 4;
+llvm::SmallVector<Value> Hopper::loadWords(Location loc, Value from, int64_t count) {
+  const mlir::Type i32 = builder_.getI32Type();
+  if (count == 1)
+    return assembly(builder_, loc, i32, "ld.shared.b32 $0, [$1];", "=r,r,~{memory}", {from})
+        .getResults();
   const auto type = LLVM::LLVMStructType::getLiteral(
-      builder_.getContext(), llvm::SmallVector<mlir::Type>(kWords, builder_.getI32Type()));
-  const Value all = assembly(builder_, loc, type, "ld.shared.v4.b32 {$0, $1, $2, $3}, [$4];",
-                             "=r,=r,=r,=r,r,~{memory}", {from})
+      builder_.getContext(), llvm::SmallVector<mlir::Type>(static_cast<size_t>(count), i32));
+  const std::string text =
+      count == 2 ? "ld.shared.v2.b32 {$0, $1}, [$2];" : "ld.shared.v4.b32 {$0, $1, $2, $3}, [$4];";
+  const Value all = assembly(builder_, loc, type, text,
+                             count == 2 ? "=r,=r,r,~{memory}" : "=r,=r,=r,=r,r,~{memory}", {from})
                         .getResult(0);
   llvm::SmallVector<Value> words;
-  for (int64_t i = 0; i < kWords; ++i)
+  for (int64_t i = 0; i < count; ++i)
     words.push_back(LLVM::ExtractValueOp::create(builder_, loc, all, llvm::ArrayRef<int64_t>{i}));
   return words;
 }

@@ -18,9 +18,10 @@ class Hopper {
   explicit Hopper(mlir::OpBuilder& builder) : builder_(builder) {}
 
   // ---- copies to workgroup memory ----
-  /// Copies 16 bytes from global (i64) to workgroup memory; zeros where `inside` is false (null:
-  /// always true).
-  void copyAsync(mlir::Location loc, mlir::Value to, mlir::Value from, mlir::Value inside);
+  /// Copies 4, 8 or 16 bytes from global (i64) to workgroup memory; zeros where `inside` is false
+  /// (null: always true).
+  void copyAsync(mlir::Location loc, mlir::Value to, mlir::Value from, mlir::Value inside,
+                 int64_t bytes = 16);
   /// Closes the group of the copies since the last one.
   void commitCopies(mlir::Location loc);
   /// Waits until at most `pending` groups of this thread are under way.
@@ -33,8 +34,8 @@ class Hopper {
                mlir::Value barrier, mlir::Value condition);
   /// The barrier's phase waits for so many bytes, besides its arrivals.
   void expectBytes(mlir::Location loc, mlir::Value barrier, int64_t bytes, mlir::Value condition);
-  /// Four words from a multiple of 16 bytes.
-  llvm::SmallVector<mlir::Value> loadWords(mlir::Location loc, mlir::Value from);
+  /// One, two or four words from a multiple of their size.
+  llvm::SmallVector<mlir::Value> loadWords(mlir::Location loc, mlir::Value from, int64_t count = 4);
   /// Two or four words for the whole warp, which its first lane reads alone, where `reads` holds.
   llvm::SmallVector<mlir::Value> loadWordsOfWarp(mlir::Location loc, int64_t count,
                                                  mlir::Value from, mlir::Value reads);

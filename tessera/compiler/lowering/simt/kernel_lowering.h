@@ -301,13 +301,17 @@ class KernelLowering {
     Array array;          // all of its places
     mlir::Value address;  // i32
   };
-  /// What a decoded tile is made of, as it lies in memory, in registers one turn ahead.
+  /// What a decoded tile is made of, as it lies in memory, one turn ahead: codes in workgroup
+  /// memory, each thread's where it alone writes and reads, their scales in registers.
   struct Fetched {
     mlir::Operation* load;
     Layout layout;
     bool isScale;
-    llvm::SmallVector<mlir::Value> values = {};  // of this turn, then of the next
+    Array place = {};                            // of codes
+    llvm::SmallVector<mlir::Value> values = {};  // scales of this turn, then of the next
     llvm::SmallVector<mlir::Value> rows = {};    // to gather for the next
+    bool due = false;                            // this turn's are decoded
+    int64_t words() const;                       // of a thread
   };
   /// Loads of a loop whose tiles are copied one turn ahead, to the other of two places, and those
   /// that are fetched.
@@ -337,6 +341,7 @@ class KernelLowering {
                          llvm::SmallVector<Fetched>& sources);
   llvm::SmallVector<Fetched> fetchedAhead(tile::ForOp loop);
   Fetched* fetched(mlir::Operation* load);
+  mlir::Value fetchedPlace(const Fetched& source, int64_t word, int64_t words);
   llvm::SmallVector<mlir::Value> read(const Fetched& source);
   void readRows(tile::ForOp loop, Fetched& source, mlir::Value counter);
   void fetch(tile::ForOp loop, Fetched& source, mlir::Value counter);

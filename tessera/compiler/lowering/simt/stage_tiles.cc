@@ -243,6 +243,11 @@ SmallVector<Value> KernelLowering::startAhead(Ahead& ahead) {
     copyAhead(ahead, first, ahead.place);
     ahead.rows = rowsOfTurn(ahead, second);
   }
+  for (Fetched& source : ahead.fetched)
+    if (!source.isScale) {
+      source.place = shared_.allocate(e_.loc, DType::i32, source.words() * threads());
+      shared_.beforeWrite(e_.loc, source.place);
+    }
   for (Fetched& source : ahead.fetched) readRows(loop, source, first);
   for (Fetched& source : ahead.fetched) fetch(loop, source, first);
   return carriedAhead(ahead);
@@ -283,9 +288,15 @@ void KernelLowering::startTurn(mlir::ValueRange carried) {
 /// one behind it, so that copies never wait for their addresses. The turn's first product begins
 /// before this, which takes some hundred instructions.
 void KernelLowering::advanceIfDue() {
-  if (ahead_ == nullptr || !std::exchange(ahead_->due, false)) return;
+  if (ahead_ == nullptr) return;
   ForOp loop = ahead_->loop;
-  const Value next = e_.add(scalar(loop.getBody().front().getArgument(0)), scalar(loop.getStep()));
+  const auto after = [&] {
+    return e_.add(scalar(loop.getBody().front().getArgument(0)), scalar(loop.getStep()));
+  };
+  for (Fetched& source : ahead_->fetched)
+    if (std::exchange(source.due, false)) fetch(loop, source, after());
+  if (!std::exchange(ahead_->due, false)) return;
+  const Value next = after();
   ahead_->place = e_.xori(ahead_->place, 1);
   copyAhead(*ahead_, next, ahead_->place);
   ahead_->rows = rowsOfTurn(*ahead_, e_.add(next, scalar(loop.getStep())));

@@ -234,6 +234,10 @@ void TileProducts::chooseDecoded(Value tile) {
     if (op != root) folded_.insert(op);
 }
 
+bool TileProducts::fits(mlir::Block& block, int64_t bytes, const SimtTarget& target) const {
+  return bytesOf(block) + bytes <= target.sharedBytes - kOtherBytes;
+}
+
 const TileProduct* TileProducts::of(Operation* dot) const {
   const auto found = products_.find(dot);
   return found == products_.end() ? nullptr : &found->second;

@@ -72,6 +72,8 @@ class TileProducts {
   bool decoded(mlir::Value tile) const { return decoded_.contains(tile); }
   /// Whether an operation is a part of such a computation.
   bool folded(mlir::Operation* op) const { return folded_.contains(op); }
+  /// Whether the block's tiles have room beside so many bytes.
+  bool fits(mlir::Block& block, int64_t bytes, const SimtTarget& target) const;
 
  private:
   void stage(mlir::Value operand, bool isA, const SimtTarget& target);
