@@ -92,7 +92,8 @@ std::string check_view(const ViewDecl& view, uint32_t slot) {
   for (const auto* divisors : {&view.extent_divisors, &view.stride_divisors})
     for (Divisor d : *divisors)
       if (!is_divisor(d))
-        return fmt::format("view '{}': divisor {} is not one of 0, 1, 2, 4, 8, 16, 128", view.name, d);
+        return fmt::format("view '{}': divisor {} is not one of 0, 1, 2, 4, 8, 16, 128", view.name,
+                           d);
   return {};
 }
 
@@ -109,8 +110,8 @@ std::string check_declarations(const Trace& trace) {
         return fmt::format("scalar '{}': {} is not one of f32, i32, u32, i64", decl.name,
                            name(decl.dtype));
       if (!is_divisor(decl.divisor))
-        return fmt::format("scalar '{}': divisor {} is not one of 0, 1, 2, 4, 8, 16, 128", decl.name,
-                           decl.divisor);
+        return fmt::format("scalar '{}': divisor {} is not one of 0, 1, 2, 4, 8, 16, 128",
+                           decl.name, decl.divisor);
       ++slot;
     } else if (view < trace.views.size()) {
       const ViewDecl& decl = trace.views[view++];

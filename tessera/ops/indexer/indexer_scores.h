@@ -129,8 +129,7 @@ struct IndexerScores {
                      keep(c, cast(select(visible, sum, kHidden), z.rounding));
                    };
                    // The matrix unit has the next products while these are weighed.
-                   const Tile rest =
-                       turn == 1 ? first : seen - (seen - first) % (turn * z.keys);
+                   const Tile rest = turn == 1 ? first : seen - (seen - first) % (turn * z.keys);
                    if (turn > 1)
                      k.for_range(first, rest, turn * z.keys, [&](Tile c) {
                        std::vector<Tile> ready = {products_at(c)};
@@ -139,8 +138,7 @@ struct IndexerScores {
                          keep_sum(c + (i - 1) * z.keys, ready[static_cast<size_t>(i - 1)]);
                        }
                      });
-                   k.for_range(rest, seen, z.keys,
-                               [&](Tile c) { keep_sum(c, products_at(c)); });
+                   k.for_range(rest, seen, z.keys, [&](Tile c) { keep_sum(c, products_at(c)); });
                  });
                  // Blocks nobody may see are not computed.
                  const Tile hidden = k.constant(DType::f32, {z.rows, z.keys}, kHidden);
@@ -202,7 +200,7 @@ struct IndexerScores {
   }
 
   /// Keys of a turn, in blocks; and of a program of one token, more tokens have fewer.
-  static constexpr int64_t kTurn = 4, kTokenBlocks = 128;
+  static constexpr int64_t kTurn = 2, kTokenBlocks = 128;
   static constexpr double kHidden = -std::numeric_limits<double>::infinity();
 
   static void reference(const Reference& r) {

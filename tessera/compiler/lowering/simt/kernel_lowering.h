@@ -321,7 +321,7 @@ class KernelLowering {
     llvm::SmallVector<Fetched> fetched;
     mlir::Value place = {};                    // of this turn, then of the next: 0 or 1, i32
     llvm::SmallVector<mlir::Value> rows = {};  // to gather for the next
-    bool due = false;  // the next turn's copies can begin
+    bool due = false;                          // the next turn's copies can begin
     bool empty() const { return loads.empty() && fetched.empty(); }
   };
   Staged reserve(mlir::Value tile, int64_t places);
@@ -363,7 +363,8 @@ class KernelLowering {
   void convertAhead(tile::ForOp loop, mlir::Value tile, const Layout& layout);
   void makeForConsumers(mlir::Value sums, const Layout& layout);
   void lowerProduct(const TileProduct& product);
-  /// A product that the matrix unit is working on; until somebody needs its sums the kernel goes on.
+  /// A product that the matrix unit is working on; until somebody needs its sums the kernel goes
+  /// on.
   struct UnderWay {
     mlir::Value tile;
     Layout layout;
@@ -410,8 +411,8 @@ class KernelLowering {
   llvm::SmallVector<mlir::Value, 3> programId_, gridSize_;  // i64
   mlir::Value warpgroup_;  // its number (i32), where there are products of tiles
   llvm::DenseMap<mlir::Value, Staged> staged_;
-  Ahead* ahead_ = nullptr;      // of the innermost loop; null: nothing is copied ahead
-  bool copiesPending_ = false;  // to places that products read
+  Ahead* ahead_ = nullptr;          // of the innermost loop; null: nothing is copied ahead
+  bool copiesPending_ = false;      // to places that products read
   std::vector<UnderWay> underWay_;  // in the order in which they began
 };
 

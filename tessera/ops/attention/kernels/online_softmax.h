@@ -97,8 +97,7 @@ struct OnlineSoftmax {
     const Tile narrow = reshape(cast(p, dtype), {heads, blocks * kBlock});
     std::vector<Tile> own;  // of each block; products that do not wait for each other
     for (int64_t i = 0; i < blocks; ++i)
-      own.push_back(dot_kn(slice(narrow, 1, i * kBlock, kBlock),
-                           slice(key, 0, i * kBlock, kBlock),
+      own.push_back(dot_kn(slice(narrow, 1, i * kBlock, kBlock), slice(key, 0, i * kBlock, kBlock),
                            k.zeros(DType::f32, {heads, columns})));
     Tile rows = before.rows * shrink;
     for (int64_t i = 0; i < blocks; ++i)

@@ -141,16 +141,25 @@ tile.kernel @rounded views [
   tile.yield
 }
 
-// Codes of narrow numbers are read one turn before they are decoded, the rows two turns before;
-// slices of the decoded tile are read where it lies.
+// Codes of narrow numbers are copied one turn before they are decoded, each by the thread that
+// decodes it, their scales read into registers, and the rows read two turns before: while the first
+// product is under way. Slices of the decoded tile are read where it lies.
 // CHECK-LABEL: llvm.func @decoded(
 // CHECK: ld.global.nc
+// CHECK-COUNT-2: cp.async.cg.shared.global
+// CHECK: cp.async.commit_group
 // CHECK: scf.for
 // CHECK-NOT: ld.global
+// CHECK: cp.async.wait_group 0
+// CHECK-NOT: ld.global
+// CHECK-COUNT-2: ld.shared.v4
 // CHECK: st.shared.v4
 // CHECK: fence.proxy.async
-// CHECK: ld.global.nc
 // CHECK: wgmma.mma_async.sync.aligned.m64n32k16.f32.bf16.bf16
+// CHECK-NOT: wgmma.wait_group
+// CHECK-COUNT-2: cp.async.cg.shared.global
+// CHECK: ld.global.nc
+// CHECK: wgmma.wait_group.sync.aligned 0
 // CHECK: wgmma.mma_async.sync.aligned.m64n32k16.f32.bf16.bf16
 // CHECK: scf.yield
 tile.kernel @decoded views [
@@ -184,5 +193,37 @@ tile.kernel @decoded views [
     tile.yield %next : tensor<64x64xf32>
   }
   tile.store 4 [%zero, %zero] within 0 [], %rows : (tensor<i64>, tensor<i64>, tensor<64x64xf32>) -> ()
+  tile.yield
+}
+
+// Sums are waited for where they are needed: the second product runs while the first one's sums
+// are worked on. What a reduction between warps writes meets neither product's operands.
+// CHECK-LABEL: llvm.func @ahead(
+// CHECK-SAME: nvvm.maxntid = array<i32: 256>
+// CHECK: wgmma.mma_async.sync.aligned.m64n64k16.f32.bf16.bf16
+// CHECK: wgmma.commit_group
+// CHECK-NOT: wgmma.wait_group
+// CHECK: wgmma.mma_async.sync.aligned.m64n64k16.f32.bf16.bf16
+// CHECK: wgmma.commit_group
+// CHECK: wgmma.wait_group.sync.aligned 1
+// CHECK: llvm.nvvm.barrier.cta.sync.aligned.all
+// CHECK: wgmma.wait_group.sync.aligned 0
+tile.kernel @ahead views [
+    #tile.view<"a" : bf16, read, slot = 0 extents = [1, 128] strides = [128]>,
+    #tile.view<"b" : bf16, read, slot = 4 extents = [1, 128] strides = [128]>,
+    #tile.view<"y" : f32, write, slot = 8 extents = [1, 128] strides = [128]>]
+    scalars [] slots 12 {
+  %zero = tile.constant 0 : tensor<i64>
+  %more = tile.constant 64 : tensor<i64>
+  %a = tile.load 0 [%zero, %zero] within 0 [] fill 0 : (tensor<i64>, tensor<i64>) -> tensor<64x128xbf16>
+  %c = tile.load 0 [%more, %zero] within 0 [] fill 0 : (tensor<i64>, tensor<i64>) -> tensor<64x128xbf16>
+  %b = tile.load 1 [%zero, %zero] within 0 [] fill 0 : (tensor<i64>, tensor<i64>) -> tensor<128x128xbf16>
+  %none = tile.constant 0 : tensor<64x128xf32>
+  %first = tile.dot %a, %b, %none kn 0 : (tensor<64x128xbf16>, tensor<128x128xbf16>, tensor<64x128xf32>) -> tensor<64x128xf32>
+  %second = tile.dot %c, %b, %none kn 0 : (tensor<64x128xbf16>, tensor<128x128xbf16>, tensor<64x128xf32>) -> tensor<64x128xf32>
+  %top = tile.reduce max %first axis 1 : tensor<64x128xf32> -> tensor<64x1xf32>
+  tile.store 2 [%zero, %zero] within 0 [], %top : (tensor<i64>, tensor<i64>, tensor<64x1xf32>) -> ()
+  %tops = tile.reduce max %second axis 1 : tensor<64x128xf32> -> tensor<64x1xf32>
+  tile.store 2 [%more, %zero] within 0 [], %tops : (tensor<i64>, tensor<i64>, tensor<64x1xf32>) -> ()
   tile.yield
 }
