@@ -47,13 +47,20 @@ struct IndexerScores {
 
   /// Static: tokens of a program, as many as fill a product with their heads. A product's columns
   /// are [heads, rows], so that the sum over heads adds vectors; for the matrix unit [rows, heads],
-  /// as q is. A program scores `blocks` times `keys` entries, `turn` times `keys` a turn.
+  /// as q is. A program scores `blocks` times `keys` entries.
   struct Sizes {
-    int64_t rows, heads, width, keys, blocks, turn;
+    int64_t rows, heads, width, keys, blocks;
     DType rounding;
     bool matrices;
     int64_t columns() const { return heads * rows; }
   };
+
+  /// Of a prompt a program has many, so that reading its queries counts little, and fewer the more
+  /// tokens share it, so that there are programs for all cores.
+  static int64_t blocks_of(bool matrices, int64_t class_of_T, int64_t rows) {
+    if (matrices && class_of_T == 1) return 2;
+    return matrices && class_of_T > 64 ? std::clamp<int64_t>(128 / rows, 8, 32) : 8;
+  }
 
   static void plan(PlanBuilder& b) {
     const int64_t heads = pow2_ceil(b.dim("H")), class_of_T = b.m_class("T");
@@ -64,15 +71,11 @@ struct IndexerScores {
     const bool matrices = !wide && has_matrix_tile(b.caps());
     const int64_t columns = matrices ? b.caps().matrix_tile[3].n : b.caps().dot(64).m;
     const int64_t rows = std::clamp<int64_t>(columns / heads, 1, class_of_T);
-    const bool many = matrices && class_of_T > 64;
     const Sizes z{.rows = rows,
                   .heads = heads,
                   .width = pow2_ceil(b.dim("D")),
                   .keys = matrices ? b.caps().matrix_tile[2].m : b.caps().attention_keys,
-                  .blocks = matrices && class_of_T == 1 ? 2
-                            : many ? std::clamp<int64_t>(kTokenBlocks / rows, 8, 32)
-                                   : 8,
-                  .turn = many ? kTurn : 1,
+                  .blocks = blocks_of(matrices, class_of_T, rows),
                   .rounding = b.dtype("scores"),
                   .matrices = matrices};
     if (matrices) return plan_scores(b, z, b.tensor("q"), operand);
@@ -115,30 +118,16 @@ struct IndexerScores {
                                       : broadcast(all, {z.rows, 1});
                const Tile furthest = cast(reshape(reduce_max(limit, 0), {}), DType::i64);
                const Tile end = min(first + span, count), seen = max(first, min(end, furthest));
-               const auto score = [&](Tile sequence, int64_t turn, auto keep) {
+               const auto score = [&](Tile sequence, auto keep) {
                  k.if_(seen > first, [&] {
                    const Tile queries = queries_of(q, block, z);
                    const Tile weight = weights(w, t, z, weight_scale, weight_dtype);
-                   const auto products_at = [&](Tile c) {
+                   k.for_range(first, seen, z.keys, [&](Tile c) {
                      const Tile keys = load(key, {sequence, c, 0}, {z.keys, z.width});
-                     return products(k, cast(keys, operand), queries, z);
-                   };
-                   const auto keep_sum = [&](Tile c, Tile products) {
-                     const Tile sum = weighted(products, weight, z);
+                     const Tile sum = weighted(k, cast(keys, operand), queries, weight, z);
                      const Tile visible = k.iota({1, z.keys}, 1) + cast(c, DType::i32) < limit;
                      keep(c, cast(select(visible, sum, kHidden), z.rounding));
-                   };
-                   // The matrix unit has the next products while these are weighed.
-                   const Tile rest = turn == 1 ? first : seen - (seen - first) % (turn * z.keys);
-                   if (turn > 1)
-                     k.for_range(first, rest, turn * z.keys, [&](Tile c) {
-                       std::vector<Tile> ready = {products_at(c)};
-                       for (int64_t i = 1; i <= turn; ++i) {
-                         if (i < turn) ready.push_back(products_at(c + i * z.keys));
-                         keep_sum(c + (i - 1) * z.keys, ready[static_cast<size_t>(i - 1)]);
-                       }
-                     });
-                   k.for_range(rest, seen, z.keys, [&](Tile c) { keep_sum(c, products_at(c)); });
+                   });
                  });
                  // Blocks nobody may see are not computed.
                  const Tile hidden = k.constant(DType::f32, {z.rows, z.keys}, kHidden);
@@ -146,20 +135,20 @@ struct IndexerScores {
                              [&](Tile c) { keep(c, cast(hidden, z.rounding)); });
                };
                const auto keep_all = [&](Tile c, Tile tile) { store(scores, {t, c}, tile); };
-               if (!several) return score(k.index(0), z.turn, keep_all);
+               if (!several) return score(k.index(0), keep_all);
                if (z.rows == 1)
-                 return score(cast(load_scalar(sequences, {t}), DType::i64), z.turn, keep_all);
+                 return score(cast(load_scalar(sequences, {t}), DType::i64), keep_all);
                // Mostly tokens of one sequence; else each of the sequences gets its rows.
                const Tile sequence = of_rows(sequences);
                const auto scalar = [](Tile one) { return cast(reshape(one, {}), DType::i64); };
                const Tile last = scalar(reduce_max(sequence, 0)),
                           least = scalar(reduce_min(select(sequence >= 0, sequence, 1 << 30), 0));
                k.if_(
-                   least == last, [&] { score(least, z.turn, keep_all); },
+                   least == last, [&] { score(least, keep_all); },
                    [&] {
                      k.for_range(least, last + 1, 1, [&](Tile which) {
                        const Tile its = sequence == cast(which, DType::i32);
-                       score(which, 1, [&](Tile c, Tile tile) {
+                       score(which, [&](Tile c, Tile tile) {
                          store_masked(scores, {t, c}, tile, broadcast(its, {z.rows, z.keys}));
                        });
                      });
@@ -184,14 +173,10 @@ struct IndexerScores {
     return scale == 1 ? all : rounded(all * scale, dtype);
   }
 
-  /// Of keys [keys, width] with queries [keys, columns].
-  static Tile products(KernelBuilder& k, Tile keys, Tile queries, const Sizes& z) {
+  /// Scores of keys [keys, width] for each token [rows, keys].
+  static Tile weighted(KernelBuilder& k, Tile keys, Tile queries, Tile weight, const Sizes& z) {
     const Tile none = k.zeros(DType::f32, {z.keys, z.columns()});
-    return z.matrices ? dot(keys, queries, none) : dot_kn(keys, queries, none);
-  }
-
-  /// Scores of these keys for each token [rows, keys].
-  static Tile weighted(Tile products, Tile weight, const Sizes& z) {
+    const Tile products = z.matrices ? dot(keys, queries, none) : dot_kn(keys, queries, none);
     const Tile terms = rounded(max(rounded(products, z.rounding), 0.0) * weight, z.rounding);
     if (z.rows == 1) return reshape(reduce_sum(terms, 1), {1, z.keys});
     const Tile sums = z.matrices ? reduce_sum(reshape(terms, {z.keys, z.rows, z.heads}), 2)
@@ -199,8 +184,6 @@ struct IndexerScores {
     return transpose(reshape(sums, {z.keys, z.rows}), {1, 0});
   }
 
-  /// Keys of a turn, in blocks; and of a program of one token, more tokens have fewer.
-  static constexpr int64_t kTurn = 2, kTokenBlocks = 128;
   static constexpr double kHidden = -std::numeric_limits<double>::infinity();
 
   static void reference(const Reference& r) {

@@ -97,8 +97,7 @@ std::optional<Registers> KernelLowering::narrowNumbers(Operation* op, const Layo
 }
 
 /// The sums along an axis of a tile of bf16 numbers that lies as wgmma leaves sums, over registers
-/// and the four lanes of a row, by register of the result; empty: they are made otherwise. Where
-/// the matrix unit has other products meanwhile, these would wait for them.
+/// and the four lanes of a row, by register of the result; empty: they are made otherwise.
 SmallVector<Value> KernelLowering::sumsOfNarrow(ReduceOp op, const Registers& source) {
   const lang::TileShape shape = shapeOf(op.getX());
   const auto axis = static_cast<int>(op.getAxis());
@@ -106,10 +105,9 @@ SmallVector<Value> KernelLowering::sumsOfNarrow(ReduceOp op, const Registers& so
   const auto onAxis = [&](int bit) { return bit >= first && bit < end; };
   const Layout& layout = source.layout;
   const auto& lanes = layout.threads;
-  if (op.getKind() != Reduction::sum || layouts_.products().empty() ||
-      layouts_.products().overlap() || !isNarrow(op.getX()) || !layout.inRegister(0) ||
-      !onAxis(0) || !onAxis(lanes[0]) || !onAxis(lanes[1]) || onAxis(lanes[2]) ||
-      onAxis(lanes[3]) || onAxis(lanes[4]))
+  if (op.getKind() != Reduction::sum || layouts_.products().empty() || !isNarrow(op.getX()) ||
+      !layout.inRegister(0) || !onAxis(0) || !onAxis(lanes[0]) || !onAxis(lanes[1]) ||
+      onAxis(lanes[2]) || onAxis(lanes[3]) || onAxis(lanes[4]))
     return {};
   const Layout result = layout.renamed(Reduced{shape, axis});
   SmallVector<SmallVector<Value>> pairs(static_cast<size_t>(result.registerCount()));

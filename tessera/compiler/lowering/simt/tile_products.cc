@@ -160,7 +160,7 @@ int64_t TileProducts::bytesOf(mlir::Block& block) const {
 void TileProducts::countSums(mlir::Block& block) {
   llvm::DenseMap<Operation*, int64_t> place;
   for (Operation& op : block) place[&op] = static_cast<int64_t>(place.size());
-  llvm::SmallVector<int64_t> there(place.size(), 0), products(place.size(), 0);
+  llvm::SmallVector<int64_t> there(place.size(), 0);
   for (Operation& op : block) {
     const TileProduct* product = of(&op);
     if (product == nullptr) continue;
@@ -173,10 +173,7 @@ void TileProducts::countSums(mlir::Block& block) {
       if (isElementwise(reader) || llvm::isa<ReshapeOp>(reader))
         readers.append(reader->user_begin(), reader->user_end());
     }
-    for (int64_t at = place[&op]; at < last; ++at) {
-      there[at] += product->sums();
-      overlap_ |= ++products[at] > 1;
-    }
+    for (int64_t at = place[&op]; at < last; ++at) there[at] += product->sums();
   }
   for (int64_t sums : there) mostSums_ = std::max(mostSums_, sums);
 }

@@ -60,8 +60,6 @@ class TileProducts {
   int leastThreadBits() const { return leastThreadBits_; }
   /// Of the products that are under way or worked on at once; threads share them.
   int64_t mostSums() const { return mostSums_; }
-  /// Whether one is under way while another's sums are worked on, somewhere.
-  bool overlap() const { return overlap_; }
   /// Null: no product reads the tile.
   const StagedShape* staged(mlir::Value tile) const;
   StagedPart part(mlir::Value operand) const;
@@ -91,7 +89,6 @@ class TileProducts {
   llvm::DenseSet<mlir::Value> decoded_;
   int leastThreadBits_ = 0;
   int64_t mostSums_ = 0;
-  bool overlap_ = false;
 };
 
 /// Where wgmma leaves sums [M, N]. Warpgroups share rows, then columns; of fewer than 64 rows,
