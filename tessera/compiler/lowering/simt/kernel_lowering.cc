@@ -260,8 +260,7 @@ LogicalResult KernelLowering::lowerFor(ForOp loop) {
   }
   ahead_ = outer;
   copiesPending_ |= pending;
-  for (Operation* load : ahead.loads) staged_.erase(load->getResult(0));
-  shared_.forget();
+  endAhead(ahead);
   bind(loop.getResults(), lowered.getResults());
   return mlir::success();
 }

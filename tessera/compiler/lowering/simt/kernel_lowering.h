@@ -355,6 +355,7 @@ class KernelLowering {
   llvm::SmallVector<mlir::Value> startAhead(Ahead& ahead);
   llvm::SmallVector<mlir::Value> carriedAhead(const Ahead& ahead);
   void startTurn(mlir::ValueRange carried);
+  void endAhead(const Ahead& ahead);
   void advanceIfDue();
   mlir::Value groupIndex(const Layout& layout, const lang::TileShape& shape, int dim);
   Staged stagedOf(mlir::Value tile);

@@ -284,6 +284,15 @@ void KernelLowering::startTurn(mlir::ValueRange carried) {
   }
 }
 
+/// Behind the loop. Codes of a turn behind the last are on their way to memory that others have
+/// next.
+void KernelLowering::endAhead(const Ahead& ahead) {
+  const auto isCopied = [](const Fetched& source) { return !source.isScale; };
+  if (llvm::any_of(ahead.fetched, isCopied)) Hopper(e_.builder).waitForCopies(e_.loc, 0);
+  for (Operation* load : ahead.loads) staged_.erase(load->getResult(0));
+  shared_.forget();
+}
+
 /// Everything of this turn has arrived: the next one's tiles are copied, and the rows read of the
 /// one behind it, so that copies never wait for their addresses. The turn's first product begins
 /// before this, which takes some hundred instructions.

@@ -144,6 +144,7 @@ tile.kernel @rounded views [
 // Codes of narrow numbers are copied one turn before they are decoded, each by the thread that
 // decodes it, their scales read into registers, and the rows read two turns before: while the first
 // product is under way. Slices of the decoded tile are read where it lies.
+// Copies for a turn behind the last have ended before others have their memory.
 // CHECK-LABEL: llvm.func @decoded(
 // CHECK: ld.global.nc
 // CHECK-COUNT-2: cp.async.cg.shared.global
@@ -162,6 +163,8 @@ tile.kernel @rounded views [
 // CHECK: wgmma.wait_group.sync.aligned 0
 // CHECK: wgmma.mma_async.sync.aligned.m64n32k16.f32.bf16.bf16
 // CHECK: scf.yield
+// CHECK-NEXT: }
+// CHECK-NEXT: cp.async.wait_group 0
 tile.kernel @decoded views [
     #tile.view<"p" : bf16, read, slot = 0 extents = [1, 128] strides = [128]>,
     #tile.view<"codes" : f8E4M3FN, read, slot = 4 extents = [1, 128] strides = [128]>,
