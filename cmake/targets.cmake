@@ -17,9 +17,10 @@
 # Labels: unit lit cts op e2e slow gpu bench fuzz. `make test` leaves out gpu, bench and slow.
 
 # Sanitizer settings of every test. Containers filled inside the uninstrumented libLLVM would give
-# false container-overflow reports.
+# false container-overflow reports, and its pools ones of poisoned memory: what headers poison here it
+# hands out there.
 set(TESSERA_TEST_ENVIRONMENT
-    "ASAN_OPTIONS=detect_container_overflow=0:detect_leaks=1:strict_string_checks=1"
+    "ASAN_OPTIONS=detect_container_overflow=0:allow_user_poisoning=0:detect_leaks=1:strict_string_checks=1"
     "LSAN_OPTIONS=suppressions=${PROJECT_SOURCE_DIR}/cmake/lsan.supp:print_suppressions=0"
     "UBSAN_OPTIONS=print_stacktrace=1"
     "TSAN_OPTIONS=halt_on_error=1:second_deadlock_stack=1")
