@@ -24,8 +24,8 @@ using ValueId = int32_t;
 
 enum class Access : uint8_t { kRead, kWrite, kReadWrite };
 
-/// Promise that a run-time number is a multiple of `divisor` (1, 2, 16 or 128; 0 = the number is
-/// 1).
+/// Promise that a run-time number is a multiple of `divisor` (1, 2, 4, 8, 16 or 128; 0 = the number
+/// is 1).
 using Divisor = uint8_t;
 
 struct ViewDecl {
