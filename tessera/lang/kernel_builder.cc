@@ -65,7 +65,7 @@ void KernelBuilder::check_divisors(std::string_view what, std::span<const Diviso
     mistake(at, fmt::format("{}: {} divisors where {} or none are expected", what, divisors.size(),
                             count));
   for (Divisor d : divisors)
-    if (d != 0 && d != 1 && d != 2 && d != 4 && d != 8 && d != 16 && d != 128)
+    if (!is_divisor(d))
       mistake(at,
               fmt::format("{}: divisor {} is not one of 0 (the number is 1), 1, 2, 4, 8, 16, 128",
                           what, d));

@@ -69,11 +69,11 @@ std::string check_node(const Trace& declarations, const NodeTypes& node) {
   return text.empty() ? text : fmt::format("{}: {}", mnemonic(node.op), text);
 }
 
-namespace {
-
 bool is_divisor(Divisor d) {
   return d == 0 || d == 1 || d == 2 || d == 4 || d == 8 || d == 16 || d == 128;
 }
+
+namespace {
 
 std::string check_view(const ViewDecl& view, uint32_t slot) {
   if (view.rank() < 1 || view.rank() > kMaxViewRank)

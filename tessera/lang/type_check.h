@@ -26,6 +26,8 @@ inline constexpr int kMaxViewRank = 4;
 bool is_arithmetic(DType dtype);
 /// Has a meaning in kernels at all (f64 has none).
 bool is_kernel_dtype(DType dtype);
+/// It is one of those that Divisor names.
+bool is_divisor(Divisor d);
 /// What is cast to before arithmetic.
 DType compute_dtype(DType storage);
 /// One node of opcode cast can do it.

@@ -102,6 +102,8 @@ std::optional<lang::TileType> tileType(Type type) {
 
 DType dtypeOf(Value value) { return *dtypeOf(typeOf(value).getElementType()); }
 
+lang::TileShape shapeOf(Value tile) { return tileType(tile.getType())->shape; }
+
 // ---- verification ----
 
 namespace {

@@ -37,6 +37,7 @@ std::optional<lang::TileType> tileType(mlir::Type type);
 
 /// Element type of a value of the dialect.
 DType dtypeOf(mlir::Value value);
+lang::TileShape shapeOf(mlir::Value tile);
 inline mlir::RankedTensorType typeOf(mlir::Value value) {
   return llvm::cast<mlir::RankedTensorType>(value.getType());
 }

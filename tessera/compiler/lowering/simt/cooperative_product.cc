@@ -25,8 +25,6 @@ constexpr int64_t kPiece = 2 * ThreadMemory::kPieceWords;  // elements of bf16
 constexpr int64_t kPadding = 4;  // words behind a row, so that rows lie in different banks
 constexpr int64_t kOtherBytes = 4096;
 
-TileShape shapeOfTile(Value tile) { return tile::tileType(tile.getType())->shape; }
-
 /// What brings the elements of a tile, in their order, if nobody writes them: they can be read
 /// again wherever they are needed.
 Operation* readOf(Value tile) {
@@ -43,7 +41,7 @@ std::optional<CooperativeProduct> cooperativeProduct(Operation* op, const SimtTa
       tile::dtypeOf(dot.getResult()) != DType::f32 || tile::dtypeOf(dot.getA()) != DType::bf16 ||
       tile::dtypeOf(dot.getB()) != DType::bf16 || matrixLoopOf(op, target))
     return std::nullopt;
-  const TileShape a = shapeOfTile(dot.getA()), out = shapeOfTile(dot.getResult());
+  const TileShape a = shapeOf(dot.getA()), out = shapeOf(dot.getResult());
   const CooperativeProduct product{dot, out[0], out[1], a[1], dot.getBIsKn() != 0};
   const bool fits = product.m % kSize == 0 && product.n % kSize == 0 && product.k % kSize == 0;
   return fits ? std::optional(product) : std::nullopt;

@@ -20,8 +20,6 @@ constexpr int kFirstLane = 3;          // bits 3 and 4 of a row are lanes' bits 
 constexpr int64_t kOnes = 0x3f803f80;  // a pair of bf16
 constexpr int64_t kSigns = 0x80008000;
 
-lang::TileShape shapeOf(Value tile) { return tile::tileType(tile.getType())->shape; }
-
 int rowBits(const lang::TileShape& shape) { return bitCount(shape, shape.rank() - 1); }
 
 /// The step before that a step transforms the result of; null: it is the first.

@@ -8,7 +8,6 @@
 
 namespace tessera::compiler::simt {
 
-using lang::TileShape;
 using llvm::SmallVector;
 using mlir::Value;
 using namespace tile;  // the dialect's operations
@@ -17,8 +16,6 @@ namespace {
 
 constexpr int kSumBits = 5;     // log2 of the sums of a thread
 constexpr int64_t kMostK = 16;  // a lane holds so much of each of its rows
-
-TileShape shapeOf(Value tile) { return tile::tileType(tile.getType())->shape; }
 
 }  // namespace
 

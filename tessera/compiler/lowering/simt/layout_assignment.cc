@@ -21,8 +21,6 @@ using namespace tile;  // the dialect's operations
 
 namespace {
 
-TileShape shapeOf(Value tile) { return tile::tileType(tile.getType())->shape; }
-
 /// Products keep their accumulators where they are: a layout from one wins over others.
 bool comesFromProduct(Value tile) {
   Operation* op = tile.getDefiningOp();

@@ -39,7 +39,6 @@ constexpr int64_t kMostPaired = 128, kMostPairedOfTwo = 32;
 /// Of workgroup memory left for what comes before and after the loops.
 constexpr int64_t kOtherBytes = 8192;
 
-TileShape shapeOf(Value tile) { return tile::tileType(tile.getType())->shape; }
 DType operandType(Operation* operand) { return tile::dtypeOf(operand->getResult(0)); }
 
 bool exactInBf16(Operation* operand) {

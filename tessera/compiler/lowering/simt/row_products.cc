@@ -21,8 +21,6 @@ namespace {
 constexpr int64_t kMostSums = 32;
 constexpr int64_t kMostRows = 8;  // of a
 
-TileShape shapeOf(Value tile) { return tile::tileType(tile.getType())->shape; }
-
 /// The product that a loop adds to one of its carried tiles, and nothing else does.
 struct RowProduct {
   ForOp loop;

@@ -80,9 +80,9 @@ class ThreadMemory {
                            mlir::Value inside, Caching caching) = 0;
   /// Adds an i32 or i64.
   virtual void atomicAddGlobal(mlir::Location loc, mlir::Value value, mlir::Value address) = 0;
-  /// The i32 of the thread whose number differs in bit `laneBit`.
   /// The value of lane number `lane` among 2^laneBits neighbours.
   virtual mlir::Value fromLane(mlir::Location loc, mlir::Value value, int laneBits, int lane);
+  /// The i32 of the thread whose number differs in bit `laneBit`.
   virtual mlir::Value exchange(mlir::Location loc, mlir::Value value, int laneBit) = 0;
 
   /// `firstWord` counts from the start of the workgroup's memory.

@@ -24,8 +24,6 @@ constexpr int64_t kMostSums = 128;  // of a thread
 /// Of workgroup memory left for reductions and conversions.
 constexpr int64_t kOtherBytes = 20 << 10;
 
-TileShape shapeOf(Value tile) { return tile::tileType(tile.getType())->shape; }
-
 std::optional<TileProduct> match(DotOp dot, const SimtTarget& target) {
   if (tile::dtypeOf(dot.getResult()) != DType::f32 || tile::dtypeOf(dot.getA()) != DType::bf16 ||
       tile::dtypeOf(dot.getB()) != DType::bf16)
